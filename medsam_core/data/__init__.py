@@ -1,0 +1,1 @@
+"""What is on disk: volumes, label conventions, cohorts, phantoms."""

@@ -1,0 +1,1 @@
+"""From a volume and prompts to masks: prompts, checkpoints, the model, the predictor."""

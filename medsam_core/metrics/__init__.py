@@ -1,0 +1,1 @@
+"""From two masks to scores; numpy and scipy only, usable by itself."""
