@@ -1,0 +1,179 @@
+"""A run on disk: `run.json` (what was asked), `cases.jsonl` (a line per case), `prompts.json`, `verdict.json`.
+
+`cases.jsonl` is append-only and flushed to the disk at every line, so that a killed run loses at most the case that
+was being written; a torn last line is left out on reading. Everything else is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medsam_core.errors import RunError
+from medsam_core.evaluation import CaseRecord
+
+SCHEMA = 1
+HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run.
+
+    header: `run.json` as written: settings, checkpoint, cohort, environment and the plan (every case id asked for).
+    records: one per scored case, in the order scored; a case scored twice (a resumed run) keeps its last record.
+    """
+
+    directory: Path
+    header: Mapping[str, Any]
+    records: tuple[CaseRecord, ...]
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """Every case id that the run was asked to score."""
+        return tuple(self.header["plan"])
+
+
+def read_run(directory: Path | str) -> Run:
+    """Read a run directory. Raises RunError if it is none, is damaged, or is of a newer schema."""
+    directory = Path(directory)
+    header = _read_json(directory / HEADER)
+    if not isinstance(header, dict) or "plan" not in header or "schema" not in header:
+        raise RunError(
+            f"{directory / HEADER}: no run header with a schema and a plan; give a directory that a run wrote"
+        )
+    if header["schema"] > SCHEMA:
+        raise RunError(
+            f"{directory}: written with schema {header['schema']}, this version reads up to {SCHEMA}; "
+            "upgrade medsam-core"
+        )
+    return Run(directory, header, tuple(_read_records(directory / CASES).values()))
+
+
+class RunWriter:
+    """Writes one run; the only writer of its directory."""
+
+    def __init__(self, directory: Path | str, header: Mapping[str, Any], *, resume: bool = False) -> None:
+        """Create the directory and `run.json`, or with `resume` go on in one whose header asked for the same.
+
+        Raises RunError if it cannot be written, if it already holds a run (without `resume`), or if the run there
+        asked for something else (with `resume`).
+        """
+        self.directory = Path(directory)
+        self.records: dict[str, CaseRecord] = {}
+        prepare_directory(self.directory, resume=resume)
+        self.header = {"schema": SCHEMA, **header}
+        if resume and (self.directory / HEADER).exists():
+            self._check_same_question(read_run(self.directory).header)
+            self.records = _read_records(self.directory / CASES)
+        else:
+            write_json(self.directory / HEADER, self.header)
+        cases = self.directory / CASES
+        _drop_torn_line(cases)
+        try:
+            self._stream = cases.open("a", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{cases}: cannot be written ({error.strerror}); choose another --run-dir") from None
+
+    def append(self, record: CaseRecord) -> None:
+        """Add a record and flush it to the disk."""
+        self.records[record.id] = record
+        self._stream.write(json.dumps(record.to_json(), allow_nan=True) + "\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def write(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a JSON file of the run, whole or not at all."""
+        path = self.directory / name
+        write_json(path, content)
+        return path
+
+    def close(self) -> None:
+        """Close `cases.jsonl`; the writer is of no use afterwards."""
+        self._stream.close()
+
+    def run(self) -> Run:
+        """What has been written so far."""
+        return Run(self.directory, self.header, tuple(self.records.values()))
+
+    def _check_same_question(self, before: Mapping[str, Any]) -> None:
+        for key in ("settings", "checkpoint", "cohort", "plan", "device", "precision"):
+            old, new = before.get(key), json.loads(json.dumps(self.header.get(key)))
+            if old != new:
+                raise RunError(
+                    f"{self.directory}: the run to resume has another {key}; resume with the options it was started "
+                    "with, or start a new run"
+                )
+
+
+def prepare_directory(directory: Path, *, resume: bool = False) -> None:
+    """Make sure that a run can be written there. Raises RunError in one sentence; leaves no trace but the folder."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".write-probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RunError(
+            f"run directory {directory}: cannot be written ({error.strerror}); choose another with --run-dir"
+        ) from None
+    if not resume and (directory / HEADER).exists():
+        raise RunError(
+            f"run directory {directory}: already holds a run, expected a new or empty folder; "
+            "choose another with --run-dir, or go on in this one with --resume"
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys through a temporary file, so that a reader never meets half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another --run-dir") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file; give a directory that a run wrote") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as JSON ({error}); the run is damaged, score it anew") from None
+
+
+def _read_records(path: Path) -> dict[str, CaseRecord]:
+    records: dict[str, CaseRecord] = {}
+    if not path.exists():
+        return records
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            record = CaseRecord.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):  # killed while writing: the line has no end, and the case counts as not scored
+                break
+            raise RunError(
+                f"{path}: line {number} is no case record ({error!r}); the run is damaged, score it anew"
+            ) from None
+        records[record.id] = record
+    return records
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut what follows the last newline, so that the next record does not begin in the middle of a torn one."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        with path.open("r+b") as stream:
+            stream.truncate(whole)
