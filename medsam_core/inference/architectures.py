@@ -1,0 +1,203 @@
+"""The numbers that make a SAM 2 model: one frozen dataclass and the presets of the models in use. No torch.
+
+The presets repeat `sam2==1.1.0`'s configs/sam2/*.yaml and configs/sam2.1/*.yaml with the post-processing of
+`build_sam2_video_predictor(apply_postprocessing=True)`; `medsam2` is bowang-lab/MedSAM2's sam2.1_hiera_t512.yaml.
+A test builds each from sam2's own configuration and compares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from medsam_core.errors import CheckpointError, OptionError
+
+BACKBONE_STRIDE = 16  # pixels of the model's image per token of the memory attention
+MASK_STRIDE = 4  # pixels of the model's image per logit of the mask decoder
+IMAGE_SIZE_STEP = 32  # the trunk's coarsest level: every level of the pyramid must be twice the next
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Everything needed to build sam2's `SAM2Base`, beside the weights.
+
+    name: what a person calls it; not used in building.
+    image_size: side of the square image the model sees, in pixels; a multiple of 32.
+    Trunk (Hiera): embed_dim, num_heads, stages, global_att_blocks, window_spec,
+        window_pos_embed_bkg_spatial_size and q_pool as in sam2's Hiera.
+    Neck (FPN): d_model is also the width of the prompt encoder, mask decoder and memory attention.
+    Memory: memory_dim is the width of one stored memory; d_model must be a multiple of it, because an object
+        pointer is stored as d_model / memory_dim tokens.
+    dropout and drop_path act in training only.
+    The rest are sam2's own flags under their own names; fields from dynamic_multimask_via_stability on are
+    the post-processing that MedSAM2 and sam2's video predictor switch on.
+    Raises OptionError when the numbers do not belong together.
+    """
+
+    name: str
+    image_size: int
+    embed_dim: int = 96
+    num_heads: int = 1
+    stages: tuple[int, ...] = (1, 2, 7, 2)
+    global_att_blocks: tuple[int, ...] = (5, 7, 9)
+    window_spec: tuple[int, ...] = (8, 4, 14, 7)
+    window_pos_embed_bkg_spatial_size: tuple[int, int] = (7, 7)
+    q_pool: int = 3
+    drop_path: float = 0.0
+    d_model: int = 256
+    fpn_top_down_levels: tuple[int, ...] = (2, 3)
+    fpn_interp_model: str = "nearest"
+    scalp: int = 1
+    memory_attention_layers: int = 4
+    memory_attention_heads: int = 1
+    memory_attention_feedforward: int = 2048
+    rope_theta: float = 10000.0
+    dropout: float = 0.1
+    memory_dim: int = 64
+    fuser_layers: int = 2
+    fuser_kernel: int = 7
+    num_maskmem: int = 7
+    max_obj_ptrs_in_encoder: int = 16
+    sigmoid_scale_for_mem_enc: float = 20.0
+    sigmoid_bias_for_mem_enc: float = -10.0
+    use_mask_input_as_output_without_sam: bool = True
+    directly_add_no_mem_embed: bool = True
+    no_obj_embed_spatial: bool = True
+    use_high_res_features_in_sam: bool = True
+    multimask_output_in_sam: bool = True
+    iou_prediction_use_sigmoid: bool = True
+    use_obj_ptrs_in_encoder: bool = True
+    add_tpos_enc_to_obj_ptrs: bool = True
+    proj_tpos_enc_in_obj_ptrs: bool = True
+    use_signed_tpos_enc_to_obj_ptrs: bool = True
+    only_obj_ptrs_in_the_past_for_eval: bool = True
+    pred_obj_scores: bool = True
+    pred_obj_scores_mlp: bool = True
+    fixed_no_obj_ptr: bool = True
+    multimask_output_for_tracking: bool = True
+    use_multimask_token_for_obj_ptr: bool = True
+    multimask_min_pt_num: int = 0
+    multimask_max_pt_num: int = 1
+    use_mlp_for_obj_ptr_proj: bool = True
+    dynamic_multimask_via_stability: bool = True
+    dynamic_multimask_stability_delta: float = 0.05
+    dynamic_multimask_stability_thresh: float = 0.98
+    binarize_mask_from_pts_for_mem_enc: bool = True
+
+    def __post_init__(self) -> None:
+        if self.image_size <= 0 or self.image_size % IMAGE_SIZE_STEP:
+            raise OptionError(
+                f"image size: got {self.image_size}, expected a positive multiple of {IMAGE_SIZE_STEP}; "
+                "give such a size, or none for the checkpoint's own."
+            )
+        if self.d_model % self.memory_dim or self.d_model % 8:
+            raise OptionError(
+                f"architecture {self.name}: got d_model {self.d_model} with memory_dim {self.memory_dim}, "
+                "expected a multiple of memory_dim and of 8; change one of them."
+            )
+        if len(self.stages) != len(self.window_spec):
+            raise OptionError(
+                f"architecture {self.name}: got {len(self.stages)} stages and {len(self.window_spec)} window sizes, "
+                "expected as many of one as of the other; give one window size per stage."
+            )
+
+    @property
+    def feature_size(self) -> int:
+        """Tokens along one side of the memory attention's square grid (32 for 512 pixels)."""
+        return self.image_size // BACKBONE_STRIDE
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the mask decoder's square logits (128 for 512 pixels)."""
+        return self.image_size // MASK_STRIDE
+
+    @property
+    def backbone_channels(self) -> tuple[int, ...]:
+        """Channels of the trunk's stages from coarse to fine, as the neck wants them."""
+        return tuple(self.embed_dim * 2**stage for stage in reversed(range(len(self.stages))))
+
+    def with_image_size(self, image_size: int) -> Architecture:
+        """The same weights' architecture for square images of another size (a multiple of 32 pixels)."""
+        return dataclasses.replace(self, image_size=image_size)
+
+    def to_json(self) -> str:
+        """One line of JSON, as stored under "architecture" in the metadata of a safetensors file."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """The inverse of `to_json`. Raises CheckpointError for anything else than what `to_json` writes."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CheckpointError(
+                f"architecture in the checkpoint's metadata: got text that is not JSON ({error}), expected an "
+                "object; name the architecture by an option or use another checkpoint."
+            ) from None
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != fields:
+            found = set(values) if isinstance(values, dict) else set()
+            raise CheckpointError(
+                "architecture in the checkpoint's metadata: got "
+                f"unknown fields {sorted(found - fields)[:5]} and without {sorted(fields - found)[:5]}, expected "
+                "the fields of this version; use a checkpoint written by it or name the architecture by an option."
+            )
+        return cls(**{key: _frozen(value) for key, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_TINY: dict[str, Any] = {}  # the dataclass's defaults are Hiera-T's
+_SMALL: dict[str, Any] = {"stages": (1, 2, 11, 2), "global_att_blocks": (7, 10, 13)}
+_BASE_PLUS: dict[str, Any] = {
+    "embed_dim": 112,
+    "num_heads": 2,
+    "stages": (2, 3, 16, 3),
+    "global_att_blocks": (12, 16, 20),
+    "window_pos_embed_bkg_spatial_size": (14, 14),
+}
+_LARGE: dict[str, Any] = {
+    "embed_dim": 144,
+    "num_heads": 2,
+    "stages": (2, 6, 36, 4),
+    "global_att_blocks": (23, 33, 43),
+    "window_spec": (8, 4, 16, 8),
+}
+_TRUNKS = {"tiny": _TINY, "small": _SMALL, "base+": _BASE_PLUS, "large": _LARGE}
+# SAM 2 of July 2024, before 2.1 taught pointers their age and memories that the object is gone
+_SAM2: dict[str, Any] = {
+    "no_obj_embed_spatial": False,
+    "add_tpos_enc_to_obj_ptrs": False,
+    "proj_tpos_enc_in_obj_ptrs": False,
+    "use_signed_tpos_enc_to_obj_ptrs": False,
+}
+# window 14 suits 1024 pixels; at 256 the third stage has 16 x 16 tokens
+_EMBEDDED: dict[str, Any] = {
+    "embed_dim": 32,
+    "stages": (1, 2, 3, 1),
+    "global_att_blocks": (4, 5),
+    "window_spec": (8, 4, 8, 4),
+    "d_model": 128,
+    "memory_attention_layers": 2,
+    "memory_attention_feedforward": 512,
+    "memory_dim": 32,
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    **{f"sam2-{size}": Architecture(f"sam2-{size}", 1024, **trunk, **_SAM2) for size, trunk in _TRUNKS.items()},
+    **{f"sam2.1-{size}": Architecture(f"sam2.1-{size}", 1024, **trunk) for size, trunk in _TRUNKS.items()},
+    "medsam2": Architecture("medsam2", 512),
+    "embedded": Architecture("embedded", 256, **_EMBEDDED),
+}
+
+
+def architecture_named(name: str) -> Architecture:
+    """The preset called `name`. Raises OptionError naming the presets."""
+    if name not in ARCHITECTURES:
+        raise OptionError(
+            f"architecture: got {name!r}, expected one of {', '.join(ARCHITECTURES)}; choose one of them."
+        )
+    return ARCHITECTURES[name]

@@ -1,0 +1,149 @@
+"""From an architecture to sam2's modules. The only importer of sam2; never of torchvision or hydra's configs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
+from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine, compute_axial_cis
+from sam2.modeling.sam.transformer import Attention, RoPEAttention
+from sam2.modeling.sam2_base import SAM2Base
+
+from medsam_core.inference.architectures import BACKBONE_STRIDE, Architecture
+
+
+class _RotaryAttention(RoPEAttention):
+    """sam2's RoPEAttention whose table is built where the model is.
+
+    sam2 moves the table to "cuda" in the constructor whenever a GPU exists, which starts CUDA for a model meant
+    for the CPU and fails where the GPU is busy or forbidden.
+    """
+
+    def __init__(self, side: int, rope_theta: float, rope_k_repeat: bool, **attention: Any) -> None:
+        Attention.__init__(self, **attention)
+        self.compute_cis = partial(compute_axial_cis, dim=self.internal_dim // self.num_heads, theta=rope_theta)
+        self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
+        self.rope_k_repeat = rope_k_repeat
+
+
+def _position_encoding(features: int) -> PositionEmbeddingSine:
+    # the warm-up would fill the cache on "cuda" whenever a GPU exists
+    return PositionEmbeddingSine(num_pos_feats=features, normalize=True, temperature=10000, warmup_cache=False)
+
+
+def _image_encoder(arch: Architecture) -> ImageEncoder:
+    trunk = Hiera(
+        embed_dim=arch.embed_dim,
+        num_heads=arch.num_heads,
+        drop_path_rate=arch.drop_path,
+        q_pool=arch.q_pool,
+        stages=arch.stages,
+        global_att_blocks=arch.global_att_blocks,
+        window_pos_embed_bkg_spatial_size=arch.window_pos_embed_bkg_spatial_size,
+        window_spec=arch.window_spec,
+    )
+    neck = FpnNeck(
+        position_encoding=_position_encoding(arch.d_model),
+        d_model=arch.d_model,
+        backbone_channel_list=list(arch.backbone_channels),
+        fpn_top_down_levels=list(arch.fpn_top_down_levels),
+        fpn_interp_model=arch.fpn_interp_model,
+    )
+    return ImageEncoder(trunk=trunk, neck=neck, scalp=arch.scalp)
+
+
+def _memory_attention(arch: Architecture) -> MemoryAttention:
+    attention = partial(
+        _RotaryAttention,
+        side=arch.feature_size,
+        rope_theta=arch.rope_theta,
+        embedding_dim=arch.d_model,
+        num_heads=arch.memory_attention_heads,
+        downsample_rate=1,
+        dropout=arch.dropout,
+    )
+    layer = MemoryAttentionLayer(
+        activation="relu",
+        cross_attention=attention(rope_k_repeat=True, kv_in_dim=arch.memory_dim),
+        d_model=arch.d_model,
+        dim_feedforward=arch.memory_attention_feedforward,
+        dropout=arch.dropout,
+        pos_enc_at_attn=False,
+        pos_enc_at_cross_attn_keys=True,
+        pos_enc_at_cross_attn_queries=False,
+        self_attention=attention(rope_k_repeat=False),
+    )
+    return MemoryAttention(
+        d_model=arch.d_model, pos_enc_at_input=True, layer=layer, num_layers=arch.memory_attention_layers
+    )
+
+
+def _memory_encoder(arch: Architecture) -> MemoryEncoder:
+    block = CXBlock(
+        dim=arch.d_model, kernel_size=arch.fuser_kernel, padding=arch.fuser_kernel // 2, layer_scale_init_value=1e-6
+    )
+    return MemoryEncoder(
+        out_dim=arch.memory_dim,
+        mask_downsampler=MaskDownSampler(
+            embed_dim=arch.d_model, kernel_size=3, stride=2, padding=1, total_stride=BACKBONE_STRIDE
+        ),
+        fuser=Fuser(block, num_layers=arch.fuser_layers),
+        position_encoding=_position_encoding(arch.memory_dim),
+        in_dim=arch.d_model,
+    )
+
+
+def build(architecture: Architecture, device: str | torch.device = "cpu") -> SAM2Base:
+    """sam2's model with freshly initialised weights (torch's global random state), in eval mode, on `device`.
+
+    Parameters require gradients, so `build(...).train()` is a model to train. Nothing touches CUDA unless
+    `device` does. The state dict has the keys and shapes of sam2's own model of the same configuration.
+    """
+    arch = architecture
+    model = SAM2Base(
+        image_encoder=_image_encoder(arch),
+        memory_attention=_memory_attention(arch),
+        memory_encoder=_memory_encoder(arch),
+        num_maskmem=arch.num_maskmem,
+        image_size=arch.image_size,
+        backbone_stride=BACKBONE_STRIDE,
+        sigmoid_scale_for_mem_enc=arch.sigmoid_scale_for_mem_enc,
+        sigmoid_bias_for_mem_enc=arch.sigmoid_bias_for_mem_enc,
+        binarize_mask_from_pts_for_mem_enc=arch.binarize_mask_from_pts_for_mem_enc,
+        use_mask_input_as_output_without_sam=arch.use_mask_input_as_output_without_sam,
+        directly_add_no_mem_embed=arch.directly_add_no_mem_embed,
+        use_high_res_features_in_sam=arch.use_high_res_features_in_sam,
+        multimask_output_in_sam=arch.multimask_output_in_sam,
+        multimask_min_pt_num=arch.multimask_min_pt_num,
+        multimask_max_pt_num=arch.multimask_max_pt_num,
+        multimask_output_for_tracking=arch.multimask_output_for_tracking,
+        use_multimask_token_for_obj_ptr=arch.use_multimask_token_for_obj_ptr,
+        iou_prediction_use_sigmoid=arch.iou_prediction_use_sigmoid,
+        use_obj_ptrs_in_encoder=arch.use_obj_ptrs_in_encoder,
+        max_obj_ptrs_in_encoder=arch.max_obj_ptrs_in_encoder,
+        add_tpos_enc_to_obj_ptrs=arch.add_tpos_enc_to_obj_ptrs,
+        proj_tpos_enc_in_obj_ptrs=arch.proj_tpos_enc_in_obj_ptrs,
+        use_signed_tpos_enc_to_obj_ptrs=arch.use_signed_tpos_enc_to_obj_ptrs,
+        only_obj_ptrs_in_the_past_for_eval=arch.only_obj_ptrs_in_the_past_for_eval,
+        pred_obj_scores=arch.pred_obj_scores,
+        pred_obj_scores_mlp=arch.pred_obj_scores_mlp,
+        fixed_no_obj_ptr=arch.fixed_no_obj_ptr,
+        use_mlp_for_obj_ptr_proj=arch.use_mlp_for_obj_ptr_proj,
+        no_obj_embed_spatial=arch.no_obj_embed_spatial,
+        sam_mask_decoder_extra_args={
+            "dynamic_multimask_via_stability": arch.dynamic_multimask_via_stability,
+            "dynamic_multimask_stability_delta": arch.dynamic_multimask_stability_delta,
+            "dynamic_multimask_stability_thresh": arch.dynamic_multimask_stability_thresh,
+        },
+    )
+    model = model.to(device)
+    for module in model.modules():
+        if isinstance(module, _RotaryAttention):
+            # complex64 and not a buffer in sam2, so that .to() of the model leaves it behind
+            module.freqs_cis = module.freqs_cis.to(device)
+    return model.eval()

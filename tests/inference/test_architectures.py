@@ -1,0 +1,48 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medsam_core.errors import CheckpointError, OptionError
+from medsam_core.inference.architectures import ARCHITECTURES, Architecture, architecture_named
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_json_round_trip_is_exact(name):
+    architecture = ARCHITECTURES[name]
+    assert Architecture.from_json(architecture.to_json()) == architecture
+    assert architecture.name == name
+
+
+@given(st.integers(-64, 4096))
+def test_only_multiples_of_32_are_image_sizes(size):
+    if size > 0 and size % 32 == 0:
+        assert ARCHITECTURES["medsam2"].with_image_size(size).feature_size == size // 16
+    else:
+        with pytest.raises(OptionError, match=f"got {size}, expected a positive multiple of 32"):
+            ARCHITECTURES["medsam2"].with_image_size(size)
+
+
+def test_medsam2_is_sam21_tiny_at_512():
+    tiny = ARCHITECTURES["sam2.1-tiny"]
+    assert dataclasses.replace(tiny, name="medsam2", image_size=512) == ARCHITECTURES["medsam2"]
+    assert (ARCHITECTURES["medsam2"].feature_size, ARCHITECTURES["medsam2"].mask_size) == (32, 128)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])
+def test_foreign_json_is_a_checkpoint_error(text):
+    with pytest.raises(CheckpointError, match="architecture in the checkpoint's metadata"):
+        Architecture.from_json(text)
+
+
+def test_numbers_that_do_not_belong_together_are_refused():
+    with pytest.raises(OptionError, match="d_model 128 with memory_dim 48"):
+        dataclasses.replace(ARCHITECTURES["embedded"], memory_dim=48)
+    with pytest.raises(OptionError, match="3 stages and 4 window sizes"):
+        dataclasses.replace(ARCHITECTURES["embedded"], stages=(1, 2, 3))
+
+
+def test_an_unknown_name_lists_the_presets():
+    with pytest.raises(OptionError, match=r"'sam3', expected one of sam2-tiny.*embedded"):
+        architecture_named("sam3")
