@@ -1,3 +1,5 @@
+from collections.abc import Mapping, Sequence
+
 import pytest
 import torch
 
@@ -16,13 +18,16 @@ SLOW = ("sam2.1-small", "sam2-base+", "sam2.1-large")
 
 def settings(model):
     """Every plain attribute of every module: what the configuration decided beside the weights."""
-    plain = (bool, int, float, str, tuple, list, type(None))
-    return {
-        (name, key): value
-        for name, module in model.named_modules()
-        for key, value in vars(module).items()
-        if isinstance(value, plain) and not key.startswith("_")
-    }
+    found = {}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                value = tuple(value)  # sam2's own come as omegaconf's lists
+            elif isinstance(value, Mapping) and key == "sam_mask_decoder_extra_args":
+                value = dict(value)
+            if isinstance(value, bool | int | float | str | tuple | dict | None) and not key.startswith("_"):
+                found[name, key] = value
+    return {key: value for key, value in found.items() if key[1] != "cache"}
 
 
 @pytest.mark.parametrize(
