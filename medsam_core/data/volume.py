@@ -1,0 +1,318 @@
+"""A three-dimensional image or label map, read from NIfTI into one orientation and written back on its own grid.
+
+Inside the package every array is (D, H, W) in LPS, BraTS's own orientation: axis 0 runs from inferior to superior,
+axis 1 toward posterior, axis 2 toward the patient's left, so that `voxels[k]` is the axial slice a model sees. A file
+in any of the 48 orientations is turned when it is read, and a mask is turned back when it is written.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
+
+Array = np.ndarray[Any, Any]
+
+AFFINE_TOLERANCE = 1e-3  # per entry: the released files disagree in the 6th digit, a real shift is larger
+LABEL_TOLERANCE = 1e-3  # segmentations saved as float hold 0.99999997
+
+_UNREADABLE = (OSError, EOFError, zlib.error, ValueError)  # what a damaged file raises while its voxels are read
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a file's voxels sit: what `write_mask` needs to put a mask exactly on top of its image.
+
+    shape: on disk, (x, y, z), with a trailing 1 for each singleton axis that the file has; a channel axis is dropped.
+    affine: (4, 4) float64, voxel indices on disk -> RAS mm, as nibabel chooses it (sform before qform).
+    orientation: the direction in which each axis on disk grows, such as "LPS" or "RAS".
+    header: the file's NIfTI header (qform, sform, their codes and units go back into the mask).
+    """
+
+    shape: tuple[int, ...]
+    affine: Array
+    orientation: str
+    header: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels in LPS with their place in the scanner.
+
+    voxels: (D, H, W), C-contiguous; float32 for an image, uint8 for labels.
+    affine: (4, 4) float64; `affine @ (x, y, z, 1)` is the RAS position in mm of `voxels[z, y, x]`.
+    grid: the grid of the file that it came from.
+    """
+
+    voxels: Array
+    affine: Array
+    grid: Grid
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of the voxels."""
+        depth, height, width = self.voxels.shape
+        return depth, height, width
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels in mm as (dz, dy, dx), the order of the array's axes."""
+        dx, dy, dz = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return float(dz), float(dy), float(dx)
+
+
+def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> Volume:
+    """The intensities of a NIfTI file as float32, turned into LPS.
+
+    path: .nii or .nii.gz with three axes; trailing axes of length 1 are accepted.
+    channel: index on the fourth axis of a 4-D file (Medical Segmentation Decathlon); None for a 3-D file.
+    Intensities keep the file's scale (slope and intercept applied); background may be negative.
+    Raises DataError for a file that is missing, truncated, not NIfTI or of the wrong shape, and for an image that
+    holds NaN or Inf or the same value in every voxel (nothing can be segmented in it).
+    """
+    path = Path(path)
+    image = _open(path)
+    grid = _grid(path, image, channel)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf and is refused below
+        voxels = _turned(_array(path, image, channel), grid, np.float32)
+    low, high = float(voxels.min()), float(voxels.max())
+    if not np.isfinite(low + high):  # min and max carry NaN and Inf, so one pass answers for all voxels
+        count = int(voxels.size - np.isfinite(voxels).sum())
+        raise DataError(
+            f"{path.name}: {_voxels(count)} NaN or infinite, expected finite intensities everywhere; "
+            "replace them or leave the subject out."
+        )
+    if low == high:
+        raise DataError(
+            f"{path.name}: every voxel is {low:g}, expected an image with structure; re-export it from the scan."
+        )
+    return Volume(voxels, _canonical_affine(grid), grid)
+
+
+def read_labels(path: str | os.PathLike[str]) -> Volume:
+    """A label map as uint8, turned into LPS.
+
+    Values within 1e-3 of an integer are rounded (float exports hold 0.99999997). A map of zeros is valid: no tumour.
+    Which values are known is the label convention's matter (`regions.region_masks`).
+    Raises LabelError for a value that is no integer in 0 … 255, DataError as `read_image` does for the file.
+    """
+    path = Path(path)
+    image = _open(path)
+    grid = _grid(path, image, None)
+    raw = _array(path, image, None)
+    if raw.dtype.kind == "f":
+        raw = _rounded(path, raw)
+    low, high = int(raw.min()), int(raw.max())
+    if low < 0 or high > 255:
+        raise LabelError(
+            f"{path.name}: label {low if low < 0 else high}, expected whole numbers from 0 to 255; "
+            "check that this file is the segmentation."
+        )
+    return Volume(_turned(raw, grid, np.uint8), _canonical_affine(grid), grid)
+
+
+def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
+    """Write a mask as NIfTI (uint8) on the grid of the file that `like` was read from.
+
+    mask: (D, H, W) bool or uint8, the shape of `like`; an empty mask is written too.
+    path: .nii or .nii.gz; missing parent folders are made. Shape, affine, qform, sform and their codes equal the
+    source's, so that 3D Slicer shows the mask on top of its image. The file appears whole or not at all.
+    Raises ShapeMismatch, MaskError for another dtype, DataError if the file cannot be written there.
+    """
+    import nibabel
+
+    path = Path(path)
+    if mask.shape != like.shape:
+        raise ShapeMismatch(
+            f"{path.name}: mask of shape {mask.shape}, expected {like.shape} as its image; "
+            "write the mask with the volume that it was made from."
+        )
+    if mask.dtype not in (np.bool_, np.uint8):
+        raise MaskError(
+            f"{path.name}: mask of dtype {mask.dtype}, expected bool or uint8; threshold it first, as in logits > 0."
+        )
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: unknown ending, expected .nii or .nii.gz; rename the output file.")
+    grid = like.grid
+    on_disk = np.asfortranarray(
+        nibabel.apply_orientation(mask.astype(np.uint8).transpose(2, 1, 0), _ornt_transform("LPS", grid.orientation))
+    ).reshape(grid.shape, order="F")
+    header = _mask_header(grid.header)
+    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    _save_whole(kind(on_disk, grid.affine, header), path)
+
+
+def check_same_grid(
+    image: Volume, labels: Volume, *, image_name: str = "the image", labels_name: str = "the segmentation"
+) -> None:
+    """Refuse a segmentation that does not lie on its image's grid.
+
+    Both are compared in LPS, so two files of one grid in different orientations agree. Affines may differ by 1e-3 in
+    each entry. Raises DataError naming both files.
+    """
+    if image.shape != labels.shape:
+        raise DataError(
+            f"{labels_name}: shape {labels.shape[::-1]}, expected {image.shape[::-1]} as in {image_name}; "
+            "re-export the segmentation on the image's grid."
+        )
+    if not np.allclose(labels.affine, image.affine, rtol=1e-6, atol=AFFINE_TOLERANCE):
+        worst = float(np.abs(labels.affine - image.affine).max())
+        raise DataError(
+            f"{labels_name}: affine differs from that of {image_name} by {worst:.4g}, expected at most "
+            f"{AFFINE_TOLERANCE:g} in each entry; resample the segmentation onto the image's grid."
+        )
+
+
+def _voxels(count: int) -> str:
+    return f"{count:,} voxel is" if count == 1 else f"{count:,} voxels are"
+
+
+def _open(path: Path) -> Any:
+    """The file as a nibabel image with its voxels still on disk."""
+    import nibabel
+
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, expected a NIfTI file (.nii or .nii.gz); give the file inside it.")
+    if not path.exists():
+        raise DataError(f"{path}: no such file, expected a NIfTI file (.nii or .nii.gz); check the path.")
+    try:
+        image = nibabel.load(path)
+    except (EOFError, zlib.error) as error:
+        raise _truncated(path) from error
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
+        raise _not_nifti(path) from error
+    except Exception as error:  # nibabel raises ImageFileError, HeaderDataError and others for a foreign file
+        raise _not_nifti(path) from error
+    if not isinstance(image, nibabel.Nifti1Pair):  # the base class of Nifti1Image and Nifti2Image
+        raise _not_nifti(path)
+    return image
+
+
+def _not_nifti(path: Path) -> DataError:
+    return DataError(f"{path.name}: not a NIfTI image, expected .nii or .nii.gz content; convert or download it again.")
+
+
+def _truncated(path: Path) -> DataError:
+    return DataError(
+        f"{path.name}: truncated or damaged, expected as many voxels as its header says; copy or download it again."
+    )
+
+
+def _grid(path: Path, image: Any, channel: int | None) -> Grid:
+    """Check the axes, the data type and the affine before any voxel is read."""
+    import nibabel
+
+    shape = tuple(int(length) for length in image.shape)
+    spatial, rest = shape[:3], shape[3:]
+    if channel is not None:
+        if len(shape) != 4 or not 0 <= channel < shape[3]:
+            raise DataError(
+                f"{path.name}: channel {channel} asked of shape {shape}, expected a 4-D file with that channel; "
+                "give the multi-channel file or leave the channel out."
+            )
+        rest = ()
+    if len(spatial) < 3 or min(spatial) < 1 or any(length != 1 for length in rest):
+        mend = f"name a channel from 0 to {rest[0] - 1}" if len(rest) == 1 and rest[0] > 1 else "export a 3-D volume"
+        raise DataError(f"{path.name}: shape {shape}, expected three axes (x, y, z); {mend}.")
+    if image.get_data_dtype().kind not in "iuf":
+        raise DataError(
+            f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export one grey value per voxel."
+        )
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise DataError(
+            f"{path.name}: affine without volume or not finite, expected a position for every voxel; "
+            "repair its qform or sform."
+        )
+    return Grid(spatial + rest, affine, "".join(nibabel.aff2axcodes(affine)), image.header.copy())
+
+
+def _array(path: Path, image: Any, channel: int | None) -> Array:
+    """The file's voxels (x, y, z) in its own orientation and, unless they are scaled, in its own dtype."""
+    try:
+        raw = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
+    except PermissionError as error:
+        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
+    except _UNREADABLE as error:
+        raise _truncated(path) from error
+    return raw.reshape(raw.shape[:3])
+
+
+def _rounded(path: Path, raw: Array) -> Array:
+    nearest = np.rint(raw)
+    with np.errstate(invalid="ignore"):  # Inf - Inf
+        distance = np.abs(raw - nearest)
+    wrong = ~(distance <= LABEL_TOLERANCE)  # NaN and Inf are wrong too
+    if wrong.any():
+        raise LabelError(
+            f"{path.name}: {int(wrong.sum()):,} of its labels are no whole numbers (such as {raw[wrong].flat[0]:g}), "
+            f"expected integers to within {LABEL_TOLERANCE:g}; resample segmentations with nearest neighbour."
+        )
+    return np.asarray(nearest)
+
+
+def _ornt_transform(start: str, end: str) -> Array:
+    import nibabel
+
+    ornt = nibabel.orientations
+    return np.asarray(ornt.ornt_transform(ornt.axcodes2ornt(tuple(start)), ornt.axcodes2ornt(tuple(end))))
+
+
+def _turned(raw: Array, grid: Grid, dtype: Any) -> Array:
+    """(x, y, z) on disk -> (D, H, W) in LPS, C-contiguous; for an LPS file this is no more than the cast."""
+    import nibabel
+
+    turned = nibabel.apply_orientation(raw, _ornt_transform(grid.orientation, "LPS"))
+    voxels = np.ascontiguousarray(turned.transpose(2, 1, 0), dtype=dtype)
+    # an uncompressed file is memory-mapped read-only: a Volume must outlive the file
+    return voxels if voxels.flags.owndata and voxels.flags.writeable else voxels.copy()
+
+
+def _canonical_affine(grid: Grid) -> Array:
+    import nibabel
+
+    turn = nibabel.orientations.inv_ornt_aff(_ornt_transform(grid.orientation, "LPS"), grid.shape[:3])
+    return np.asarray(grid.affine @ turn)
+
+
+def _mask_header(source: Any) -> Any:
+    """The source's header with its geometry only: its free text and extensions may name the patient."""
+    header = source.copy()
+    header.set_data_dtype(np.uint8)
+    for field in ("descrip", "aux_file", "intent_name"):
+        header[field] = b""
+    for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
+        header[field] = 0
+    header.extensions.clear()
+    return header
+
+
+def _save_whole(image: Any, path: Path) -> None:
+    import nibabel
+
+    # hidden, in the same folder (os.replace must not cross a file system), and with the ending nibabel goes by
+    ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(image, partial)
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(
+            f"{path}: the mask cannot be written ({reason}), expected a folder with free space that this user may "
+            "write to; choose another one."
+        ) from error
+    finally:
+        # after a failure nothing half-written stays behind; the folder itself may be out of reach
+        if os.path.lexists(partial):
+            partial.unlink(missing_ok=True)
