@@ -1,0 +1,61 @@
+"""How scores, bounds and cases are put into words, the same in a test's failure, the verdict and a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medsam_core.evaluation import CaseRecord
+from medsam_core.metrics import METRICS
+
+_NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"}
+_UNITS = ("mm", "ml")
+
+
+def metric_name(metric: str, scope: str = "volume") -> str:
+    """`Dice`, or with another scope than the whole volume `Dice@key_slice`."""
+    name = _NAMES.get(metric, metric)
+    return name if scope == "volume" else f"{name}@{scope}"
+
+
+def unit_of(metric: str) -> str:
+    """`" mm"`, `" ml"` with a leading blank, or `""` for a ratio or a metric that this version does not know."""
+    unit = str(getattr(METRICS.get(metric), "unit", ""))
+    return f" {unit}" if unit in _UNITS else ""
+
+
+def compared(value: float, limit: float, metric: str) -> str:
+    """`0.412 < 0.700`, `12.100 mm > 10.000 mm`: how a finite value stands to a limit.
+
+    Digits are added until the two numbers differ on paper as they do in truth.
+    """
+    unit = unit_of(metric)
+    digits = 3 if value == limit else next((d for d in range(3, 17) if f"{value:.{d}f}" != f"{limit:.{d}f}"), 17)
+    sign = "<" if value < limit else ">" if value > limit else "="
+    return f"{value:.{digits}f}{unit} {sign} {limit:.{digits}f}{unit}"
+
+
+def of_case(record: CaseRecord) -> str:
+    """`WT, box, key slice 95`: what was asked; protocol and modality only if they are not the default."""
+    case = record.case
+    parts = [case.region, case.prompt]
+    if case.modality != "t1ce":
+        parts.insert(0, case.modality)
+    if case.protocol != "bidirectional":
+        parts.append(case.protocol)
+    slices = record.key_slices
+    if len(slices) > 3:
+        parts.append(f"{len(slices)} key slices")
+    elif slices:
+        parts.append(f"key slice{'s' if len(slices) > 1 else ''} {', '.join(map(str, slices))}")
+    return ", ".join(parts)
+
+
+def few(names: Sequence[str], limit: int = 3) -> str:
+    """`a, b, c and 5 more`; `""` for none."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 case`, `3 cases`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
