@@ -1,0 +1,318 @@
+"""What the model is told: a `Prompt` on one slice; prompts simulated from the truth, written down and replayed.
+
+Numpy and SciPy only, so that prompts can be made and read without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from medsam_core.errors import OptionError, PromptError
+from medsam_core.inference.clicks import (
+    Box,
+    Point,
+    deepest_point,
+    jittered_box,
+    nearby_point,
+    spread_points,
+    tight_box,
+)
+
+MODES = ("box", "point", "points3", "box+point", "mask")
+KEY_SLICES = ("largest", "middle", "first")
+PROTOCOLS = ("bidirectional", "forward", "slicewise")
+MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxels are 1 mm³
+SCHEMA = "medsam-core/prompts/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """One object on one slice: what a person would draw there.
+
+    mode: one of MODES; it says which of the others are given.
+    key_slice: index of the axial slice, from 0.
+    box: (x0, y0, x1, y1) in voxels of the slice, inclusive, x0 ≤ x1 and y0 ≤ y1.
+    points: (x, y) in voxels. point_labels: 1 inside, 0 outside; none means all inside.
+    mask: (H, W) bool with at least one voxel.
+    Raises PromptError if these do not fit together.
+    """
+
+    mode: str
+    key_slice: int
+    box: Box | None = None
+    points: tuple[Point, ...] = ()
+    point_labels: tuple[int, ...] = ()
+    mask: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if not self.point_labels:
+            object.__setattr__(self, "point_labels", (1,) * len(self.points))
+        problem = self._problem()
+        if problem:
+            raise PromptError(f"prompt {self.mode!r} on slice {self.key_slice}: {problem}.")
+
+    def _problem(self) -> str | None:
+        given = (self.box is not None, bool(self.points), self.mask is not None)
+        wanted = ("box" in self.mode, "point" in self.mode, self.mode == "mask")
+        if self.mode not in MODES:
+            return f"got an unknown mode, expected one of {', '.join(MODES)}; choose one of them"
+        if self.key_slice < 0:
+            return "got a negative slice, expected 0 or more; count slices from 0"
+        if given != wanted:
+            names = [name for name, has in zip(("box", "points", "mask"), given, strict=True) if has]
+            return f"got {' and '.join(names) or 'nothing'}, expected what its mode names; give exactly that"
+        if self.box is not None and not (
+            np.isfinite(self.box).all() and self.box[0] <= self.box[2] and self.box[1] <= self.box[3]
+        ):
+            return f"got box {self.box}, expected finite x0 <= x1 and y0 <= y1; order its corners"
+        if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
+            return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; mend them"
+        if not np.isfinite(np.array(self.points)).all():
+            return f"got points {self.points}, expected finite coordinates; mend them"
+        if self.mask is not None and (self.mask.dtype != bool or self.mask.ndim != 2 or not self.mask.any()):
+            return (
+                f"got a mask of {self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)} voxels, "
+                "expected (H, W) bool with at least one; draw it on the slice"
+            )
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prompt) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types only; a mask as its shape and run lengths in row order. `from_json` is the inverse."""
+        return {
+            "mode": self.mode,
+            "key_slice": int(self.key_slice),
+            "box": None if self.box is None else [float(edge) for edge in self.box],
+            "points": [[float(x), float(y)] for x, y in self.points],
+            "point_labels": [int(label) for label in self.point_labels],
+            "mask": None if self.mask is None else _run_lengths(self.mask),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Prompt:
+        """The prompt that `to_json` gave. Raises PromptError for anything else."""
+        try:
+            return cls(
+                mode=data["mode"],
+                key_slice=data["key_slice"],
+                box=None if data["box"] is None else tuple(data["box"]),
+                points=tuple((x, y) for x, y in data["points"]),
+                point_labels=tuple(data["point_labels"]),
+                mask=None if data["mask"] is None else _from_run_lengths(data["mask"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PromptError(
+                f"a prompt in JSON: got one that cannot be read ({type(error).__name__}: {error}), expected what "
+                "Prompt.to_json writes; record the manifest anew."
+            ) from None
+
+
+def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    edges = np.flatnonzero(np.diff(mask.ravel(), prepend=False, append=False))
+    starts, ends = edges[::2], edges[1::2]
+    return {"shape": list(mask.shape), "starts": starts.tolist(), "lengths": (ends - starts).tolist()}
+
+
+def _from_run_lengths(data: Mapping[str, Any]) -> np.ndarray:
+    height, width = data["shape"]
+    mask = np.zeros(height * width, bool)
+    for start, length in zip(data["starts"], data["lengths"], strict=True):
+        mask[start : start + length] = True
+    return mask.reshape(height, width)
+
+
+def key_slice_of(truth: np.ndarray, key_slice: str) -> int:
+    """The slice to prompt, of those where the region exists.
+
+    truth: (D, H, W) bool, not empty. key_slice: `largest` (most voxels; among equals the first), `middle` (the middle
+    one of the slices that hold the region; the lower of two), `first`. Raises OptionError for another word.
+    """
+    areas = truth.sum(axis=(1, 2))
+    slices = np.flatnonzero(areas)
+    if key_slice == "largest":
+        return int(np.argmax(areas))
+    if key_slice == "middle":
+        return int(slices[(len(slices) - 1) // 2])
+    if key_slice == "first":
+        return int(slices[0])
+    raise OptionError(f"key slice: got {key_slice!r}, expected one of {', '.join(KEY_SLICES)}; choose one of them.")
+
+
+def simulate(
+    truth: np.ndarray,
+    mode: str,
+    *,
+    key_slice: str = "largest",
+    jitter_voxels: float = 0.0,
+    seed: int = 0,
+    key: str = "",
+    per_component: bool = False,
+    protocol: str = "bidirectional",
+    min_component_voxels: int = MIN_COMPONENT_VOXELS,
+) -> tuple[Prompt, ...]:
+    """The prompts that a person who knows the truth would give; () where the truth is empty.
+
+    truth: (D, H, W) bool.
+    key_slice: see `key_slice_of`; the protocol `forward` takes the first slice whatever is asked here, and
+        `slicewise` gives a prompt on every slice where the region exists.
+    jitter_voxels: half-width of the uniform jitter, ≥ 0: of each box edge, clipped to the slice; a jittered point
+        is a voxel of the region that near; masks are left alone. Drawn from `seed` and `key` (say, the case's id),
+        so that it depends on no order of execution.
+    per_component: prompts for each 26-connected component of at least `min_component_voxels` (if none is so large,
+        for the largest), the largest first, instead of for the whole region.
+    Raises PromptError if `truth` is not 3-D, OptionError for an unknown word or a negative jitter.
+    """
+    truth = np.asarray(truth)
+    if truth.ndim != 3:
+        raise PromptError(f"truth: got shape {truth.shape}, expected (D, H, W); give the whole volume's mask.")
+    for what, got, known in (("prompt mode", mode, MODES), ("protocol", protocol, PROTOCOLS)):
+        if got not in known:
+            raise OptionError(f"{what}: got {got!r}, expected one of {', '.join(known)}; choose one of them.")
+    if not 0 <= jitter_voxels < np.inf:
+        raise OptionError(f"jitter: got {jitter_voxels} voxels, expected 0 or more; give such a number.")
+    truth = truth != 0
+    if not truth.any():
+        return ()
+    prompts = []
+    for number, region in enumerate(_components(truth, min_component_voxels) if per_component else [truth]):
+        if protocol == "slicewise":
+            slices = np.flatnonzero(region.any(axis=(1, 2))).tolist()
+        else:
+            slices = [key_slice_of(region, "first" if protocol == "forward" else key_slice)]
+        for index in slices:
+            rng = _generator(seed, key, number, index)
+            prompts.append(_draw(region[index], index, mode, jitter_voxels, rng))
+    return tuple(prompts)
+
+
+def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
+    labels, count = ndimage.label(truth, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-sizes, kind="stable")
+    for index in order:
+        if sizes[index] >= min_voxels or index == order[0]:
+            yield labels == index + 1
+
+
+def _generator(*names: object) -> np.random.Generator:
+    # not hash(): Python salts it anew in every process
+    digest = hashlib.sha256(json.dumps(names).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32))
+
+
+def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:
+    if mode == "mask":
+        return Prompt(mode, index, mask=region.copy())
+    box = None
+    points: tuple[Point, ...] = ()
+    if "box" in mode:
+        box = tight_box(region)
+        if jitter_voxels:
+            box = jittered_box(box, jitter_voxels, (region.shape[0], region.shape[1]), rng)
+    if "point" in mode:
+        points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
+        if jitter_voxels:
+            points = tuple(nearby_point(region, point, jitter_voxels, rng) for point in points)
+    return Prompt(mode, index, box=box, points=points)
+
+
+class Manifest(Mapping[str, tuple[Prompt, ...]]):
+    """Every prompt of a run by case id: a read-only mapping whose lookup says what is wrong.
+
+    A case whose region was absent has (), which is not the same as a case that is missing.
+    cohort: the fingerprint of the cohort's files the prompts were made on, "" if unknown.
+    """
+
+    def __init__(self, prompts: Mapping[str, Sequence[Prompt]], cohort: str = "", source: str = "prompts") -> None:
+        self._prompts = {case: tuple(given) for case, given in prompts.items()}
+        self.cohort = cohort
+        self.source = source
+
+    def __getitem__(self, case: str) -> tuple[Prompt, ...]:
+        """The prompts of a case. Raises PromptError (not KeyError) if the manifest lacks it."""
+        if case not in self._prompts:
+            raise PromptError(
+                f"{self.source}: got no prompts for {case}, expected every case of this run; "
+                "record the manifest with the same options or run without it."
+            )
+        return self._prompts[case]
+
+    def __contains__(self, case: object) -> bool:
+        return case in self._prompts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._prompts)
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+
+def fingerprint(files: Sequence[str]) -> str:
+    """SHA-256 (hex) of a cohort's file names, whatever their order: says whether two machines have the same cohort."""
+    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
+
+
+def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *, cohort: str = "") -> None:
+    """Write the prompts of every case as JSON, whole or not at all.
+
+    cohort: the cohort's `fingerprint`. Raises PromptError if the file cannot be written.
+    """
+    path = Path(path)
+    cases = {case: [prompt.to_json() for prompt in prompts[case]] for case in sorted(prompts)}
+    text = json.dumps({"schema": SCHEMA, "cohort": cohort, "prompts": cases}, separators=(",", ":"))
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise PromptError(
+            f"{path}: got {error.strerror or error}, expected to write the prompt manifest; "
+            "name a file in a folder that can be written."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_manifest(path: str | Path, *, cohort: str | None = None) -> Manifest:
+    """The manifest that `write_manifest` wrote.
+
+    cohort: this run's `fingerprint`; if given, a manifest of another cohort is refused.
+    Raises PromptError if the file is missing, is no manifest or is of another cohort.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PromptError(
+            f"{path}: got {error.strerror or error}, expected a prompt manifest; name the prompts.json of a run."
+        ) from None
+    except ValueError as error:
+        raise PromptError(
+            f"{path}: got text that is not JSON ({error}), expected a prompt manifest; copy it anew."
+        ) from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("prompts"), dict):
+        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise PromptError(
+            f"{path}: got schema {found!r}, expected {SCHEMA!r}; name the prompts.json of a run of this version."
+        )
+    if cohort is not None and data["cohort"] != cohort:
+        raise PromptError(
+            f"{path}: got prompts for cohort {data['cohort'][:12]}, expected {cohort[:12]} as found here; "
+            "use the cohort they were recorded on."
+        )
+    prompts = {case: tuple(map(Prompt.from_json, given)) for case, given in data["prompts"].items()}
+    return Manifest(prompts, data["cohort"], str(path))
