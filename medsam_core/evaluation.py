@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,6 +123,8 @@ class CaseRecord:
     key_slices: the prompted axial slices, () if the region is absent: then nothing was prompted, the prediction is
         empty, and the profile's rule for two empty masks gives the scores.
     seconds: wall time of the subject's reading, encoding, tracking and scoring, shared equally among its cases.
+    overlay, mask: paths inside the run directory. diagnosis: why a case that broke a gate did so.
+    prompts: what was asked, as `Prompt.to_json` gives it: enough to ask the same again.
     """
 
     case: Case
@@ -134,7 +136,9 @@ class CaseRecord:
     seconds: float = float("nan")
     overlay: str | None = None
     mask: str | None = None
-    notes: tuple[str, ...] = field(default=())
+    diagnosis: str | None = None
+    prompts: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -164,6 +168,7 @@ class CaseRecord:
         known = {name: value for name, value in data.items() if name in names}
         known["case"] = Case(**data["case"])
         known["key_slices"] = tuple(data["key_slices"])
+        known["prompts"] = tuple(data.get("prompts", ()))
         known["notes"] = tuple(data.get("notes", ()))
         return cls(**known)
 
@@ -238,6 +243,7 @@ def _evaluate_modality(
             site=subject.site,
             labels=convention,
             seconds=seconds,
+            prompts=tuple(prompt.to_json() for prompt in prompts[case]),
             notes=tuple(subject.notes),
         )
         yield CaseResult(record, loaded.image, masks[case], truths[case.region], prompts[case])

@@ -1,0 +1,267 @@
+"""What a session was asked to do, resolved once from the options and passed on as a value.
+
+Nothing here reads a voxel or imports torch until `checkpoint_identity` or `resolved_device` is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medsam_core import __version__
+from medsam_core.data.cohort import Subject, find_subjects
+from medsam_core.errors import DataError, OptionError
+from medsam_core.evaluation import Case, Settings
+
+if TYPE_CHECKING:
+    from medsam_core.inference.predictor import Predictor
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class PhantomCohort:
+    """The synthetic cohort that is used when no root is given; written on first use, then found again.
+
+    size: (D, H, W) voxels. directory: where it is kept; its name inside carries everything that shapes the voxels.
+    """
+
+    directory: Path
+    subjects: int = 6
+    size: tuple[int, int, int] = (64, 160, 160)
+    seed: int = 2026
+
+    @property
+    def root(self) -> Path:
+        """The cohort's own folder."""
+        shape = "x".join(str(n) for n in self.size)
+        return self.directory / f"phantoms-v{__version__}-{self.subjects}-{shape}-s{self.seed}"
+
+    def write(self) -> Path:
+        """Write what is missing of the cohort, one process at a time, and return its root."""
+        from filelock import FileLock
+
+        from medsam_core.data.phantom import write_cohort
+
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.directory / f"{self.root.name}.lock"):
+                write_cohort(self.root, subjects=self.subjects, size=self.size, seed=self.seed)
+        except OSError as error:
+            raise DataError(
+                f"phantom cohort {self.root}: cannot be written ({error.strerror}); choose another place with "
+                "--phantom-dir"
+            ) from None
+        return self.root
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that a session was asked to do.
+
+    brats_root: a cohort's folder, or None for the phantom cohort.
+    subjects: ids to take, () for all; limit: how many of them at most, from the first, None for all.
+    checkpoint: a path or a name, None for the embedded one.
+    gates: a gates file, or None for the default of the cohort (`benchmarks/gates/phantom.toml` for phantoms, none
+        for others). overlays: how many of the worst cases get one beside the failed ones; None for every case.
+    """
+
+    settings: Settings
+    phantom: PhantomCohort
+    run_dir: Path
+    brats_root: Path | None = None
+    subjects: tuple[str, ...] = ()
+    limit: int | None = None
+    checkpoint: str | None = None
+    architecture: str | None = None
+    image_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    gates: Path | None = None
+    prompts_from: Path | None = None
+    resume: bool = False
+    save_masks: bool = False
+    overlays: int | None = 4
+    allow_no_gpu: bool = False
+    command: tuple[str, ...] = field(default=(), compare=False)
+
+    @cached_property
+    def cohort(self) -> tuple[Subject, ...]:
+        """The chosen subjects, sorted by id. Raises DataError or OptionError in a sentence."""
+        root = self.brats_root if self.brats_root is not None else self.phantom.write()
+        found = find_subjects(root)
+        if self.subjects:
+            known = {subject.id: subject for subject in found}
+            missing = [name for name in self.subjects if name not in known]
+            if missing:
+                raise OptionError(
+                    f"--subjects: {', '.join(missing[:3])} not found among the {len(found)} subjects of {root} "
+                    f"({found[0].id} …); choose from `medsam-core list`"
+                )
+            found = tuple(known[name] for name in sorted(set(self.subjects)))
+        found = found[: self.limit]
+        _check_files(found, self.settings.modalities)
+        return found
+
+    @property
+    def plan(self) -> tuple[Case, ...]:
+        """Every case that this session is to score."""
+        return tuple(case for subject in self.cohort for case in self.settings.cases(subject.id))
+
+    @property
+    def gates_path(self) -> Path | None:
+        """The gates file that applies, None if there is none for this cohort."""
+        if self.gates is not None:
+            return self.gates
+        if self.brats_root is not None:
+            return None
+        in_wheel = PACKAGE / "gate_files" / "phantom.toml"
+        return in_wheel if in_wheel.exists() else PACKAGE.parent / "benchmarks" / "gates" / "phantom.toml"
+
+    @cached_property
+    def checkpoint_identity(self) -> dict[str, str]:
+        """Name and SHA-256 of the weights; downloads a named checkpoint on first use."""
+        from medsam_core.inference.checkpoints import resolve
+
+        file = resolve(self.checkpoint)
+        return {"name": file.name, "sha256": file.sha256}
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The loaded model; made on first use, once per process."""
+        from medsam_core.inference import load_predictor
+
+        return load_predictor(
+            self.checkpoint,
+            device=self.device,
+            precision=self.precision,
+            architecture=self.architecture,
+            image_size=self.image_size,
+        )
+
+    def header(self) -> dict[str, Any]:
+        """What is written into `run.json`: question, cohort, checkpoint and environment, in built-in types."""
+        from medsam_core.inference.model import resolve_device, resolve_precision
+
+        device = resolve_device(self.device)
+        gates = self.gates_path
+        return {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": list(self.command),
+            "settings": json.loads(json.dumps(asdict(self.settings))),
+            "checkpoint": {
+                **self.checkpoint_identity,
+                "architecture": self.architecture,
+                "image_size": self.image_size,
+            },
+            "device": str(device),
+            "precision": resolve_precision(self.precision, device),
+            "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
+            "plan": [case.id for case in self.plan],
+            "gates": {"file": gates.name, "sha256": _sha256(gates)} if gates else None,
+            "prompts_from": _sha256(self.prompts_from) if self.prompts_from else None,
+            "environment": environment(),
+        }
+
+    def cohort_identity(self) -> dict[str, Any]:
+        """Layouts, label conventions, subjects, and a fingerprint of the files' names and sizes (no voxel is read)."""
+        digest = hashlib.sha256()
+        for subject in self.cohort:
+            for path in sorted({image.path for image in subject.images.values()} | {subject.segmentation}):
+                digest.update(f"{subject.id}\0{path.name}\0{path.stat().st_size}\n".encode())
+        return {
+            "layouts": sorted({subject.layout for subject in self.cohort}),
+            "labels": sorted({self.settings.labels or subject.convention for subject in self.cohort}),
+            "subjects": [subject.id for subject in self.cohort],
+            "fingerprint": digest.hexdigest(),
+        }
+
+
+def describe(header: Mapping[str, Any]) -> list[str]:
+    """The effective configuration in a few lines for a person: what the terminal and the page show."""
+    cohort, settings, checkpoint = header["cohort"], header["settings"], header["checkpoint"]
+    environment_ = header["environment"]
+    gates = header["gates"]
+    return [
+        f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]})",
+        f"device: {header['device']} ({environment_.get('gpu') or environment_['cpu']}), "
+        f"precision {header['precision']}, torch {environment_['torch']}, sam2 {environment_['sam2']}",
+        f"cohort: {cohort['root']}, {len(cohort['subjects'])} subjects, layout {'/'.join(cohort['layouts'])}, "
+        f"labels {'/'.join(cohort['labels'])}, fingerprint {cohort['fingerprint'][:12]}",
+        f"cases: {len(header['plan'])} = modality {', '.join(settings['modalities'])} × region "
+        f"{', '.join(settings['regions'])} × prompt {', '.join(settings['prompts'])} × protocol "
+        f"{', '.join(settings['protocols'])}; key slice {settings['key_slice']}, jitter {settings['jitter_voxels']:g}, "
+        f"profile {settings['profile']}",
+        f"gates: {gates['file'] if gates else 'none: the verdict cannot be PASS (give --gates FILE)'}",
+    ]
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that a score or a latency may depend on."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
+        "medsam_core": __version__,
+        "commit": _commit(),
+        **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
+    }
+
+
+def _check_files(subjects: tuple[Subject, ...], modalities: tuple[str, ...]) -> None:
+    """Say at once which subjects lack a file that the session will need."""
+    for modality in modalities:
+        lacking = [subject.id for subject in subjects if modality not in subject.images]
+        if lacking:
+            raise DataError(
+                f"modality {modality} is missing in {len(lacking)} of {len(subjects)} subjects: "
+                f"{_few(lacking)}; add the files, leave the subjects out with --subjects, or choose another --modality"
+            )
+    lacking = [subject.id for subject in subjects if subject.segmentation is None]
+    if lacking:
+        raise DataError(
+            f"the segmentation is missing in {len(lacking)} of {len(subjects)} subjects: {_few(lacking)}; add the "
+            "files or leave the subjects out with --subjects"
+        )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror}); mend the path") from None
+
+
+def _cpu_name() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the directory that the session runs in, None outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,173 @@
+"""The pytest options of a gate session, and how they become a Configuration."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medsam_core.errors import OptionError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from medsam_core.configuration import Configuration
+
+# flag, default, metavar ("" for a switch), help
+OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
+    ("--brats-root", None, "DIR", "cohort: a BraTS 2018-2025 or MSD Task01 folder (default: the phantom cohort)"),
+    ("--subjects", None, "ID,…", "only these subjects"),
+    ("--limit", None, "N", "only the first N subjects"),
+    ("--modality", "t1ce", "M,…", "what the model sees: t1ce, t1, t2, flair (default: %(default)s)"),
+    ("--regions", "WT,TC,ET", "R,…", "regions to prompt and score (default: %(default)s)"),
+    ("--prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: %(default)s)"),
+    (
+        "--protocol",
+        "bidirectional",
+        "P,…",
+        "bidirectional: from the key slice both ways; forward: from the region's first slice to the end; "
+        "slicewise: a prompt on every slice, no memory (default: %(default)s)",
+    ),
+    ("--key-slice", "largest", "K", "slice that is prompted: largest, middle, first (default: %(default)s)"),
+    ("--jitter", "0", "VOXELS", "seeded uniform jitter of boxes and points (default: none)"),
+    ("--per-component", False, "", "prompt every connected component of a region by itself"),
+    ("--seed", "0", "N", "seed of the jitter (default: %(default)s)"),
+    ("--prompts-from", None, "FILE", "replay exactly the prompts of another run's prompts.json"),
+    ("--labels", None, "NAME", "label convention (default: detected from the cohort's layout)"),
+    ("--profile", "brats2019", "NAME", "metric definitions (default: %(default)s)"),
+    ("--metrics", None, "M,…", "metrics to score (default: the overlap metrics)"),
+    ("--checkpoint", None, "PATH|NAME", "weights: a .pt or .safetensors file, or a name such as medsam2-latest or "
+     "sam2.1-tiny (default: the embedded checkpoint)"),
+    ("--architecture", None, "NAME", "override the architecture that is recognised from the weights"),
+    ("--image-size", None, "N", "override the side of the square image that the model sees"),
+    ("--device", "auto", "D", "auto, cpu, cuda or cuda:N (default: %(default)s: cuda if there is one)"),
+    ("--precision", "auto", "P", "auto, fp32 or bf16 (default: %(default)s: bf16 on cuda, fp32 on cpu)"),
+    ("--allow-no-gpu", False, "", "skip the gpu cases where there is no GPU, instead of ending with an error"),
+    ("--gates", None, "FILE", "thresholds (default: benchmarks/gates/phantom.toml for the phantom cohort)"),
+    ("--run-dir", None, "DIR", "where the run is written (default: runs/<time>)"),
+    ("--resume", None, "RUN", "go on in this run directory: score only what it lacks"),
+    ("--save-masks", False, "", "write every predicted mask as NIfTI on the image's own grid"),
+    ("--overlays", "4", "N|all", "pictures of the N worst cases beside the failed ones (default: %(default)s)"),
+    ("--phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
+    ("--phantom-subjects", "6", "N", "size of the phantom cohort (default: %(default)s)"),
+    ("--phantom-size", "64,160,160", "D,H,W", "voxels of a phantom (default: %(default)s)"),
+    ("--phantom-seed", "2026", "N", "seed of the phantom cohort (default: %(default)s)"),
+)  # fmt: skip
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option under the heading `medsam`."""
+    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
+    for flag, default, metavar, text in OPTIONS:
+        if metavar:
+            group.addoption(flag, default=default, metavar=metavar, help=text, dest=_destination(flag))
+        else:
+            group.addoption(flag, action="store_true", default=default, help=text, dest=_destination(flag))
+
+
+def given_options(config: pytest.Config) -> str:
+    """The options that differ from their defaults, as one would type them: for the rerun line of a failed case."""
+    words: list[str] = []
+    for flag, default, metavar, _ in OPTIONS:
+        value = config.getoption(_destination(flag))
+        if value != default and flag not in ("--run-dir", "--resume"):
+            words += [flag, str(value)] if metavar else [flag]
+    return shlex.join(words)
+
+
+def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Configuration:
+    """Resolve the options. run_dir: the controller's choice, on an xdist worker.
+
+    Raises OptionError in a sentence that names the option.
+    """
+    from medsam_core.configuration import Configuration, PhantomCohort
+    from medsam_core.evaluation import Settings
+
+    def get(flag: str) -> Any:
+        return config.getoption(_destination(flag))
+
+    chosen = {} if get("--metrics") is None else {"metrics": _words(get("--metrics"))}
+    settings = Settings(
+        modalities=_words(get("--modality")),
+        regions=_words(get("--regions")),
+        prompts=_words(get("--prompts")),
+        protocols=_words(get("--protocol")),
+        key_slice=get("--key-slice"),
+        jitter_voxels=_number("--jitter", get("--jitter"), float),
+        per_component=get("--per-component"),
+        seed=_number("--seed", get("--seed"), int),
+        labels=get("--labels"),
+        profile=get("--profile"),
+        **chosen,
+    )
+    size = tuple(_number("--phantom-size", word, int) for word in _words(get("--phantom-size")))
+    if len(size) != 3:
+        raise OptionError(f"--phantom-size: got {get('--phantom-size')}, expected three numbers D,H,W; e.g. 64,160,160")
+    return Configuration(
+        settings=settings,
+        phantom=PhantomCohort(
+            directory=_phantom_directory(config, get("--phantom-dir")),
+            subjects=_number("--phantom-subjects", get("--phantom-subjects"), int),
+            size=size,
+            seed=_number("--phantom-seed", get("--phantom-seed"), int),
+        ),
+        run_dir=run_dir or _run_dir(config, get("--run-dir"), get("--resume")),
+        brats_root=_path(config, get("--brats-root")),
+        subjects=_words(get("--subjects") or ""),
+        limit=None if get("--limit") is None else _number("--limit", get("--limit"), int, least=1),
+        checkpoint=get("--checkpoint"),
+        architecture=get("--architecture"),
+        image_size=None if get("--image-size") is None else _number("--image-size", get("--image-size"), int, least=32),
+        device=get("--device"),
+        precision=get("--precision"),
+        gates=_path(config, get("--gates")),
+        prompts_from=_path(config, get("--prompts-from")),
+        resume=get("--resume") is not None,
+        save_masks=get("--save-masks"),
+        overlays=None if get("--overlays") == "all" else _number("--overlays", get("--overlays"), int),
+        allow_no_gpu=get("--allow-no-gpu"),
+        command=("pytest", *config.invocation_params.args),
+    )
+
+
+def _destination(flag: str) -> str:
+    return "medsam_" + flag.strip("-").replace("-", "_")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _number(flag: str, text: str, kind: type, *, least: float = 0) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not number >= least:
+        noun = "whole number" if kind is int else "number"
+        raise OptionError(f"{flag}: got {text!r}, expected a {noun} ≥ {least}; mend the option")
+    return number
+
+
+def _path(config: pytest.Config, text: str | None) -> Path | None:
+    return None if text is None else (config.invocation_params.dir / Path(text).expanduser()).resolve()
+
+
+def _run_dir(config: pytest.Config, run_dir: str | None, resume: str | None) -> Path:
+    if run_dir is not None and resume is not None:
+        raise OptionError("--run-dir and --resume: got both, expected one; --resume RUN goes on in RUN")
+    chosen = _path(config, resume if resume is not None else run_dir)
+    if chosen is not None:
+        return chosen
+    return config.invocation_params.dir / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+
+
+def _phantom_directory(config: pytest.Config, given: str | None) -> Path:
+    chosen = _path(config, given)
+    if chosen is not None:
+        return chosen
+    cache = getattr(config, "cache", None)
+    if cache is not None:
+        return Path(cache.mkdir("medsam-phantoms"))
+    return config.rootpath / ".medsam" / "phantoms"

@@ -1,0 +1,256 @@
+"""The state of one pytest session: which cases were selected, what came out, and the verdict.
+
+Registered as a plugin of its own by `pytest_plugin`, on the controller and on every xdist worker. Workers score;
+the controller alone records and judges, from the reports that reach it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from medsam_core.errors import MedsamError
+
+if TYPE_CHECKING:
+    from medsam_core.configuration import Configuration
+    from medsam_core.evaluation import Case
+    from medsam_core.gates.verdict import Verdict
+    from medsam_core.session import Evaluated, Evaluator, Recorder
+
+CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
+NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
+
+
+class MedsamSession:
+    """The state of one pytest session and the hooks that need it."""
+
+    def __init__(self, config: pytest.Config, configuration: Configuration) -> None:
+        self.config = config
+        self.configuration = configuration
+        self.is_worker = hasattr(config, "workerinput")
+        self.cases_seen: set[str] = set()
+        self.cases_skipped: set[str] = set()
+        self.other_failures = False
+        self.recorder: Recorder | None = None
+        self.verdict: Verdict | None = None
+        self.error: str | None = None
+        self._evaluator: Evaluator | None = None
+        self._collected: list[Case] = []
+
+    # --- collection ---------------------------------------------------------------------------------------------
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test per case, all cases of a subject in a row."""
+        if "medsam_case" in metafunc.fixturenames:
+            try:
+                plan = self.configuration.plan
+            except MedsamError as error:
+                raise pytest.UsageError(str(error)) from None
+            metafunc.parametrize("medsam_case", plan, ids=[case.id for case in plan])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Remember the cases that were selected; decide about the GPU."""
+        cases = [item for item in items if _case_of(item) is not None]
+        on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
+        for item in cases:
+            item.user_properties.append((CASE_PROPERTY, _case_of(item).id))  # type: ignore[union-attr]
+        self._collected = [case for case in map(_case_of, cases) if case is not None]
+        if on_gpu and len(on_gpu) < len(cases):
+            self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")
+        if on_gpu:
+            self._require_gpu(on_gpu)
+
+    def _require_gpu(self, items: list[pytest.Item]) -> None:
+        import torch
+
+        if not self.configuration.device.startswith(("auto", "cuda")):
+            self._refuse(f"-m gpu: got --device {self.configuration.device}, expected cuda or cuda:N; leave it out")
+        if torch.cuda.is_available():
+            self._use_gpu()
+        elif self.configuration.allow_no_gpu:
+            for item in items:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device (--allow-no-gpu)"))
+        else:
+            self._refuse(NO_GPU)
+
+    def _use_gpu(self) -> None:
+        if self.configuration.device == "auto":
+            self.configuration = replace(self.configuration, device="cuda")
+
+    def _refuse(self, sentence: str) -> None:
+        if not self.is_worker:
+            raise pytest.UsageError(sentence)
+        self.error = sentence  # a worker cannot end the session: each of its cases says why it was not scored
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Open the run as soon as it is known that cases will be scored."""
+        if self._collected and not self.is_worker and not session.config.option.collectonly:
+            if all(item.get_closest_marker("skip") for item in session.items if _case_of(item) is not None):
+                return
+            try:
+                self._open_recorder()
+            except MedsamError as error:
+                raise pytest.UsageError(str(error)) from None
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """The effective configuration, above the first test."""
+        return self._header_lines() if self.recorder else []
+
+    # --- scoring (workers, or the only process) -----------------------------------------------------------------
+
+    def evaluate(self, case: Case, item: pytest.Item) -> Evaluated:
+        """Score a case and attach what came out to its test's report."""
+        if self.error:
+            pytest.fail(self.error, pytrace=False)
+        try:
+            evaluated = self.evaluator.evaluate(case, self._collected)
+        except MedsamError as error:
+            pytest.fail(str(error), pytrace=False)
+        item.user_properties.append((RECORD_PROPERTY, evaluated.to_wire()))
+        return evaluated
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Made on first use, so that a session without cases never loads a model."""
+        if self._evaluator is None:
+            from medsam_core.session import Evaluator
+
+            self._share_cores()
+            self._evaluator = Evaluator(self.configuration)
+        return self._evaluator
+
+    def _share_cores(self) -> None:
+        """Workers beside each other divide the cores; without this each would start a thread on every core."""
+        if self.is_worker:
+            import torch
+
+            workers = int(self.config.workerinput["workercount"])  # type: ignore[attr-defined]
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
+    # --- recording (controller, or the only process) ------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker where the run is."""
+        node.workerinput["medsam_run_dir"] = str(self.configuration.run_dir)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """Keep the cases of a subject on one worker, so that its slices are encoded once."""
+        if config.getoption("dist") != "load":
+            return None
+        from xdist.scheduler import LoadScopeScheduling
+
+        class SubjectScheduling(LoadScopeScheduling):
+            """Cases go by subject; any other test goes by itself."""
+
+            def _split_scope(self, nodeid: str) -> str:
+                return subject_of(nodeid)
+
+        return SubjectScheduling(config, log)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather records from the reports of tests, wherever they ran."""
+        if self.is_worker:
+            return
+        properties = dict(report.user_properties)
+        case = properties.get(CASE_PROPERTY)
+        if case is None:
+            self.other_failures |= report.failed
+            return
+        self.cases_seen.add(str(case))
+        if report.skipped:
+            self.cases_skipped.add(str(case))
+        if report.when == "call" and RECORD_PROPERTY in properties:
+            from medsam_core.session import Evaluated
+
+            if self.recorder is None:
+                if "gpu" in report.keywords:
+                    self._use_gpu()
+                self._open_recorder()
+                self._write_lines(self._header_lines())
+            assert self.recorder is not None
+            self.recorder.add(Evaluated.from_wire(str(properties[RECORD_PROPERTY])))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that could not be collected keeps the session from ending well."""
+        self.other_failures |= report.failed
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """With -v, the Dice of a case stands beside its outcome."""
+        properties = dict(getattr(report, "user_properties", ()))
+        if report.when != "call" or RECORD_PROPERTY not in properties or not (report.passed or report.failed):
+            return None
+        from medsam_core.session import Evaluated
+
+        record = Evaluated.from_wire(str(properties[RECORD_PROPERTY])).record
+        dice = next((value for key, value in record.scores.items() if key.endswith("/dice@volume")), float("nan"))
+        letter = "." if report.passed else "F"
+        return report.outcome, letter, f"{report.outcome.upper()} Dice {dice:.3f}"
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Judge the run; the exit code is 0 only for PASS."""
+        if self.is_worker or not self.cases_seen or exitstatus not in (0, 1):
+            return
+        if self.recorder is None:
+            skipped_on_request = self.cases_skipped == self.cases_seen and self.configuration.allow_no_gpu
+            if not skipped_on_request and exitstatus == 0:
+                session.exitstatus = 10
+            return
+        self.verdict = self.recorder.finish()
+        code = self.verdict.outcome.exit_code
+        if code and not self.other_failures:
+            session.exitstatus = code
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table, the verdict with its reasons, and where the run lies."""
+        if self.is_worker or not self.cases_seen:
+            return
+        terminalreporter.section("MedSAM-2 gate")
+        if self.recorder is None or self.verdict is None:
+            terminalreporter.write_line(
+                f"no verdict: {len(self.recorder.records) if self.recorder else 0} of {len(self.cases_seen)} selected "
+                f"cases were scored, {len(self.cases_skipped)} skipped; this is not a PASS"
+            )
+            return
+        from medsam_core.reports.tables import summary_lines
+
+        for line in summary_lines(self.recorder.records, profile=self.configuration.settings.profile):
+            terminalreporter.write_line(line)
+        for line in self.verdict.lines():
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"run: {self.configuration.run_dir} (page.html shows it)")
+
+    def _open_recorder(self) -> None:
+        from medsam_core.session import Recorder
+
+        if self.recorder is None:
+            self.recorder = Recorder(self.configuration)
+
+    def _header_lines(self) -> list[str]:
+        from medsam_core.configuration import describe
+
+        assert self.recorder is not None
+        return describe(self.recorder.header)
+
+    def _write_lines(self, lines: list[str]) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        for line in lines:
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+
+def subject_of(nodeid: str) -> str:
+    """What a test is scheduled with: the file and subject for a case, its own id for any other test."""
+    match = re.match(r"(?P<test>[^\[]*)\[(?P<subject>[^/\]]+)/[^/\]]+/[^/\]]+/[^\]]+\]", nodeid)
+    return f"{match['test']}[{match['subject']}]" if match else nodeid
+
+
+def _case_of(item: pytest.Item) -> Case | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("medsam_case") if callspec is not None else None

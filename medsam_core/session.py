@@ -1,0 +1,166 @@
+"""The two sides of a gate session: the Evaluator scores cases, the Recorder keeps the run and gives the verdict.
+
+Under xdist every worker has an Evaluator and the controller alone has the Recorder; between them travels one JSON
+string per case, so that a run is the same with and without workers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medsam_core.configuration import Configuration
+from medsam_core.errors import MedsamError, RunError
+from medsam_core.evaluation import Case, CaseRecord, CaseResult, evaluate_subject
+from medsam_core.gates.thresholds import Gates, load_gates
+from medsam_core.gates.verdict import Verdict, judge
+from medsam_core.inference.prompts import Prompt, read_manifest, write_manifest
+from medsam_core.reports.explain import explain
+from medsam_core.reports.overlay import write_overlay
+from medsam_core.reports.page import write_page
+from medsam_core.runs import PROMPTS, VERDICT, RunWriter, read_run
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a test learns of its case: the record, and the gates' case bounds that it breaks."""
+
+    record: CaseRecord
+    violations: tuple[str, ...]
+
+    def to_wire(self) -> str:
+        """One JSON string: what a test report carries from a worker to the controller."""
+        return json.dumps({"record": self.record.to_json(), "violations": list(self.violations)})
+
+    @classmethod
+    def from_wire(cls, text: str) -> Evaluated:
+        """The inverse of `to_wire`."""
+        data = json.loads(text)
+        return cls(CaseRecord.from_json(data["record"]), tuple(data["violations"]))
+
+
+class Evaluator:
+    """Scores cases on demand; the first case of a subject scores all of that subject's cases in one batch."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self._subjects = {subject.id: subject for subject in configuration.cohort}
+        self._replay = read_manifest(configuration.prompts_from) if configuration.prompts_from else None
+        self._subject: str | None = None
+        self._results: dict[Case, Evaluated] = {}
+        self._error: MedsamError | None = None
+        self._stored = self._stored_records()
+
+    def evaluate(self, case: Case, together: Iterable[Case]) -> Evaluated:
+        """Score one case. `together`: the cases that this session will ask for, to be scored in the same batch.
+
+        Raises MedsamError, the same for every case of a subject whose files cannot be used.
+        """
+        if case.id in self._stored:
+            return self._judged(self._stored[case.id])
+        if case.subject != self._subject:
+            self._start(case.subject)
+        if self._error is not None:
+            raise self._error
+        if case not in self._results:
+            wanted = [c for c in together if c.subject == case.subject and c.id not in self._stored]
+            self._score(case.subject, dict.fromkeys([*wanted, case]))
+        return self._results[case]
+
+    def _start(self, subject: str) -> None:
+        self._subject, self._results, self._error = subject, {}, None
+
+    def _score(self, subject: str, cases: Iterable[Case]) -> None:
+        configuration = self.configuration
+        try:
+            results = evaluate_subject(
+                self._subjects[subject], cases, configuration.predictor, configuration.settings, replay=self._replay
+            )
+            for result in results:
+                self._results[result.record.case] = self._finish(result)
+        except MedsamError as error:
+            self._error = error
+            raise
+
+    def _finish(self, result: CaseResult) -> Evaluated:
+        record = result.record
+        directory = self.configuration.run_dir
+        name = record.id.replace("/", "__")
+        broken = self.gates is not None and bool(self.gates.violations(record))
+        if broken or self.configuration.overlays != 0:
+            overlay = Path("overlays") / f"{name}.png"
+            write_overlay(result, directory / overlay)
+            record = replace(record, overlay=str(overlay))
+        if self.configuration.save_masks:
+            from medsam_core.data.volume import write_mask
+
+            mask = Path("masks") / f"{name}.nii.gz"
+            write_mask(result.prediction, result.image, directory / mask)
+            record = replace(record, mask=str(mask))
+        if broken:
+            label, sentence = explain(result.prediction, result.truth, result.prompts)
+            record = replace(record, diagnosis=f"{label}: {sentence}")
+        return self._judged(record)
+
+    def _judged(self, record: CaseRecord) -> Evaluated:
+        return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())
+
+    def _stored_records(self) -> Mapping[str, CaseRecord]:
+        if not self.configuration.resume:
+            return {}
+        try:
+            return {record.id: record for record in read_run(self.configuration.run_dir).records}
+        except RunError:  # nothing to resume: the Recorder starts the run and reports what is wrong with it
+            return {}
+
+
+class Recorder:
+    """Keeps the run: one for a session, on the controller."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self.header = configuration.header()
+        self._writer: RunWriter | None = None
+        self._spare_overlays: dict[str, tuple[float, str]] = {}
+
+    @property
+    def records(self) -> tuple[CaseRecord, ...]:
+        """What has been scored so far."""
+        return tuple(self._open().records.values()) if self._writer else ()
+
+    def add(self, evaluated: Evaluated) -> None:
+        """Keep one case, and of the overlays only those of broken cases and of the few worst others."""
+        writer = self._open()
+        record = evaluated.record
+        if record.id in writer.records:
+            return
+        writer.append(record)
+        keep = self.configuration.overlays
+        if record.overlay and not evaluated.violations and keep is not None:
+            self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
+            if len(self._spare_overlays) > keep:
+                best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
+                (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
+
+    def finish(self) -> Verdict:
+        """Judge what was recorded, and write prompts, verdict and page."""
+        writer = self._open()
+        verdict = judge([case.id for case in self.configuration.plan], self.records, self.gates)
+        self._write_prompts(writer)
+        writer.write(VERDICT, verdict.to_json())
+        writer.close()
+        write_page(writer.run(), verdict.to_json(), writer.directory / "page.html")
+        return verdict
+
+    def _open(self) -> RunWriter:
+        if self._writer is None:
+            self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
+        return self._writer
+
+    def _write_prompts(self, writer: RunWriter) -> None:
+        prompts = {r.id: tuple(Prompt.from_json(prompt) for prompt in r.prompts) for r in self.records}
+        write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header["cohort"]["fingerprint"])
