@@ -1,0 +1,78 @@
+"""What every metric asks of its masks, in one place: dtype, axes, shape, spacing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsam_core.errors import MaskError, ShapeMismatch
+
+Mask: TypeAlias = NDArray[np.bool_]
+"""(D, H, W) or (H, W) bool: True inside the region."""
+
+Spacing: TypeAlias = tuple[float, ...]
+"""Millimetres between voxel centres along each axis of the mask, in the order of its axes: (dz, dy, dx)."""
+
+
+def check_mask(mask: Mask, name: str) -> Mask:
+    """The mask itself, once it is known to be bool, 2-D or 3-D and not without voxels.
+
+    mask: (D, H, W) or (H, W) bool.
+    name: what the error calls it, for instance "prediction".
+    Raises MaskError for anything else; label maps and probabilities are not turned into masks silently.
+    """
+    if not isinstance(mask, np.ndarray):
+        raise MaskError(f"{name}: got a {type(mask).__name__}, expected a numpy array of bool; use numpy.asarray.")
+    if mask.dtype != np.bool_:
+        raise MaskError(
+            f"{name}: dtype {mask.dtype}, expected bool; compare it first, for instance labels > 0 or logits > 0."
+        )
+    if mask.ndim not in (2, 3):
+        raise MaskError(f"{name}: shape {mask.shape}, expected 2 or 3 axes; score one slice or one volume at a time.")
+    if mask.size == 0:
+        raise MaskError(f"{name}: shape {mask.shape} holds no voxel, expected at least one; check how it was cropped.")
+    return mask
+
+
+def check_pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
+    """Both masks, once each is usable and their shapes are equal.
+
+    Raises MaskError (see check_mask) and ShapeMismatch.
+    """
+    check_mask(prediction, "prediction")
+    check_mask(truth, "truth")
+    if prediction.shape != truth.shape:
+        raise ShapeMismatch(
+            f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; "
+            "resample it to the grid of the truth."
+        )
+    return prediction, truth
+
+
+def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
+    """The spacing as plain floats, once there is one finite positive number for each axis.
+
+    spacing_mm: millimetres along each axis, in the order of the axes of the mask (not of the NIfTI header).
+    axes: the number of axes of the mask.
+    Raises ShapeMismatch for a wrong count, MaskError for zero, negative, infinite or NaN.
+    """
+    try:
+        spacing = tuple(float(step) for step in spacing_mm)
+    except (TypeError, ValueError):
+        raise MaskError(
+            f"spacing_mm: got {spacing_mm!r}, expected {axes} numbers in millimetres; give one for each axis."
+        ) from None
+    if len(spacing) != axes:
+        raise ShapeMismatch(
+            f"spacing_mm: got {len(spacing)} numbers {spacing}, expected {axes}; "
+            "give one for each axis of the mask, in their order."
+        )
+    if not all(math.isfinite(step) and step > 0 for step in spacing):
+        raise MaskError(
+            f"spacing_mm: got {spacing}, expected finite numbers above 0; check the affine of the image."
+        )
+    return spacing
