@@ -133,7 +133,7 @@ class CaseRecord:
     grade: str | None = None
     site: str | None = None
     labels: str = ""
-    seconds: float = float("nan")
+    seconds: float | None = None
     overlay: str | None = None
     mask: str | None = None
     diagnosis: str | None = None
@@ -158,8 +158,9 @@ class CaseRecord:
         return self.scores[key]
 
     def to_json(self) -> dict[str, Any]:
-        """Built-in types only; `from_json` is its inverse."""
-        return {"id": self.id, **dataclasses.asdict(self)}
+        """Built-in types only, for strict JSON: a score that is not finite is written as the string nan, inf or -inf."""
+        scores = {key: value if np.isfinite(value) else str(float(value)) for key, value in self.scores.items()}
+        return {"id": self.id, **dataclasses.asdict(self), "scores": scores}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CaseRecord:
@@ -167,6 +168,7 @@ class CaseRecord:
         names = {f.name for f in dataclasses.fields(cls)}
         known = {name: value for name, value in data.items() if name in names}
         known["case"] = Case(**data["case"])
+        known["scores"] = {key: float(value) for key, value in data["scores"].items()}
         known["key_slices"] = tuple(data["key_slices"])
         known["prompts"] = tuple(data.get("prompts", ()))
         known["notes"] = tuple(data.get("notes", ()))

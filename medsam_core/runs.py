@@ -82,7 +82,7 @@ class RunWriter:
     def append(self, record: CaseRecord) -> None:
         """Add a record and flush it to the disk."""
         self.records[record.id] = record
-        self._stream.write(json.dumps(record.to_json(), allow_nan=True) + "\n")
+        self._stream.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
         self._stream.flush()
         os.fsync(self._stream.fileno())
 

@@ -1,0 +1,34 @@
+"""`medsam-core list ROOT`: which subjects a folder holds, as the gate would see them. No voxel is read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medsam_core.data.cohort import find_subjects
+from medsam_core.data.regions import CONVENTIONS
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "list",
+        help="show the subjects of a BraTS or MSD folder",
+        description="Show the subjects of a BraTS 2018-2025 or MSD Task01 folder: layout, label convention, "
+        "modalities, grade and site. Reads names only, no voxels.",
+    )
+    parser.add_argument("root", type=Path, metavar="ROOT", help="the cohort's folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a line per subject, then a summary."""
+    subjects = find_subjects(arguments.root)
+    width = max(len(subject.id) for subject in subjects)
+    for subject in subjects:
+        parts = [subject.id.ljust(width), subject.layout, "+".join(sorted(subject.images))]
+        parts += [text for text in (subject.grade, subject.site) if text]
+        parts += [] if subject.segmentation else ["no segmentation"]
+        print("  ".join(parts + [f"({note})" for note in subject.notes]))
+    conventions = sorted({subject.convention for subject in subjects})
+    print(f"{len(subjects)} subjects; labels: {'; '.join(str(CONVENTIONS[name]) for name in conventions)}")
+    return 0

@@ -1,0 +1,121 @@
+"""A run on disk: whole or not at all, resumable, and readable after a kill."""
+
+import json
+import math
+import os
+
+import pytest
+
+from medsam_core.errors import RunError
+from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.runs import CASES, HEADER, RunWriter, read_run
+
+HEADER_CONTENT = {
+    "settings": {"seed": 0},
+    "checkpoint": {"name": "embedded"},
+    "cohort": {"fingerprint": "ab"},
+    "plan": ["s1/t1ce/WT/box", "s1/t1ce/TC/box"],
+    "device": "cpu",
+    "precision": "fp32",
+}
+
+
+def record(subject="s1", region="WT", dice=0.5) -> CaseRecord:
+    return CaseRecord(
+        case=Case(subject, "t1ce", region, "box"),
+        scores={"brats2019/dice@volume": dice},
+        key_slices=(7,),
+        prompts=({"mode": "box"},),
+        notes=("odd name",),
+    )
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    writer = RunWriter(tmp_path / "run", HEADER_CONTENT)
+    writer.append(record())
+    writer.append(record(region="TC", dice=math.nan))
+    writer.close()
+    run = read_run(tmp_path / "run")
+    assert run.plan == ("s1/t1ce/WT/box", "s1/t1ce/TC/box")
+    assert run.records[0] == record()
+    assert math.isnan(run.records[1].score("dice"))
+
+
+def test_every_record_is_on_the_disk_as_soon_as_it_is_added(tmp_path):
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    writer.append(record())
+    assert len(read_run(tmp_path).records) == 1
+    writer.close()
+
+
+def test_a_torn_last_line_is_left_out_and_cut_when_the_run_goes_on(tmp_path):
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    writer.append(record())
+    writer.close()
+    with (tmp_path / CASES).open("a") as stream:
+        stream.write('{"id": "s1/t1ce/TC/box", "case": {"subj')
+    assert [r.id for r in read_run(tmp_path).records] == ["s1/t1ce/WT/box"]
+    writer = RunWriter(tmp_path, HEADER_CONTENT, resume=True)
+    writer.append(record(region="TC"))
+    writer.close()
+    assert [r.id for r in read_run(tmp_path).records] == ["s1/t1ce/WT/box", "s1/t1ce/TC/box"]
+
+
+def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    writer.append(record())
+    writer.close()
+    path = tmp_path / CASES
+    path.write_text("{}\n" + path.read_text())
+    with pytest.raises(RunError, match=r"cases\.jsonl: line 1 is no case record .* score it anew"):
+        read_run(tmp_path)
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    RunWriter(tmp_path, HEADER_CONTENT).close()
+    with pytest.raises(RunError, match="already holds a run, expected a new or empty folder"):
+        RunWriter(tmp_path, HEADER_CONTENT)
+
+
+@pytest.mark.parametrize("key", ["settings", "checkpoint", "cohort", "plan", "device", "precision"])
+def test_only_the_same_question_can_be_resumed(tmp_path, key):
+    RunWriter(tmp_path, HEADER_CONTENT).close()
+    with pytest.raises(RunError, match=f"has another {key}; resume with the options it was started with"):
+        RunWriter(tmp_path, {**HEADER_CONTENT, key: "other"}, resume=True)
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(RunError, match=r"run directory .*file/run: cannot be written \(Not a directory\); choose"):
+        RunWriter(blocked / "run", HEADER_CONTENT)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="a superuser may write anywhere")
+def test_a_read_only_directory_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="cannot be written"):
+        RunWriter(tmp_path / "run", HEADER_CONTENT)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"schema": 1}', "{"])
+def test_a_folder_that_is_no_run_is_named(tmp_path, content):
+    (tmp_path / HEADER).write_text(content)
+    with pytest.raises(RunError, match=r"run\.json: "):
+        read_run(tmp_path)
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"run\.json: no such file; give a directory that a run wrote"):
+        read_run(tmp_path / "nothing")
+
+
+def test_a_run_of_a_newer_schema_is_refused(tmp_path):
+    (tmp_path / HEADER).write_text(json.dumps({"schema": 99, "plan": []}))
+    with pytest.raises(RunError, match="written with schema 99, this version reads up to 1; upgrade medsam-core"):
+        read_run(tmp_path)
+
+
+def test_a_record_of_a_newer_minor_version_is_still_read():
+    data = {**record().to_json(), "something_new": 1}
+    assert CaseRecord.from_json(data) == record()
