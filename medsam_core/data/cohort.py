@@ -166,7 +166,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX")):
+                if entry.name.startswith((".", "__MACOSX", "lost+found")):
                     continue
                 if not entry.is_dir():
                     files[entry.name] = folder / entry.name

@@ -7,6 +7,7 @@ in any of the 48 orientations is turned when it is read, and a mask is turned ba
 
 from __future__ import annotations
 
+import gzip
 import os
 import uuid
 import zlib
@@ -23,7 +24,7 @@ Array = np.ndarray[Any, Any]
 AFFINE_TOLERANCE = 1e-3  # per entry: the released files disagree in the 6th digit, a real shift is larger
 LABEL_TOLERANCE = 1e-3  # segmentations saved as float hold 0.99999997
 
-_UNREADABLE = (OSError, EOFError, zlib.error, ValueError)  # what a damaged file raises while its voxels are read
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError)  # what a damaged file raises while its voxels are read
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,26 +176,35 @@ def _voxels(count: int) -> str:
 
 
 def _open(path: Path) -> Any:
-    """The file as a nibabel image with its voxels still on disk."""
+    """The file as a nibabel image.
+
+    The whole stream is unpacked here, because only its end holds the checksum: nibabel stops before it and would
+    hand out the voxels of a damaged file.
+    """
     import nibabel
 
     if path.is_dir():
         raise DataError(f"{path}: a folder, expected a NIfTI file (.nii or .nii.gz); give the file inside it.")
-    if not path.exists():
-        raise DataError(f"{path}: no such file, expected a NIfTI file (.nii or .nii.gz); check the path.")
     try:
-        image = nibabel.load(path)
-    except (EOFError, zlib.error) as error:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file, expected a NIfTI file (.nii or .nii.gz); check the path.") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
+    except _DAMAGED as error:
         raise _truncated(path) from error
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
-        raise _not_nifti(path) from error
-    except Exception as error:  # nibabel raises ImageFileError, HeaderDataError and others for a foreign file
-        raise _not_nifti(path) from error
-    if not isinstance(image, nibabel.Nifti1Pair):  # the base class of Nifti1Image and Nifti2Image
+    if content[344:348] == b"n+1\0":
+        kind = nibabel.Nifti1Image
+    elif content[4:8] == b"n+2\0":
+        kind = nibabel.Nifti2Image
+    else:
         raise _not_nifti(path)
-    return image
+    try:
+        return kind.from_bytes(content)
+    except Exception as error:  # nibabel has no common base for what a broken header raises
+        raise _not_nifti(path) from error
 
 
 def _not_nifti(path: Path) -> DataError:
@@ -240,9 +250,7 @@ def _array(path: Path, image: Any, channel: int | None) -> Array:
     """The file's voxels (x, y, z) in its own orientation and, unless they are scaled, in its own dtype."""
     try:
         raw = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
-    except PermissionError as error:
-        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
-    except _UNREADABLE as error:
+    except _DAMAGED as error:
         raise _truncated(path) from error
     return raw.reshape(raw.shape[:3])
 
@@ -272,9 +280,7 @@ def _turned(raw: Array, grid: Grid, dtype: Any) -> Array:
     import nibabel
 
     turned = nibabel.apply_orientation(raw, _ornt_transform(grid.orientation, "LPS"))
-    voxels = np.ascontiguousarray(turned.transpose(2, 1, 0), dtype=dtype)
-    # an uncompressed file is memory-mapped read-only: a Volume must outlive the file
-    return voxels if voxels.flags.owndata and voxels.flags.writeable else voxels.copy()
+    return np.ascontiguousarray(turned.transpose(2, 1, 0), dtype=dtype)
 
 
 def _canonical_affine(grid: Grid) -> Array:

@@ -1,0 +1,115 @@
+"""Label conventions and regions, against values written out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from medsam_core.data.regions import (
+    CONVENTIONS,
+    REGIONS,
+    check_labels,
+    convention_named,
+    region_mask,
+    region_masks,
+)
+from medsam_core.errors import LabelError, MedsamError, OptionError
+
+
+def labels(*values: int) -> np.ndarray:
+    return np.array(values, np.uint8).reshape(1, 1, -1)
+
+
+def text_of(call: object, *args: object, error: type[MedsamError] = LabelError, **options: object) -> str:
+    with pytest.raises(error) as caught:
+        call(*args, **options)  # type: ignore[operator]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("convention", "values", "whole", "core", "enhancing"),
+    [
+        ("brats2019", (0, 1, 2, 4), (0, 1, 1, 1), (0, 1, 0, 1), (0, 0, 0, 1)),
+        ("brats2023", (0, 1, 2, 3), (0, 1, 1, 1), (0, 1, 0, 1), (0, 0, 0, 1)),
+        ("brats2024", (0, 1, 2, 3, 4), (0, 1, 1, 1, 0), (0, 1, 0, 1, 0), (0, 0, 0, 1, 0)),
+        ("brats2024-ped", (0, 1, 2, 3, 4), (0, 1, 1, 1, 1), (0, 1, 1, 1, 0), (0, 1, 0, 0, 0)),
+        ("msd", (0, 1, 2, 3), (0, 1, 1, 1), (0, 0, 1, 1), (0, 0, 0, 1)),
+    ],
+)
+def test_regions_of_each_convention(
+    convention: str, values: tuple[int, ...], whole: tuple[int, ...], core: tuple[int, ...], enhancing: tuple[int, ...]
+) -> None:
+    masks = region_masks(labels(*values), convention)
+    assert list(masks) == ["WT", "TC", "ET"]
+    for region, expected in zip(REGIONS, (whole, core, enhancing), strict=True):
+        assert masks[region].dtype == np.bool_
+        assert masks[region].shape == (1, 1, len(values))
+        assert masks[region].ravel().astype(int).tolist() == list(expected)
+        np.testing.assert_array_equal(region_mask(labels(*values), region, convention), masks[region])
+
+
+def test_every_convention_is_covered_above() -> None:
+    assert set(CONVENTIONS) == {"brats2019", "brats2023", "brats2024", "brats2024-ped", "msd"}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@given(data=st.data())
+def test_regions_are_nested(convention: str, data: st.DataObject) -> None:
+    known = sorted(CONVENTIONS[convention].known)
+    drawn = data.draw(hnp.arrays(np.uint8, (2, 3, 4), elements=st.sampled_from(known)))
+    masks = region_masks(drawn, convention)
+    assert not (masks["ET"] & ~masks["TC"]).any()
+    assert not (masks["TC"] & ~masks["WT"]).any()
+    assert not masks["WT"][drawn == 0].any()
+
+
+def test_a_map_without_tumour_has_empty_regions() -> None:
+    assert not any(mask.any() for mask in region_masks(labels(0, 0, 0), "brats2019").values())
+
+
+def test_an_unknown_label_names_the_convention_that_knows_it() -> None:
+    assert text_of(region_masks, labels(0, 1, 2, 3), "brats2019") == (
+        "the segmentation: unknown label 3, expected the values of convention brats2019 "
+        "(1 necrotic and non-enhancing core, 2 oedema, 4 enhancing tumour); "
+        "check whether its labels follow brats2023 or brats2024 or brats2024-ped or msd."
+    )
+
+
+def test_labels_that_no_convention_knows() -> None:
+    assert text_of(check_labels, labels(0, 7, 1, 9), "msd", name="a_seg.nii.gz") == (
+        "a_seg.nii.gz: unknown labels 7, 9, expected the values of convention msd "
+        "(1 oedema, 2 non-enhancing tumour, 3 enhancing tumour); repair the label map."
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64])
+def test_wide_integers_are_read_and_checked(dtype: type) -> None:
+    assert region_mask(labels(0, 4).astype(dtype), "ET", "brats2019").ravel().tolist() == [False, True]
+    assert "unknown label -1," in text_of(region_mask, np.array([-1, 4], dtype), "ET", "brats2019")
+
+
+def test_float_labels_are_refused() -> None:
+    assert text_of(region_masks, np.array([0.0, 1.0]), "brats2019") == (
+        "the segmentation: labels of dtype float64, expected integers; read the file with read_labels, which rounds."
+    )
+
+
+def test_an_unknown_region() -> None:
+    assert text_of(region_mask, labels(0), "wt", "brats2019", error=OptionError) == (
+        "region 'wt': unknown, expected one of WT, TC, ET; choose one of these."
+    )
+
+
+def test_an_unknown_convention() -> None:
+    assert text_of(convention_named, "brats2017", error=OptionError) == (
+        "label convention 'brats2017': unknown, expected one of brats2019, brats2023, brats2024, brats2024-ped, msd; "
+        "choose one of these."
+    )
+
+
+def test_a_convention_prints_what_its_values_mean() -> None:
+    assert str(CONVENTIONS["msd"]) == "msd (1 oedema, 2 non-enhancing tumour, 3 enhancing tumour)"
+    assert convention_named(CONVENTIONS["msd"]) is CONVENTIONS["msd"]
