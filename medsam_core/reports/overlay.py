@@ -1,0 +1,297 @@
+"""One picture of a case: truth and prediction as contours on the MRI, where it was prompted and where it is worst.
+
+The whole picture is one 8-bit palette image, greys below `_GREYS` and a few colours above: it is small, and it is
+drawn and compressed in a few hundredths of a second, so that a run can afford one for each case that somebody may
+want to see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from medsam_core.errors import RunError
+
+if TYPE_CHECKING:
+    from medsam_core.evaluation import CaseResult
+    from medsam_core.inference.prompts import Prompt
+
+Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
+
+_GREYS = 240
+_WHITE, _SOFT = _GREYS - 1, 170
+_TRUTH, _PREDICTION, _PROMPT, _BACKGROUND = _GREYS, _GREYS + 1, _GREYS + 2, _GREYS + 3
+# green and magenta stay apart for the colour-blind as well; yellow is neither
+_COLOURS = {_TRUTH: (64, 230, 64), _PREDICTION: (255, 64, 220), _PROMPT: (255, 225, 40), _BACKGROUND: (200, 120, 0)}
+
+_PANEL_PIXELS = 560
+"""A panel's longer side comes close to this: some 3 pixels a voxel for a head in a BraTS slice."""
+_MARGIN_VOXELS = 6
+_NARROWEST_PIXELS = 640
+"""Room for the caption and the legend under a single small panel."""
+_GAP, _PAD, _LINE = 8, 10, 22
+_MINOR_SLICE = 0.05
+"""Slices with less than this share of the largest slice's voxels (truth or prediction) count as tapered ends."""
+_WINDOW_SAMPLES = 150_000
+
+
+def write_overlay(result: CaseResult, path: Path | str) -> None:
+    """Write a PNG of the case: the prompted slice and the worst slice side by side, with a caption and a legend.
+
+    The truth's contour (green) runs inside the region's edge and the prediction's (magenta) outside its own, so that
+    both are seen where they agree. The prompt is yellow: a box's outline, `+` for a point on the region (an orange
+    `x` for one on the background), a dashed contour for a mask. Slices are shown as stored, cropped to the head: rows
+    toward posterior, the patient's right on the left (radiological). Slice numbers count from 0, as in the record.
+    A region that is absent, and a volume in which no other slice has truth or prediction, give one panel.
+
+    result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
+    or not at all. Raises RunError if it cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_overlay(result).save(temporary, format="PNG", compress_level=1)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the folder itself may be no folder
+            temporary.unlink(missing_ok=True)
+        raise RunError(f"overlay {path}: cannot be written ({error.strerror}); choose another --run-dir") from None
+
+
+def draw_overlay(result: CaseResult) -> Image.Image:
+    """The picture that `write_overlay` writes, in palette mode."""
+    voxels = result.image.voxels
+    slices = [shown_key_slice(result.prediction, result.truth, result.prompts)]
+    worst = worst_slice(result.prediction, result.truth, besides=slices[0])
+    if worst is not None:
+        slices.append(worst)
+    rows, columns = _head(voxels, result, slices)
+    low, high = _window(voxels)
+    scale = max(1, round(_PANEL_PIXELS / max(rows.stop - rows.start, columns.stop - columns.start)))
+    panels = []
+    for number in slices:
+        grey = np.clip((voxels[number, rows, columns].astype(np.float32) - low) / (high - low), 0, 1) * _WHITE
+        panel = Image.fromarray(grey.astype(np.uint8)).resize(
+            (grey.shape[1] * scale, grey.shape[0] * scale), Image.Resampling.BILINEAR
+        )
+        _letter_sides(panel)
+        panel = _contours(panel, result, number, rows, columns, scale)
+        for prompt in _prompts_on(result, number):
+            _draw_prompt(panel, prompt, rows, columns, scale)
+        panels.append(panel)
+    return _compose(result, slices, panels)
+
+
+def shown_key_slice(prediction: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt]) -> int:
+    """The slice of the first panel: of the prompted slices the one with the largest truth, the lowest such.
+
+    Without prompts it is the slice with the most truth, then prediction; the middle one if there is neither.
+    prediction, truth: (D, H, W) bool.
+    """
+    candidates = sorted({prompt.key_slice for prompt in prompts})
+    if candidates:
+        return max(candidates, key=lambda k: (int(np.count_nonzero(truth[k])), -k))
+    for mask in (truth, prediction):
+        sizes = _voxels_by_slice(mask)
+        if sizes.any():
+            return int(sizes.argmax())
+    return len(truth) // 2
+
+
+def worst_slice(prediction: np.ndarray, truth: np.ndarray, *, besides: int | None = None) -> int | None:
+    """The slice with the lowest Dice among those with truth or prediction; None if there is none.
+
+    A tumour's tapered ends score near 0 with every model and show a person nothing, so slices with less than 5 %
+    of the largest slice's voxels (the larger of truth and prediction) are passed over if there is another. Equal
+    Dice: the slice with more wrong voxels, then the lower one.
+
+    prediction, truth: (D, H, W) bool. besides: a slice that is not looked for, because it is already shown.
+    """
+    p, t = _voxels_by_slice(prediction), _voxels_by_slice(truth)
+    size = np.maximum(p, t)
+    if besides is not None:
+        size[besides] = 0
+    if not size.any():
+        return None
+    common = _voxels_by_slice(prediction & truth)
+    candidates = np.flatnonzero((size > 0) & (size >= _MINOR_SLICE * size.max()))
+    return int(min(candidates, key=lambda k: (2 * common[k] / (p[k] + t[k]), -(p[k] + t[k] - 2 * common[k]), k)))
+
+
+def _voxels_by_slice(mask: np.ndarray) -> np.ndarray:
+    # count_nonzero of a whole contiguous slice is some 20 times as fast as a sum over two axes
+    return np.array([np.count_nonzero(one) for one in mask], dtype=np.int64)
+
+
+def _dice_text(prediction: np.ndarray, truth: np.ndarray) -> str:
+    both = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
+    if not both:
+        return "both empty"
+    return f"Dice {2 * int(np.count_nonzero(prediction & truth)) / both:.3f}"
+
+
+def _window(voxels: np.ndarray) -> tuple[float, float]:
+    """Intensities shown as black and white: the 0.5 and 99.5 percentiles of the volume's foreground, sampled.
+
+    Background is the most frequent value: 0 in a raw BraTS image, a negative constant in a z-scored one.
+    """
+    step = max(1, round((voxels.size / _WINDOW_SAMPLES) ** (1 / 3)))
+    sample = voxels[step // 2 % len(voxels) :: step, ::step, ::step].ravel()
+    values, counts = np.unique(sample, return_counts=True)
+    foreground = sample[sample != values[counts.argmax()]]
+    if not foreground.size:
+        foreground = sample
+    low, high = (float(value) for value in np.percentile(foreground, (0.5, 99.5)))
+    return low, high if high > low else low + 1.0
+
+
+def _head(voxels: np.ndarray, result: CaseResult, slices: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns that hold the head and everything drawn on it, the same for every panel."""
+    drawn = np.zeros(voxels.shape[1:], bool)
+    for number in slices:
+        plane = voxels[number]
+        drawn |= (plane != plane[0, 0]) | result.prediction[number] | result.truth[number]
+    extents = []
+    prompts = [prompt for number in slices for prompt in _prompts_on(result, number)]
+    for axis in (0, 1):
+        used = np.flatnonzero(drawn.any(axis=1 - axis))
+        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, drawn.shape[axis])
+        places = [point[1 - axis] for prompt in prompts for point in prompt.points]
+        for box in (prompt.box for prompt in prompts if prompt.box is not None):
+            places += [box[1 - axis], box[3 - axis]]
+        low, high = min([low, *map(int, places)]), max([high, *(int(place) + 1 for place in places)])
+        extents.append(slice(max(0, low - _MARGIN_VOXELS), min(drawn.shape[axis], high + _MARGIN_VOXELS)))
+    return extents[0], extents[1]
+
+
+def _prompts_on(result: CaseResult, number: int) -> list[Prompt]:
+    return [prompt for prompt in result.prompts if prompt.key_slice == number]
+
+
+def _letter_sides(panel: Image.Image) -> None:
+    draw = ImageDraw.Draw(panel)
+    middle = panel.height // 2
+    draw.text((4, middle), "R", font=_font(15), fill=_SOFT, anchor="lm")
+    draw.text((panel.width - 4, middle), "L", font=_font(15), fill=_SOFT, anchor="rm")
+
+
+def _contours(
+    panel: Image.Image, result: CaseResult, number: int, rows: slice, columns: slice, scale: int
+) -> Image.Image:
+    pixels = np.array(panel)
+    for mask, colour, inside in ((result.truth, _TRUTH, True), (result.prediction, _PREDICTION, False)):
+        pixels[_contour(mask[number, rows, columns], scale, inside=inside)] = colour
+    return Image.fromarray(pixels)
+
+
+def _contour(mask: np.ndarray, scale: int, *, inside: bool) -> np.ndarray:
+    """A line one pixel wide along the edge of an enlarged mask, on its own side or on the other."""
+    if not mask.any():
+        return np.zeros((mask.shape[0] * scale, mask.shape[1] * scale), bool)
+    large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    if inside:
+        return large & ~ndimage.binary_erosion(large, border_value=0)
+    return ndimage.binary_dilation(large) & ~large
+
+
+def _draw_prompt(panel: Image.Image, prompt: Prompt, rows: slice, columns: slice, scale: int) -> None:
+    draw = ImageDraw.Draw(panel)
+    if prompt.mask is not None:
+        pixels = np.array(panel)
+        line = _contour(prompt.mask[rows, columns], scale, inside=False)
+        diagonal = np.add.outer(np.arange(line.shape[0]), np.arange(line.shape[1]))
+        pixels[line & (diagonal // 5 % 2 == 0)] = _PROMPT  # dashed: what lies under it is seen as well
+        panel.paste(Image.fromarray(pixels))
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box  # inclusive voxels: the outline runs along their outer edges, inside the panel
+        corners = (
+            max((x0 - columns.start) * scale - 1, 0),
+            max((y0 - rows.start) * scale - 1, 0),
+            min((x1 + 1 - columns.start) * scale, panel.width - 1),
+            min((y1 + 1 - rows.start) * scale, panel.height - 1),
+        )
+        draw.rectangle(corners, outline=_PROMPT, width=1)
+    for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True):
+        centre = (x - columns.start + 0.5) * scale, (y - rows.start + 0.5) * scale
+        _cross(draw, centre, positive=label == 1)
+
+
+def _cross(draw: ImageDraw.ImageDraw, centre: tuple[float, float], *, positive: bool) -> None:
+    x, y = centre
+    arms = ((9, 0), (0, 9)) if positive else ((6, 6), (6, -6))
+    for fill, width in ((0, 5), (_PROMPT if positive else _BACKGROUND, 2)):  # dark rim first: seen on bright tissue
+        for dx, dy in arms:
+            draw.line((x - dx, y - dy, x + dx, y + dy), fill=fill, width=width)
+
+
+def _compose(result: CaseResult, slices: Sequence[int], panels: Sequence[Image.Image]) -> Image.Image:
+    """Caption above, a title on each panel, the legend below."""
+    wide = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1)
+    width = max(wide, _NARROWEST_PIXELS) + 2 * _PAD
+    top, height = _PAD + 2 * _LINE + 6, panels[0].height
+    canvas = Image.new("L", (width, top + height + _LINE + 2 * _PAD), 18)
+    draw = ImageDraw.Draw(canvas)
+    volume = _dice_text(result.prediction, result.truth)
+    _fit(draw, (_PAD, _PAD), result.record.id, width - 2 * _PAD - 240, size=18)
+    draw.text((width - _PAD, _PAD), f"volume: {volume}", font=_font(18), fill=_WHITE, anchor="ra")
+    left = (width - wide) // 2
+    for number, panel in zip(slices, panels, strict=True):
+        title = f"{_role(result, number, first=number == slices[0])} {number}: "
+        title += _dice_text(result.prediction[number], result.truth[number])
+        _fit(draw, (left, _PAD + _LINE + 4), title, panel.width, size=15)
+        canvas.paste(panel, (left, top))
+        left += panel.width + _GAP
+    _legend(draw, result, width, top + height + _PAD)
+    canvas.putpalette(_palette())
+    return canvas
+
+
+def _role(result: CaseResult, number: int, *, first: bool) -> str:
+    prompted = bool(_prompts_on(result, number))
+    if not first:
+        return "worst slice (prompted too)" if prompted else "worst slice"
+    return "key slice" if prompted else "not prompted, slice"
+
+
+def _legend(draw: ImageDraw.ImageDraw, result: CaseResult, width: int, y: int) -> None:
+    truth = "truth" if result.truth.any() else "truth: region absent"
+    prediction = "prediction" if result.prediction.any() else "prediction: empty"
+    entries = [(_TRUTH, truth), (_PREDICTION, prediction)]
+    if result.prompts:
+        many = f" ({len(result.prompts)})" if len(result.prompts) > 1 else ""
+        entries.append((_PROMPT, f"prompt: {result.record.case.prompt}{many}"))
+    x = _PAD
+    for colour, text in entries:
+        draw.rectangle((x, y + 9, x + 22, y + 11), fill=colour)
+        draw.text((x + 30, y), text, font=_font(15), fill=_WHITE)
+        x += 30 + round(draw.textlength(text, font=_font(15))) + 24
+    depth = len(result.truth)
+    draw.text((width - _PAD, y), f"slices 0-{depth - 1}", font=_font(15), fill=_SOFT, anchor="ra")
+
+
+def _fit(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int, *, size: int) -> None:
+    """Draw a text, smaller if it is too long for its room, and cut if it is still too long at a legible size."""
+    while size > 11 and draw.textlength(text, font=_font(size)) > room:
+        size -= 1
+    while len(text) > 4 and draw.textlength(text, font=_font(size)) > room:
+        text = text[:-4] + "..."
+    draw.text(place, text, font=_font(size), fill=_WHITE)
+
+
+@functools.cache
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+def _palette() -> list[int]:
+    greys = [round(level * 255 / _WHITE) for level in range(_GREYS) for _ in range(3)]
+    return greys + [channel for index in sorted(_COLOURS) for channel in _COLOURS[index]]

@@ -1,0 +1,146 @@
+"""The summary: what is counted, what is worst, and how it fits a terminal and a pull request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medsam_core.errors import OptionError
+from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.reports.tables import case_lines, markdown_table, ranked, rows, shortened, summary_lines
+
+Make = Callable[..., CaseRecord]
+NAN = math.nan
+
+
+@pytest.fixture
+def records(make_record: Make) -> list[CaseRecord]:
+    return [
+        make_record("S1", dice=0.9, key_slice_dice=0.95),
+        make_record("S2", dice=0.5, key_slice_dice=0.75),
+        make_record("S3", dice=0.8, key_slice_dice=0.85),
+        make_record("S1", region="ET", dice=0.6),
+        make_record("S2", region="ET", dice=1.0, absent=True),
+    ]
+
+
+def test_a_row_by_hand(records: list[CaseRecord]) -> None:
+    whole_tumour, enhancing = rows(records, profile="brats2019")
+    assert (whole_tumour.n, whole_tumour.absent, whole_tumour.undefined) == (3, 0, 0)
+    assert whole_tumour.mean == pytest.approx(2.2 / 3)
+    assert whole_tumour.median == 0.8
+    assert (whole_tumour.worst_score, whole_tumour.worst) == (0.5, "S2/t1ce/WT/box")
+    assert whole_tumour.key_slice_mean == pytest.approx(0.85)
+    assert (enhancing.n, enhancing.absent) == (2, 1)
+    assert enhancing.mean == pytest.approx(0.8)  # the absent region counts by its profile's rule
+    assert enhancing.key_slice_mean == pytest.approx(0.6)  # but it has no key slice
+
+
+def test_the_table_of_a_terminal(records: list[CaseRecord]) -> None:
+    assert summary_lines(records, profile="brats2019", width=100) == [
+        "modality  region  prompt  n  absent  mean Dice  median  key slice  worst  worst case",
+        "--------  ------  ------  -  ------  ---------  ------  ---------  -----  --------------",
+        "t1ce      WT      box     3       0      0.733   0.800      0.850  0.500  S2/t1ce/WT/box",
+        "t1ce      ET      box     2       1      0.800   0.800      0.600  0.600  S1/t1ce/ET/box",
+    ]
+
+
+def test_the_table_of_a_pull_request(make_record: Make) -> None:
+    assert markdown_table([make_record("a|b", dice=0.5)], profile="brats2019").splitlines() == [
+        "| modality | region | prompt | n | absent | mean Dice | median | key slice | worst | worst case |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        r"| t1ce | WT | box | 1 | 0 | 0.500 | 0.500 | 0.500 | 0.500 | a\|b/t1ce/WT/box |",
+    ]
+
+
+def test_no_case_is_said(make_record: Make) -> None:
+    assert summary_lines([], profile="brats2019") == ["no case was scored"]
+    assert markdown_table([], profile="brats2019") == "No case was scored."
+    assert case_lines([], profile="brats2019") == []
+    assert case_lines([make_record(absent=True)], profile="brats2019") == []
+
+
+def test_several_protocols_have_a_column(make_record: Make) -> None:
+    records = [make_record(), make_record(protocol="slicewise", dice=0.95)]
+    assert "protocol" in summary_lines(records, profile="brats2019")[0]
+    assert len(rows(records, profile="brats2019")) == 2
+
+
+def test_an_undefined_score_is_counted_and_is_the_worst(make_record: Make) -> None:
+    records = [make_record("S1", dice=0.1), make_record("S2", dice=NAN)]
+    (row,) = rows(records, profile="brats2019")
+    assert (row.n, row.undefined, row.mean, row.worst) == (2, 1, 0.1, "S2/t1ce/WT/box")
+    table = summary_lines(records, profile="brats2019")
+    assert "undefined" in table[0]
+    assert table[2].endswith("–  S2/t1ce/WT/box")
+
+
+def test_only_undefined_scores_are_dashes_not_an_error(make_record: Make) -> None:
+    (row,) = rows([make_record(dice=NAN)], profile="brats2019")
+    assert math.isnan(row.mean)
+    assert math.isnan(row.key_slice_mean)
+    assert "–" in summary_lines([make_record(dice=NAN)], profile="brats2019")[2]
+
+
+def test_the_worst_of_a_metric_that_is_better_low_is_the_largest() -> None:
+    records = [
+        CaseRecord(Case(name, "t1ce", "WT", "box"), {"brats2019/absolute_volume_difference_ml@volume": value}, (3,))
+        for name, value in (("near", 2.0), ("far", 40.0), ("middle", 9.0))
+    ]
+    order = [
+        record.case.subject for record in ranked(records, profile="brats2019", metric="absolute_volume_difference_ml")
+    ]
+    assert order == ["far", "middle", "near"]
+    (row,) = rows(records, profile="brats2019", metric="absolute_volume_difference_ml")
+    assert row.worst_score == 40.0
+    assert math.isnan(row.key_slice_mean)  # this run has no such score on the key slice
+
+
+def test_equal_scores_are_ranked_by_id(make_record: Make) -> None:
+    records = [make_record("b"), make_record("a")]
+    assert [r.case.subject for r in ranked(records, profile="brats2019")] == ["a", "b"]
+
+
+def test_a_narrow_terminal_shortens_the_case_not_the_figures(make_record: Make) -> None:
+    records = [make_record("BraTS-GLI-00000-000-with-a-long-name", dice=0.5)]
+    wide = summary_lines(records, profile="brats2019", width=200)
+    narrow = summary_lines(records, profile="brats2019", width=100)
+    assert max(map(len, wide)) > 100
+    assert max(map(len, narrow)) <= 100
+    assert "…" in narrow[2]
+    assert narrow[2].startswith("t1ce      WT      box     1       0      0.500")
+
+
+def test_the_worst_cases_in_lines(make_record: Make) -> None:
+    records = [
+        make_record("S1", dice=0.9),
+        make_record("S2", dice=0.4, diagnosis="leak: too much", overlay="overlays/S2.png"),
+        make_record("S3", dice=0.0, absent=True),
+    ]
+    assert case_lines(records, profile="brats2019", worst=2) == [
+        "Dice 0.400  S2/t1ce/WT/box  (WT, box, key slice 7)  leak: too much  overlays/S2.png",
+        "Dice 0.900  S1/t1ce/WT/box  (WT, box, key slice 7)",
+    ]
+    assert len(case_lines(records, profile="brats2019", worst=1)) == 1
+
+
+def test_a_metric_that_the_run_lacks_is_an_option_error(make_record: Make) -> None:
+    with pytest.raises(OptionError, match="no score 'monai/dice@volume', this run has"):
+        rows([make_record()], profile="monai")
+
+
+def test_an_unknown_metric_is_an_option_error(make_record: Make) -> None:
+    with pytest.raises(OptionError, match=r"unknown metric 'dise': expected one of .*dice.*; mend the spelling$"):
+        summary_lines([make_record()], profile="brats2019", metric="dise")
+
+
+@settings(max_examples=40)
+@given(st.text(max_size=60), st.integers(3, 70))
+def test_shortened_text_fits_and_keeps_both_ends(text: str, room: int) -> None:
+    short = shortened(text, room)
+    assert len(short) <= room
+    assert short == text or (short[0] == text[0] and short[-1] == text[-1] and "…" in short)
