@@ -160,7 +160,7 @@ def test_nan_never_passes(gates, bound):
     json.dumps(verdict.to_json(), allow_nan=False)
 
 
-def test_a_metric_that_the_run_did_not_compute_is_inconclusive(gates, tmp_path):
+def test_a_metric_that_the_run_did_not_compute_is_inconclusive(tmp_path):
     some = records(0.9, 0.9)
     (tmp_path / "iou.toml").write_text('version = 1\n[[gate]]\nmetric = "iou"\ncase_minimum = 0.5\n')
     verdict = judge(ids(some), some, load_gates(tmp_path / "iou.toml"))
