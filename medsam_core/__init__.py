@@ -1,6 +1,64 @@
 """Regression gate for MedSAM-2 on BraTS brain-tumour MRI: read, prompt, segment, score, judge.
 
-Importing this package is cheap: torch and sam2 are imported when a model is first loaded.
+    import medsam_core as mc
+    predictor = mc.load_predictor()                            # the embedded checkpoint
+    volume = mc.read_image("t1ce.nii.gz")
+    mask = predictor.predict(volume, mc.Prompt("box", key_slice=95, box=(88, 60, 140, 121))).mask
+
+Importing this package is cheap: each name below is imported when it is first used, and torch and sam2 when a model
+is first loaded.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medsam_core.data.cohort import find_subjects, load
+    from medsam_core.data.regions import region_mask
+    from medsam_core.data.volume import Volume, read_image, read_labels, write_mask
+    from medsam_core.errors import MedsamError
+    from medsam_core.inference.predictor import Predictor, load_predictor
+    from medsam_core.inference.prompts import Prompt, simulate
+    from medsam_core.metrics import score
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "MedsamError": "errors",
+    "Predictor": "inference.predictor",
+    "Prompt": "inference.prompts",
+    "Volume": "data.volume",
+    "find_subjects": "data.cohort",
+    "load": "data.cohort",
+    "load_predictor": "inference.predictor",
+    "read_image": "data.volume",
+    "read_labels": "data.volume",
+    "region_mask": "data.regions",
+    "score": "metrics",
+    "simulate": "inference.prompts",
+    "write_mask": "data.volume",
+}
+
+__all__ = [
+    "MedsamError",
+    "Predictor",
+    "Prompt",
+    "Volume",
+    "find_subjects",
+    "load",
+    "load_predictor",
+    "read_image",
+    "read_labels",
+    "region_mask",
+    "score",
+    "simulate",
+    "write_mask",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

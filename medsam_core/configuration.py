@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from importlib import metadata
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam_core import __version__
-from medsam_core.data.cohort import Subject, find_subjects
+from medsam_core.data.cohort import Subject, check_subjects, find_subjects
+from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
 from medsam_core.evaluation import Case, Settings
+from medsam_core.gates.thresholds import load_gates
 
 if TYPE_CHECKING:
     from medsam_core.inference.predictor import Predictor
@@ -60,7 +62,7 @@ class PhantomCohort:
         except OSError as error:
             raise DataError(
                 f"phantom cohort {self.root}: cannot be written ({error.strerror}); choose another place with "
-                "--phantom-dir"
+                "--phantom-dir."
             ) from None
         return self.root
 
@@ -106,11 +108,11 @@ class Configuration:
             if missing:
                 raise OptionError(
                     f"--subjects: {', '.join(missing[:3])} not found among the {len(found)} subjects of {root} "
-                    f"({found[0].id} …); choose from `medsam-core list`"
+                    f"({found[0].id} …); choose from `medsam-core list`."
                 )
             found = tuple(known[name] for name in sorted(set(self.subjects)))
         found = found[: self.limit]
-        _check_files(found, self.settings.modalities)
+        _check_cohort(found, self.settings)
         return found
 
     @property
@@ -127,6 +129,14 @@ class Configuration:
             return None
         in_wheel = PACKAGE / "gate_files" / "phantom.toml"
         return in_wheel if in_wheel.exists() else PACKAGE.parent / "benchmarks" / "gates" / "phantom.toml"
+
+    @cached_property
+    def scored(self) -> Settings:
+        """The settings with the metrics that the gates ask for added to those chosen."""
+        if self.gates_path is None:
+            return self.settings
+        asked = [gate.metric for gate in load_gates(self.gates_path).gates]
+        return replace(self.settings, metrics=tuple(dict.fromkeys([*self.settings.metrics, *asked])))
 
     @cached_property
     def checkpoint_identity(self) -> dict[str, str]:
@@ -151,14 +161,14 @@ class Configuration:
 
     def header(self) -> dict[str, Any]:
         """What is written into `run.json`: question, cohort, checkpoint and environment, in built-in types."""
-        from medsam_core.inference.model import resolve_device, resolve_precision
+        from medsam_core.inference.devices import resolve_device, resolve_precision
 
         device = resolve_device(self.device)
         gates = self.gates_path
         return {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": list(self.command),
-            "settings": json.loads(json.dumps(asdict(self.settings))),
+            "settings": json.loads(json.dumps(asdict(self.scored))),
             "checkpoint": {
                 **self.checkpoint_identity,
                 "architecture": self.architecture,
@@ -177,11 +187,11 @@ class Configuration:
         """Layouts, label conventions, subjects, and a fingerprint of the files' names and sizes (no voxel is read)."""
         digest = hashlib.sha256()
         for subject in self.cohort:
-            for path in sorted({image.path for image in subject.images.values()} | {subject.segmentation}):
+            for path in sorted({image.path for image in subject.images.values()} | {subject.segmentation or Path()}):
                 digest.update(f"{subject.id}\0{path.name}\0{path.stat().st_size}\n".encode())
         return {
             "layouts": sorted({subject.layout for subject in self.cohort}),
-            "labels": sorted({self.settings.labels or subject.convention for subject in self.cohort}),
+            "labels": sorted({self.settings.labels or str(subject.convention) for subject in self.cohort}),
             "subjects": [subject.id for subject in self.cohort],
             "fingerprint": digest.hexdigest(),
         }
@@ -222,32 +232,23 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _check_files(subjects: tuple[Subject, ...], modalities: tuple[str, ...]) -> None:
-    """Say at once which subjects lack a file that the session will need."""
-    for modality in modalities:
-        lacking = [subject.id for subject in subjects if modality not in subject.images]
-        if lacking:
-            raise DataError(
-                f"modality {modality} is missing in {len(lacking)} of {len(subjects)} subjects: "
-                f"{_few(lacking)}; add the files, leave the subjects out with --subjects, or choose another --modality"
-            )
-    lacking = [subject.id for subject in subjects if subject.segmentation is None]
-    if lacking:
+def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
+    """Say at once which subjects lack a file, or a label convention, that the session will need."""
+    for modality in settings.modalities:
+        check_subjects(subjects, modality)
+    unclear = [subject.id for subject in subjects if subject.convention is None]
+    if unclear and settings.labels is None:
         raise DataError(
-            f"the segmentation is missing in {len(lacking)} of {len(subjects)} subjects: {_few(lacking)}; add the "
-            "files or leave the subjects out with --subjects"
+            f"{unclear[0]}: the label convention cannot be told for {len(unclear)} of {len(subjects)} subjects, "
+            f"expected one for each; name it with --labels ({', '.join(CONVENTIONS)})."
         )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror}); mend the path") from None
+        raise OptionError(f"{path}: cannot be read ({error.strerror}); mend the path.") from None
 
 
 def _cpu_name() -> str:

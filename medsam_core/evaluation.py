@@ -18,7 +18,7 @@ from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
 from medsam_core.errors import DataError, OptionError, PromptError
 from medsam_core.inference.prompts import KEY_SLICES, MODES, PROTOCOLS, Prompt, simulate
-from medsam_core.metrics import PROFILES, score
+from medsam_core.metrics import METRICS, PROFILES, score
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -85,12 +85,13 @@ class Settings:
             ("protocol", self.protocols, PROTOCOLS),
             ("key slice", (self.key_slice,), KEY_SLICES),
             ("profile", (self.profile,), tuple(PROFILES)),
+            ("metric", self.metrics, tuple(METRICS)),
             ("label convention", (self.labels,) if self.labels else (), tuple(CONVENTIONS)),
         ):
             check_choices(what, chosen, known)
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
             raise OptionError(
-                f"jitter: got {self.jitter_voxels}, expected a finite number of voxels ≥ 0; mend --jitter"
+                f"jitter: got {self.jitter_voxels}, expected a finite number of voxels ≥ 0; mend --jitter."
             )
 
     def cases(self, subject: str) -> tuple[Case, ...]:
@@ -107,12 +108,12 @@ class Settings:
 def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
     """Raise OptionError if `chosen` is empty, repeats itself or holds something that is not in `known`."""
     if not chosen and what != "label convention":
-        raise OptionError(f"{what}: got none, expected at least one of {', '.join(known)}; name one")
+        raise OptionError(f"{what}: got none, expected at least one of {', '.join(known)}; name one.")
     for one in chosen:
         if one not in known:
-            raise OptionError(f"unknown {what} {one!r}: expected one of {', '.join(known)}; mend the spelling")
+            raise OptionError(f"unknown {what} {one!r}: expected one of {', '.join(known)}; mend the spelling.")
     if len(set(chosen)) != len(chosen):
-        raise OptionError(f"{what}: got {', '.join(chosen)} with a repetition, expected each once; remove the copy")
+        raise OptionError(f"{what}: got {', '.join(chosen)} with a repetition, expected each once; remove the copy.")
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,13 @@ class CaseRecord:
         """One score, e.g. `record.score("dice")`. Raises OptionError if the run did not compute it."""
         key = score_key(profile, metric, scope)
         if key not in self.scores:
-            raise OptionError(f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one of them")
+            raise OptionError(
+                f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one of them."
+            )
         return self.scores[key]
 
     def to_json(self) -> dict[str, Any]:
-        """Built-in types only, for strict JSON: a score that is not finite is written as the string nan, inf or -inf."""
+        """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""
         scores = {key: value if np.isfinite(value) else str(float(value)) for key, value in self.scores.items()}
         return {"id": self.id, **dataclasses.asdict(self), "scores": scores}
 
@@ -224,9 +227,8 @@ def _evaluate_modality(
 ) -> Iterator[CaseResult]:
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
-    convention = settings.labels or subject.convention
     truths = {
-        region: region_mask(loaded.labels.voxels, region, convention)
+        region: region_mask(loaded.labels.voxels, region, loaded.convention)
         for region in dict.fromkeys(case.region for case in cases)
     }
     prompts = {case: _prompts(case, truths[case.region], settings, replay) for case in cases}
@@ -243,7 +245,7 @@ def _evaluate_modality(
             key_slices=tuple(sorted({prompt.key_slice for prompt in prompts[case]})),
             grade=subject.grade,
             site=subject.site,
-            labels=convention,
+            labels=loaded.convention.name,
             seconds=seconds,
             prompts=tuple(prompt.to_json() for prompt in prompts[case]),
             notes=tuple(subject.notes),
@@ -256,10 +258,10 @@ def _prompts(
 ) -> tuple[Prompt, ...]:
     if replay is not None:
         if case.id not in replay:
-            raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it anew")
+            raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it anew.")
         if any(prompt.key_slice >= len(truth) for prompt in replay[case.id]):
             raise PromptError(
-                f"{case.id}: the manifest prompts a slice beyond the volume's {len(truth)}; it is of another cohort"
+                f"{case.id}: the manifest prompts a slice beyond the volume's {len(truth)}; it is of another cohort."
             )
         return replay[case.id]
     return simulate(

@@ -103,7 +103,9 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     )
     size = tuple(_number("--phantom-size", word, int) for word in _words(get("--phantom-size")))
     if len(size) != 3:
-        raise OptionError(f"--phantom-size: got {get('--phantom-size')}, expected three numbers D,H,W; e.g. 64,160,160")
+        raise OptionError(
+            f"--phantom-size: got {get('--phantom-size')}, expected three numbers D,H,W; e.g. 64,160,160."
+        )
     return Configuration(
         settings=settings,
         phantom=PhantomCohort(
@@ -146,7 +148,7 @@ def _number(flag: str, text: str, kind: type, *, least: float = 0) -> Any:
         number = None
     if number is None or not number >= least:
         noun = "whole number" if kind is int else "number"
-        raise OptionError(f"{flag}: got {text!r}, expected a {noun} ≥ {least}; mend the option")
+        raise OptionError(f"{flag}: got {text!r}, expected a {noun} ≥ {least}; mend the option.")
     return number
 
 
@@ -156,7 +158,7 @@ def _path(config: pytest.Config, text: str | None) -> Path | None:
 
 def _run_dir(config: pytest.Config, run_dir: str | None, resume: str | None) -> Path:
     if run_dir is not None and resume is not None:
-        raise OptionError("--run-dir and --resume: got both, expected one; --resume RUN goes on in RUN")
+        raise OptionError("--run-dir and --resume: got both, expected one; --resume RUN goes on in RUN.")
     chosen = _path(config, resume if resume is not None else run_dir)
     if chosen is not None:
         return chosen

@@ -68,7 +68,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
     if config.getoption("medsam_run_dir") is not None or configuration.resume:
         prepare_directory(configuration.run_dir, resume=configuration.resume)
     if configuration.device != "auto":
-        from medsam_core.inference.model import resolve_device
+        from medsam_core.inference.devices import resolve_device
 
         resolve_device(configuration.device)
     if configuration.checkpoint is not None or configuration.architecture is not None:
@@ -76,7 +76,9 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
 
 
 def _session(config: pytest.Config) -> MedsamSession:
-    return config.pluginmanager.get_plugin("medsam-session")
+    session = config.pluginmanager.get_plugin("medsam-session")
+    assert isinstance(session, MedsamSession)
+    return session
 
 
 @pytest.fixture(scope="session")

@@ -239,7 +239,7 @@ class MedsamSession:
         return describe(self.recorder.header)
 
     def _write_lines(self, lines: list[str]) -> None:
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         for line in lines:
             reporter.ensure_newline()
             reporter.write_line(line)

@@ -44,12 +44,12 @@ def read_run(directory: Path | str) -> Run:
     header = _read_json(directory / HEADER)
     if not isinstance(header, dict) or "plan" not in header or "schema" not in header:
         raise RunError(
-            f"{directory / HEADER}: no run header with a schema and a plan; give a directory that a run wrote"
+            f"{directory / HEADER}: no run header with a schema and a plan; give a directory that a run wrote."
         )
     if header["schema"] > SCHEMA:
         raise RunError(
             f"{directory}: written with schema {header['schema']}, this version reads up to {SCHEMA}; "
-            "upgrade medsam-core"
+            "upgrade medsam-core."
         )
     return Run(directory, header, tuple(_read_records(directory / CASES).values()))
 
@@ -77,7 +77,7 @@ class RunWriter:
         try:
             self._stream = cases.open("a", encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{cases}: cannot be written ({error.strerror}); choose another --run-dir") from None
+            raise RunError(f"{cases}: cannot be written ({error.strerror}); choose another --run-dir.") from None
 
     def append(self, record: CaseRecord) -> None:
         """Add a record and flush it to the disk."""
@@ -106,7 +106,7 @@ class RunWriter:
             if old != new:
                 raise RunError(
                     f"{self.directory}: the run to resume has another {key}; resume with the options it was started "
-                    "with, or start a new run"
+                    "with, or start a new run."
                 )
 
 
@@ -119,12 +119,12 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         probe.unlink()
     except OSError as error:
         raise RunError(
-            f"run directory {directory}: cannot be written ({error.strerror}); choose another with --run-dir"
+            f"run directory {directory}: cannot be written ({error.strerror}); choose another with --run-dir."
         ) from None
     if not resume and (directory / HEADER).exists():
         raise RunError(
             f"run directory {directory}: already holds a run, expected a new or empty folder; "
-            "choose another with --run-dir, or go on in this one with --resume"
+            "choose another with --run-dir, or go on in this one with --resume."
         )
 
 
@@ -136,16 +136,16 @@ def write_json(path: Path, content: Any) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another --run-dir") from None
+        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another --run-dir.") from None
 
 
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path}: no such file; give a directory that a run wrote") from None
+        raise RunError(f"{path}: no such file; give a directory that a run wrote.") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as JSON ({error}); the run is damaged, score it anew") from None
+        raise RunError(f"{path}: cannot be read as JSON ({error}); the run is damaged, score it anew.") from None
 
 
 def _read_records(path: Path) -> dict[str, CaseRecord]:
@@ -162,7 +162,7 @@ def _read_records(path: Path) -> dict[str, CaseRecord]:
             if number == len(lines):  # killed while writing: the line has no end, and the case counts as not scored
                 break
             raise RunError(
-                f"{path}: line {number} is no case record ({error!r}); the run is damaged, score it anew"
+                f"{path}: line {number} is no case record ({error!r}); the run is damaged, score it anew."
             ) from None
         records[record.id] = record
     return records

@@ -77,7 +77,7 @@ class Evaluator:
         configuration = self.configuration
         try:
             results = evaluate_subject(
-                self._subjects[subject], cases, configuration.predictor, configuration.settings, replay=self._replay
+                self._subjects[subject], cases, configuration.predictor, configuration.scored, replay=self._replay
             )
             for result in results:
                 self._results[result.record.case] = self._finish(result)

@@ -1,0 +1,176 @@
+"""From a subject's files to records: scopes, absent regions, unions, replay. The model is a hand-made one."""
+
+import json
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medsam_core.data.cohort import find_subjects
+from medsam_core.errors import OptionError, PromptError
+from medsam_core.evaluation import Case, CaseRecord, Settings, evaluate_subject, score_case, score_key
+from medsam_core.inference.prompts import Prompt
+
+AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass
+class Prediction:
+    mask: np.ndarray
+
+
+class BoxFiller:
+    """A predictor whose masks are known by hand: the prompt's box, filled, on the key slice and the one above."""
+
+    def __init__(self):
+        self.encoded = 0
+        self.batches = []
+
+    def encode(self, image):
+        self.encoded += 1
+        return image
+
+    def predict(self, image, prompts, protocol):
+        self.batches.append((protocol, len(prompts)))
+        predictions = []
+        for prompt in prompts:
+            mask = np.zeros(image.shape, bool)
+            x0, y0, x1, y1 = (int(edge) for edge in prompt.box)
+            mask[prompt.key_slice : prompt.key_slice + 2, y0 : y1 + 1, x0 : x1 + 1] = True
+            predictions.append(Prediction(mask))
+        return predictions
+
+
+@pytest.fixture
+def subject(tmp_path):
+    """20 × 24 × 28: oedema on slices 5 to 9 (10 × 12), core on 6 to 7 (4 × 4), no enhancing tumour."""
+    labels = np.zeros((20, 24, 28), np.uint8)
+    labels[5:10, 4:14, 6:18] = 2
+    labels[6:8, 6:10, 8:12] = 1
+    image = labels.astype(np.float32) + np.arange(28, dtype=np.float32)
+    folder = tmp_path / "Case_001"
+    folder.mkdir()
+    for name, array in (("t1ce", image), ("flair", image * 2), ("seg", labels)):
+        nib.save(nib.Nifti1Image(array.transpose(2, 1, 0), AFFINE), folder / f"Case_001_{name}.nii.gz")
+    return find_subjects(tmp_path)[0]
+
+
+def evaluate(subject, predictor, *, replay=None, **settings):
+    chosen = Settings(**{"prompts": ("box",), **settings})
+    results = evaluate_subject(subject, chosen.cases(subject.id), predictor, chosen, replay=replay)
+    return {result.record.id: result for result in results}
+
+
+def test_scores_by_scope_are_those_counted_by_hand(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
+    # the largest slice is the first of the equal ones, 5: prediction 2 slices × 120, truth 5 × 120
+    assert record.key_slices == (5,)
+    assert record.score("dice") == pytest.approx(2 * 240 / (240 + 600))
+    assert record.score("dice", "region_slices") == pytest.approx(2 * 240 / (240 + 600))
+    assert record.score("dice", "key_slice") == 1.0
+    assert record.score("sensitivity") == pytest.approx(0.4)
+    assert record.score("precision") == 1.0
+    assert record.score("truth_volume_ml") == pytest.approx(0.6)
+    assert record.labels == "brats2019"
+
+
+def test_region_slices_leave_out_what_lies_beyond_the_region():
+    truth = np.zeros((6, 4, 4), bool)
+    truth[2] = True
+    prediction = np.zeros_like(truth)
+    prediction[2:5] = True
+    scores = score_case(prediction, truth, (1, 1, 1), (Prompt("box", 2, (0, 0, 3, 3)),), Settings())
+    assert scores[score_key("brats2019", "dice", "volume")] == 0.5
+    assert scores[score_key("brats2019", "dice", "region_slices")] == 1.0
+
+
+def test_a_subject_without_the_region_is_scored_by_the_convention_not_dropped(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/ET/box"].record
+    assert not record.prompted
+    assert record.score("dice") == 1.0
+    assert record.score("dice", "key_slice") == 1.0
+    assert record.prompts == ()
+
+
+def test_all_cases_of_a_modality_share_one_encoding_and_one_batch(subject):
+    predictor = BoxFiller()
+    found = evaluate(subject, predictor, prompts=("box", "box+point"), modalities=("t1ce", "flair"))
+    assert len(found) == 12
+    assert predictor.encoded == 2
+    assert predictor.batches == [("bidirectional", 4)] * 2  # ET is absent
+
+
+def test_a_case_of_several_components_is_the_union_of_their_masks(tmp_path):
+    labels = np.zeros((10, 16, 16), np.uint8)
+    labels[2:4, 0:6, 0:6] = 4
+    labels[6:8, 8:15, 8:15] = 4
+    image = np.arange(labels.size, dtype=np.float32).reshape(labels.shape)
+    folder = tmp_path / "Two"
+    folder.mkdir()
+    for name, array in (("t1ce", image), ("seg", labels)):
+        nib.save(nib.Nifti1Image(array.transpose(2, 1, 0), AFFINE), folder / f"Two_{name}.nii.gz")
+    subject = find_subjects(tmp_path)[0]
+    one = evaluate(subject, BoxFiller())["Two/t1ce/ET/box"].record
+    both = evaluate(subject, BoxFiller(), per_component=True)["Two/t1ce/ET/box"].record
+    assert one.key_slices == (6,)
+    assert both.key_slices == (2, 6)
+    assert both.score("dice") == 1.0
+    assert one.score("dice") < 1.0
+
+
+def test_replayed_prompts_are_the_ones_asked(subject):
+    prompt = Prompt("box", 8, (0.0, 0.0, 1.0, 1.0))
+    replay = {f"Case_001/t1ce/{region}/box": (prompt,) for region in ("WT", "TC", "ET")}
+    result = evaluate(subject, BoxFiller(), replay=replay)["Case_001/t1ce/WT/box"]
+    assert result.record.key_slices == (8,)
+    assert result.prediction.sum() == 8
+
+
+def test_a_replay_without_the_case_is_an_error(subject):
+    with pytest.raises(PromptError, match="Case_001/t1ce/WT/box: not in the prompt manifest, expected every case"):
+        evaluate(subject, BoxFiller(), replay={})
+
+
+def test_a_replay_of_another_cohort_is_an_error(subject):
+    replay = {f"Case_001/t1ce/{region}/box": (Prompt("box", 150, (0, 0, 1, 1)),) for region in ("WT", "TC", "ET")}
+    with pytest.raises(PromptError, match="prompts a slice beyond the volume's 20; it is of another cohort"):
+        evaluate(subject, BoxFiller(), replay=replay)
+
+
+def test_a_record_survives_json(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
+    assert CaseRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"regions": ("WT", "XT")}, "unknown region 'XT': expected one of WT, TC, ET; mend the spelling."),
+        ({"prompts": ("boxes",)}, "unknown prompt mode 'boxes': expected one of box, point, points3, box+point, mask"),
+        ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair"),
+        ({"protocols": ("backward",)}, "unknown protocol 'backward'"),
+        ({"key_slice": "last"}, "unknown key slice 'last'"),
+        ({"profile": "brats1999"}, "unknown profile 'brats1999'"),
+        ({"metrics": ("dise",)}, "unknown metric 'dise'"),
+        ({"labels": "mine"}, "unknown label convention 'mine'"),
+        ({"regions": ()}, "region: got none, expected at least one of WT, TC, ET; name one."),
+        ({"regions": ("WT", "WT")}, "region: got WT, WT with a repetition"),
+        ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number of voxels ≥ 0"),
+    ],
+)
+def test_an_unknown_choice_is_told_in_a_sentence(given, sentence):
+    with pytest.raises(OptionError) as caught:
+        Settings(**given)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_case_ids_are_stable_and_name_only_an_unusual_protocol():
+    assert Case("Brats18_2013_21_1", "t1ce", "WT", "box").id == "Brats18_2013_21_1/t1ce/WT/box"
+    assert Case("s", "flair", "ET", "point", "slicewise").id == "s/flair/ET/point/slicewise"
+
+
+def test_asking_for_a_score_that_was_not_computed_names_those_that_were(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
+    with pytest.raises(OptionError, match="no score 'brats2019/hd95@volume', this run has brats2019/dice@volume"):
+        record.score("hd95")
