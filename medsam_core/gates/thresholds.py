@@ -20,7 +20,7 @@ from typing import Any
 from medsam_core.data.regions import REGIONS
 from medsam_core.errors import GateError
 from medsam_core.evaluation import MODALITIES, SCOPES, CaseRecord, score_key
-from medsam_core.gates.wording import compared, metric_name, of_case
+from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case
 from medsam_core.inference.prompts import MODES, PROTOCOLS
 from medsam_core.metrics import METRICS, PROFILES
 
@@ -41,6 +41,7 @@ FILTERS: Mapping[str, tuple[str, ...] | None] = {
     "grade": None,
     "site": None,
 }
+_DEFAULTS = ((DEFAULT_MODALITY,), (DEFAULT_PROTOCOL,))
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,9 @@ class Gate:
 
     @property
     def label(self) -> str:
-        """`gate 2 (Dice; WT; box)`: number, metric and filters."""
-        parts = [metric_name(self.metric, self.scope), *("/".join(values) for values in self.filters.values())]
+        """`gate 2 (Dice; WT; box)`: number, metric and filters, save those for a default alone."""
+        filters = [values for values in self.filters.values() if values not in _DEFAULTS]
+        parts = [metric_name(self.metric, self.scope), *("/".join(values) for values in filters)]
         return f"gate {self.number} ({'; '.join(parts)})"
 
 

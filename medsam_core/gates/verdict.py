@@ -139,7 +139,7 @@ def judge(plan: Sequence[str], records: Sequence[CaseRecord], gates: Gates | Non
     planned = set(plan)
     # sorted, so that sums and texts do not depend on which worker was first
     scored = sorted((r for r in records if r.id in planned), key=lambda r: (r.id, repr(sorted(r.scores.items()))))
-    reasons = _attendance(plan, records)
+    reasons = attendance(plan, records)
     whole = not reasons
     if gates is None:
         reasons.append(NO_GATES)
@@ -172,7 +172,7 @@ def judge(plan: Sequence[str], records: Sequence[CaseRecord], gates: Gates | Non
     )
 
 
-def _attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
+def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
     """Why the records are not exactly the plan's; [] if they are."""
     planned, scored = Counter(plan), Counter(record.id for record in records)
     reasons = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medsam_core.evaluation import CaseRecord
+from medsam_core.evaluation import Case, CaseRecord
 from medsam_core.metrics import METRICS
 
 _NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"}
 _UNITS = ("mm", "ml")
+DEFAULT_MODALITY, DEFAULT_PROTOCOL = "t1ce", "bidirectional"
 
 
 def metric_name(metric: str, scope: str = "volume") -> str:
@@ -36,18 +37,23 @@ def compared(value: float, limit: float, metric: str) -> str:
 
 def of_case(record: CaseRecord) -> str:
     """`WT, box, key slice 95`: what was asked; protocol and modality only if they are not the default."""
-    case = record.case
-    parts = [case.region, case.prompt]
-    if case.modality != "t1ce":
-        parts.insert(0, case.modality)
-    if case.protocol != "bidirectional":
-        parts.append(case.protocol)
+    parts = group_name(record.case).split("/")
     slices = record.key_slices
     if len(slices) > 3:
         parts.append(f"{len(slices)} key slices")
     elif slices:
         parts.append(f"key slice{'s' if len(slices) > 1 else ''} {', '.join(map(str, slices))}")
     return ", ".join(parts)
+
+
+def group_name(case: Case) -> str:
+    """`WT/box`: the group of cases that are compared together; protocol and modality only if not the default."""
+    parts = [case.region, case.prompt]
+    if case.modality != DEFAULT_MODALITY:
+        parts.insert(0, case.modality)
+    if case.protocol != DEFAULT_PROTOCOL:
+        parts.append(case.protocol)
+    return "/".join(parts)
 
 
 def few(names: Sequence[str], limit: int = 3) -> str:

@@ -1,0 +1,34 @@
+"""`medsam-core judge RUN`: the verdict on a stored run, computed again from its records without inference."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "judge", help="judge a stored run again", description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 misuse."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--gates", type=Path, metavar="FILE", help="a gates file (default: the one that the run was judged by)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
+    from medsam_core.gates.stored import gates_of
+    from medsam_core.gates.verdict import judge
+    from medsam_core.runs import read_run
+
+    stored = read_run(arguments.run)
+    verdict = judge(stored.plan, stored.records, gates_of(stored, arguments.gates))
+    if arguments.json:
+        print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
+    else:
+        print("\n".join(verdict.lines()))
+    return verdict.outcome.exit_code

@@ -1,0 +1,40 @@
+"""`medsam-core propose RUN`: a gates file with floors from what a run measured, for a person to look at."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medsam_core.errors import GateError
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser("propose", help="propose a gates file from a run's measured scores")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory with every planned case scored")
+    parser.add_argument("--margin", type=float, default=0.05, help="below the worst case (default: %(default)s)")
+    parser.add_argument("--mean-margin", type=float, default=0.02, help="below the mean (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, not to the terminal")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print or write the proposal. Raises GateError or RunError in one sentence; never overwrites unasked."""
+    from medsam_core.gates.proposal import propose_gates
+    from medsam_core.runs import read_run
+
+    text = propose_gates(read_run(arguments.run), margin=arguments.margin, mean_margin=arguments.mean_margin)
+    if arguments.output is None:
+        print(text, end="")
+        return 0
+    try:
+        with arguments.output.open("w" if arguments.force else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise GateError(
+            f"{arguments.output}: exists already, expected a new file; choose another or add --force"
+        ) from None
+    except OSError as error:
+        raise GateError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place") from None
+    print(f"wrote {arguments.output}: look at the run's worst cases before you commit it")
+    return 0

@@ -1,0 +1,113 @@
+"""Floors for a gates file, proposed from what a run measured.
+
+A proposal is text for a person to look at and commit, not a gate by itself: it says what the checkpoint did, and only
+a person can say whether that is good enough to hold others to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from medsam_core.errors import GateError
+from medsam_core.evaluation import CaseRecord, score_key
+from medsam_core.gates.thresholds import VERSION
+from medsam_core.gates.verdict import attendance
+from medsam_core.gates.wording import counted, few, group_name, metric_name
+from medsam_core.runs import Run
+
+METRICS = ("dice", "iou")
+SCOPES = ("volume", "key_slice")
+
+
+def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02) -> str:
+    """TOML text of a gates file with floors for each modality × region × prompt × protocol of the run.
+
+    case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin; both rounded down to 3 decimals and
+    left out where they would be 0 or less and so hold nothing back. Cases whose region is absent do not count.
+    Raises GateError if a planned case has no record, a score is missing or NaN, a margin is not in [0, 1), or
+    nothing can be proposed.
+    """
+    for name, value in (("margin", margin), ("mean margin", mean_margin)):
+        if not 0 <= value < 1:
+            raise GateError(f"{name}: got {value}, expected a number in [0, 1); mend --{name.replace(' ', '-')}")
+    reasons = attendance(run.plan, run.records)
+    if reasons:
+        raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure floors on; finish it first")
+    profile = run.header.get("settings", {}).get("profile", "brats2019")
+    groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
+    for record in sorted(run.records, key=lambda record: record.id):
+        case = record.case
+        groups.setdefault((case.modality, case.region, case.prompt, case.protocol), []).append(record)
+    lines = [*_head(run.header, margin, mean_margin), "", f"version = {VERSION}", f"profile = {json.dumps(profile)}"]
+    tables = [line for group in groups.values() for line in _tables(run, group, profile, margin, mean_margin)]
+    if "[[gate]]" not in tables:
+        raise GateError(
+            f"{run.directory}: no floor above 0 can be proposed, expected at least one mean above {mean_margin:g}; "
+            "take a checkpoint that finds the tumours"
+        )
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _head(header: Mapping[str, Any], margin: float, mean_margin: float) -> Iterator[str]:
+    checkpoint, cohort, settings = (header.get(name) or {} for name in ("checkpoint", "cohort", "settings"))
+    labels = "/".join(str(one) for one in cohort.get("labels", ()))
+    jitter = settings.get("jitter_voxels", 0)
+    for text in (
+        f"Proposed by `medsam-core propose` from the run of {header.get('created', 'an unknown date')}.",
+        "These numbers say what this checkpoint did there; look at its worst cases before you commit them.",
+        f"checkpoint: {checkpoint.get('name')} (sha256 {str(checkpoint.get('sha256'))[:12]})",
+        f"cohort: {cohort.get('root')}, {counted(len(cohort.get('subjects', ())), 'subject')}, labels {labels}, "
+        f"fingerprint {str(cohort.get('fingerprint'))[:12]}",
+        f"device: {header.get('device')}, precision {header.get('precision')}; key slice {settings.get('key_slice')}, "
+        f"jitter {jitter} voxels",
+        f"case_minimum = worst case - {margin:g}; mean_minimum = mean - {mean_margin:g}; rounded down to 3 decimals",
+    ):
+        yield "# " + " ".join(text.split())  # a line break in a folder's name must not end the comment
+
+
+def _tables(run: Run, group: Sequence[CaseRecord], profile: str, margin: float, mean_margin: float) -> Iterator[str]:
+    case = group[0].case
+    asked = [record for record in group if record.prompted]
+    absent = f", absent in {len(group) - len(asked)} more" if len(asked) < len(group) else ""
+    if not asked:
+        yield from ("", f"# {group_name(case)}: the region is absent in all {counted(len(group), 'case')}: no gate")
+        return
+    for metric in METRICS:
+        for scope in SCOPES:
+            scores = _scores(run, asked, score_key(profile, metric, scope))
+            least, worst_case = min(scores)
+            mean = math.fsum(score for score, _ in scores) / len(scores)
+            name = metric_name(metric, scope)
+            yield ""
+            yield (
+                f"# {group_name(case)} {name} over {counted(len(scores), 'case')}{absent}: "
+                f"worst {least:.3f} ({worst_case}), mean {mean:.3f}"
+            )
+            floors = {"case_minimum": _floor(least - margin), "mean_minimum": _floor(mean - mean_margin)}
+            if all(floor <= 0 for floor in floors.values()):
+                yield "# too low for any floor above 0: no gate"
+                continue
+            yield "[[gate]]"
+            yield f"metric = {json.dumps(metric)}"
+            yield f"scope = {json.dumps(scope)}"
+            for key in ("modality", "region", "prompt", "protocol"):
+                yield f"{key} = {json.dumps(getattr(case, key))}"
+            for bound, floor in floors.items():
+                yield f"{bound} = {floor:.3f}" if floor > 0 else f"# {bound}: the worst case is too low for a floor"
+
+
+def _scores(run: Run, records: Sequence[CaseRecord], key: str) -> list[tuple[float, str]]:
+    lacking = [record.id for record in records if math.isnan(record.scores.get(key, math.nan))]
+    if lacking:
+        raise GateError(
+            f"{run.directory}: {counted(len(lacking), 'case')} without a score {key} ({few(lacking)}), expected a "
+            "number for each; score the run with the metrics dice and iou"
+        )
+    return [(record.scores[key], record.id) for record in records]
+
+
+def _floor(value: float) -> float:
+    return math.floor(value * 1000) / 1000

@@ -1,0 +1,33 @@
+"""The gates that a stored run was judged by, found again by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from medsam_core.errors import GateError
+from medsam_core.gates.thresholds import Gates, load_gates
+from medsam_core.runs import Run
+
+FOLDERS = (Path("benchmarks/gates"), Path(__file__).parent.parent / "gate_files")
+IN_RUN = "gates.toml"
+
+
+def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = FOLDERS) -> Gates | None:
+    """The gates to judge a run by: `path`, or the file that its header names, or None if it had none.
+
+    The header's file is looked for in the run's own directory (gates.toml) and in `folders`, and must still have the
+    hash that the header gives: gates edited since are other gates. Raises GateError if it is not found.
+    """
+    if path is not None:
+        return load_gates(path)
+    named = run.header.get("gates")
+    if not named:
+        return None
+    for candidate in (run.directory / IN_RUN, *(folder / named["file"] for folder in folders)):
+        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == named["sha256"]:
+            return load_gates(candidate)
+    raise GateError(
+        f"{run.directory}: was judged by {named['file']} (sha256 {named['sha256'][:12]}), which is not in "
+        f"{' or '.join(str(folder) for folder in folders)} or has changed since; give --gates FILE"
+    )

@@ -1,0 +1,58 @@
+"""A stored run is judged again by the gates it had, or by others, without inference."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from medsam_core.errors import GateError, RunError
+from medsam_core.gates.stored import gates_of
+
+GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.7\n'
+
+
+def named(text):
+    return {"file": "mine.toml", "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def test_the_gates_are_found_by_name_and_hash(make_record, make_run, tmp_path):
+    run = make_run([make_record()], gates=named(GATES))
+    folders = (tmp_path / "nowhere", tmp_path / "gates")
+    folders[1].mkdir()
+    (folders[1] / "mine.toml").write_text(GATES)
+    assert gates_of(run, folders=folders).path == folders[1] / "mine.toml"
+    (folders[1] / "mine.toml").write_text(GATES + "# edited\n")
+    with pytest.raises(GateError, match=r"was judged by mine\.toml .* or has changed since; give --gates FILE"):
+        gates_of(run, folders=folders)
+    (run.directory / "gates.toml").write_text(GATES)
+    assert gates_of(run, folders=folders).path == run.directory / "gates.toml"
+
+
+def test_a_run_without_gates_has_none(make_record, make_run):
+    assert gates_of(make_run([make_record()])) is None
+
+
+@pytest.mark.parametrize(("dice", "code", "word"), [(0.9, 0, "PASS"), (0.4, 1, "FAIL")])
+def test_the_command_prints_the_verdict_and_returns_its_code(
+    make_record, make_run, tmp_path, command, capsys, dice, code, word
+):
+    run = make_run([make_record(dice=dice)])
+    (tmp_path / "gates.toml").write_text(GATES)
+    before = sorted(path.name for path in run.directory.iterdir())
+    assert command("judge", run.directory, "--gates", tmp_path / "gates.toml") == code
+    assert capsys.readouterr().out.startswith(f"{word}: 1 of 1 case scored")
+    assert command("judge", run.directory, "--gates", tmp_path / "gates.toml", "--json") == code
+    assert json.loads(capsys.readouterr().out)["outcome"] == word
+    assert sorted(path.name for path in run.directory.iterdir()) == before
+
+
+def test_without_gates_the_command_is_inconclusive(make_record, make_run, command, capsys):
+    assert command("judge", make_run([make_record()]).directory) == 10
+    assert "no gates for this cohort" in capsys.readouterr().out
+
+
+def test_no_run_is_an_error(tmp_path, command):
+    with pytest.raises(RunError, match=r"no such file; give a directory that a run wrote"):
+        command("judge", tmp_path / "none")
