@@ -1,8 +1,10 @@
-"""From an architecture to sam2's modules. The only importer of sam2; never of torchvision or hydra's configs."""
+"""From an architecture and weights to sam2's modules. The only importer of sam2; never of torchvision."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +16,21 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine, compute_axial
 from sam2.modeling.sam.transformer import Attention, RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
-from medsam_core.inference.architectures import BACKBONE_STRIDE, Architecture
+from medsam_core.errors import CheckpointError
+from medsam_core.inference.architectures import ARCHITECTURES, BACKBONE_STRIDE, Architecture, architecture_named
+from medsam_core.inference.checkpoints import CheckpointFile, Weights, load_weights, resolve
+from medsam_core.inference.devices import resolve_device, resolve_precision
+from medsam_core.inference.recognition import recognise
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "LoadedModel",
+    "build",
+    "load_model",
+    "resolve_device",
+    "resolve_precision",
+]
 
 
 class _RotaryAttention(RoPEAttention):
@@ -141,9 +157,82 @@ def build(architecture: Architecture, device: str | torch.device = "cpu") -> SAM
             "dynamic_multimask_stability_thresh": arch.dynamic_multimask_stability_thresh,
         },
     )
-    model = model.to(device)
+    return _to_device(model, device).eval()
+
+
+def _to_device(model: SAM2Base, device: str | torch.device) -> SAM2Base:
     for module in model.modules():
         if isinstance(module, _RotaryAttention):
-            # complex64 and not a buffer in sam2, so that .to() of the model leaves it behind
+            # not a buffer in sam2, so .to() of the model leaves it behind
             module.freqs_cis = module.freqs_cis.to(device)
-    return model.eval()
+    return model.to(device)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """sam2's model with its weights, ready to predict, and what was decided on the way.
+
+    module: in eval mode, float32, without gradients, on `device`. precision: "fp32" or "bf16" (autocast).
+    notes: sentences on decisions that a reader of the results should see, such as an assumed image size.
+    """
+
+    module: SAM2Base
+    architecture: Architecture
+    checkpoint: CheckpointFile
+    device: torch.device
+    precision: str
+    notes: tuple[str, ...] = ()
+
+
+def load_model(
+    checkpoint: str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    architecture: str | Architecture | None = None,
+    image_size: int | None = None,
+) -> LoadedModel:
+    """Weights by path or name (None: the embedded ones) in the model they belong to.
+
+    architecture: a preset's name or an Architecture instead of the one recognised from the weights.
+    image_size: side in pixels of the image the model sees, instead of the architecture's own; a multiple of 32.
+    Raises CheckpointError, DeviceError or OptionError in a sentence; weights that do not fit name their keys.
+    """
+    chosen_device = resolve_device(device)
+    chosen_precision = resolve_precision(precision, chosen_device)
+    weights = load_weights(resolve(checkpoint))
+    notes: tuple[str, ...] = ()
+    if architecture is None:
+        architecture, notes = recognise(weights, image_size_given=image_size is not None)
+    elif isinstance(architecture, str):
+        architecture = architecture_named(architecture)
+    if image_size is not None:
+        architecture = architecture.with_image_size(image_size)
+    with torch.random.fork_rng(devices=[]):  # the made-up weights, soon replaced, leave the caller's random state be
+        module = build(architecture)
+    _check_keys(module, weights, architecture)
+    module.load_state_dict(weights.state_dict)
+    module.requires_grad_(False)
+    return LoadedModel(
+        _to_device(module, chosen_device), architecture, weights.file, chosen_device, chosen_precision, notes
+    )
+
+
+def _check_keys(module: SAM2Base, weights: Weights, architecture: Architecture) -> None:
+    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.state_dict.items()}
+    differences = [
+        ("missing", [key for key in wanted if key not in found]),
+        ("unexpected", [key for key in found if key not in wanted]),
+        ("of another shape", [key for key in wanted if key in found and wanted[key] != found[key]]),
+    ]
+    if any(keys for _, keys in differences):
+        told = [
+            f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+            for what, keys in differences
+            if keys
+        ]
+        raise CheckpointError(
+            f"checkpoint {weights.file.path}: got tensors that do not fit {architecture.name}: {'; '.join(told)}; "
+            f"expected its {len(wanted)} exactly; choose the --architecture they were trained for."
+        )

@@ -2,9 +2,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from medsam_core.errors import CheckpointError, DeviceError, OptionError
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.model import build
+from medsam_core.inference.model import build, load_model, resolve_device, resolve_precision
 
 SAM2_CONFIGS = {
     "sam2-tiny": "configs/sam2/sam2_hiera_t.yaml",
@@ -66,3 +68,84 @@ def test_a_cpu_model_never_touches_cuda_though_a_gpu_seems_to_exist(monkeypatch)
     tables = [m.freqs_cis for m in model.modules() if hasattr(m, "freqs_cis")]
     assert len(tables) == 4
     assert all(table.device.type == "cpu" and table.shape == (64, 64) for table in tables)
+
+
+SMALL = ARCHITECTURES["embedded"].with_image_size(128)
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return build(SMALL)
+
+
+@pytest.fixture
+def small_file(small, tmp_path):
+    save_file(small.state_dict(), tmp_path / "w.safetensors", metadata={"architecture": SMALL.to_json()})
+    return tmp_path / "w.safetensors"
+
+
+def test_a_model_loads_with_its_architecture_weights_and_hash(small, small_file):
+    torch.manual_seed(3)
+    expected_next = torch.rand(1)
+    torch.manual_seed(3)
+    loaded = load_model(small_file, device="cpu")
+    assert torch.rand(1) == expected_next, "loading leaves the random state be"
+    assert (loaded.architecture, loaded.precision, loaded.device.type, loaded.notes) == (SMALL, "fp32", "cpu", ())
+    assert not loaded.module.training
+    assert not any(parameter.requires_grad for parameter in loaded.module.parameters())
+    theirs = small.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in loaded.module.state_dict().items())
+    assert len(loaded.checkpoint.sha256) == 64
+
+
+def test_options_override_what_was_recognised(small, tmp_path):
+    torch.save({"model": small.state_dict()}, tmp_path / "w.pt")
+    assert load_model(tmp_path / "w.pt").architecture.image_size == 256
+    assert load_model(tmp_path / "w.pt", image_size=192).module.image_size == 192
+    assert load_model(tmp_path / "w.pt", architecture=SMALL).module.image_size == 128
+    with pytest.raises(OptionError, match="image size: got 100"):
+        load_model(tmp_path / "w.pt", image_size=100)
+    with pytest.raises(OptionError, match="architecture: got 'big'"):
+        load_model(tmp_path / "w.pt", architecture="big")
+
+
+def test_weights_of_another_architecture_name_their_keys(small, tmp_path):
+    state_dict = dict(small.state_dict())
+    del state_dict["no_mem_embed"]
+    state_dict["extra"] = torch.zeros(1)
+    state_dict["no_obj_ptr"] = torch.zeros(1, 7)
+    torch.save({"model": state_dict}, tmp_path / "w.pt")
+    with pytest.raises(
+        CheckpointError,
+        match=r"w\.pt: got tensors that do not fit embedded: 1 missing \(no_mem_embed\); 1 unexpected \(extra\); "
+        r"1 of another shape \(no_obj_ptr\); expected its \d+ exactly; choose the --architecture",
+    ):
+        load_model(tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"do not fit medsam2: \d+ missing \(.*, …\)"):
+        load_model(tmp_path / "w.pt", architecture="medsam2")
+
+
+def test_devices_and_precisions(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
+    for wrong, said in (("tpu", "'tpu', expected auto, cpu, cuda or cuda:N"), ("cuda", "torch sees 0 CUDA devices")):
+        with pytest.raises(DeviceError, match=said):
+            resolve_device(wrong)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == torch.device("cuda")
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(DeviceError, match="got cuda:2 where torch sees 2"):
+        resolve_device("cuda:2")
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [resolve_precision(word, cpu) for word in ("auto", "fp32", "bf16")] == ["fp32", "fp32", "bf16"]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    assert [resolve_precision(word, cuda) for word in ("auto", "fp32", "bf16")] == ["bf16", "fp32", "bf16"]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "T4")
+    assert resolve_precision("auto", cuda) == "fp32"
+    with pytest.raises(DeviceError, match="got bf16 on T4"):
+        resolve_precision("bf16", cuda)
+    with pytest.raises(DeviceError, match="'fp16', expected one of auto, fp32, bf16"):
+        resolve_precision("fp16", cpu)
