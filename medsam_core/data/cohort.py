@@ -171,10 +171,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
                 if not entry.is_dir():
                     files[entry.name] = folder / entry.name
                 elif layouts.is_nifti(entry.name):
-                    inner, _ = _listing(folder / entry.name)
-                    images = [path for name, path in inner.items() if layouts.is_nifti(name)]
-                    if len(images) == 1:
-                        files[entry.name] = images[0]
+                    files.update(_nested(folder / entry.name))
                 else:
                     folders.append(entry.name)
     except OSError as error:
@@ -182,6 +179,18 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
             f"{folder}: cannot be listed ({error.strerror}), expected a readable folder; check its rights."
         ) from error
     return files, sorted(folders)
+
+
+def _nested(folder: Path) -> dict[str, Path]:
+    """The one file in a folder that is called like a file; where there are several, the one of the same name."""
+    files = {name: path for name, path in _listing(folder)[0].items() if layouts.is_nifti(name)}
+    if len(files) > 1 and folder.name not in files:
+        raise DataError(
+            f"{folder}: a folder of {len(files)} files ({', '.join(sorted(files))}), expected one file; "
+            "move the others elsewhere."
+        )
+    chosen = files.get(folder.name) or next(iter(files.values()), None)
+    return {} if chosen is None else {folder.name: chosen}
 
 
 def _msd_subjects(folder: Path, images: Mapping[str, Path]) -> Iterator[Subject]:
