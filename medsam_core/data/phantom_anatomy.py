@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam_core.data import phantom_head, phantom_tumour
-from medsam_core.data.phantom_fields import FIELD_MM, LATTICE, Window, resample
+from medsam_core.data.phantom_fields import FIELD_MM, LATTICE, Window
 from medsam_core.data.phantom_head import AIR, CSF, DEEP_GREY, GREY, SCALP, SKULL, VENTRICLE, WHITE
 from medsam_core.errors import OptionError
 
@@ -51,9 +51,13 @@ def check_size(size: Sequence[int]) -> tuple[int, int, int]:
     return whole[0], whole[1], whole[2]
 
 
-def _streams(seed: Seed, count: int) -> list[np.random.Generator]:
-    """Independent generators, so that a change to one part of the head leaves the others as they were."""
-    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
+def streams(seed: Seed, count: int) -> list[np.random.Generator]:
+    """Independent generators from one seed, so that a change to one part of the head leaves the others as they were."""
+    try:
+        root = np.random.SeedSequence(seed)
+    except (TypeError, ValueError):
+        raise OptionError(f"phantom seed: got {seed!r}, expected whole numbers ≥ 0; choose e.g. 7.") from None
+    return [np.random.default_rng(s) for s in root.spawn(count)]
 
 
 def _box(inside: npt.NDArray[np.bool_], size: Sequence[int]) -> Window:
@@ -65,6 +69,19 @@ def _box(inside: npt.NDArray[np.bool_], size: Sequence[int]) -> Window:
         start, stop = int(hit[0]) - 1, int(hit[-1]) + 2
         spans.append((max(0, start * voxels // nodes), min(voxels, -(-stop * voxels // nodes))))
     return spans[0], spans[1], spans[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """An Anatomy with the lattice fields it was cut from, for whoever paints it.
+
+    window: the voxels that hold the whole brain.
+    """
+
+    anatomy: Anatomy
+    head: phantom_head.Head
+    tumour: phantom_tumour.Tumour
+    window: Window
 
 
 def anatomy(
@@ -79,14 +96,19 @@ def anatomy(
     seed: a non-negative int or several. size: (D, H, W), each at least 16; (155, 240, 240) is 1 mm.
     kind: "ring" (enhancing rim around necrosis), "solid", "patchy" or "no-et" (nothing enhances); drawn when None.
     foci: 1 to 3 separate cores; drawn when None (84 % have one).
-    Raises OptionError for an unusable size, kind or number of foci.
+    Raises OptionError for an unusable seed, size, kind or number of foci.
     """
+    return grow(seed, size, kind=kind, foci=foci).anatomy
+
+
+def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int | None = None) -> Growth:
+    """As `anatomy`, with the fields kept."""
     d, h, w = check_size(size)
     if kind is not None and kind not in phantom_tumour.KINDS:
         raise OptionError(f"phantom kind: got {kind!r}, expected one of {', '.join(phantom_tumour.KINDS)}; choose one.")
     if foci is not None and foci not in (1, 2, 3):
         raise OptionError(f"phantom foci: got {foci!r}, expected 1, 2 or 3; choose one of them.")
-    shape_rng, head_rng, plan_rng, tumour_rng = _streams(seed, 4)
+    shape_rng, head_rng, plan_rng, tumour_rng = streams(seed, 4)
     at = phantom_head.frame(shape_rng)
     outline = phantom_head.hull(at)
     plan = phantom_tumour.plan(plan_rng, at, outline, kind=kind, foci=foci)
@@ -109,10 +131,10 @@ def anatomy(
     inside[(found > 0) & (inside == CSF)] = GREY
     tissues[box] = inside
     spacing = (FIELD_MM[0] / d, FIELD_MM[1] / h, FIELD_MM[2] / w)
-    return Anatomy(tissues, labels, spacing, plan.kind, len(plan.centres))
+    return Growth(Anatomy(tissues, labels, spacing, plan.kind, len(plan.centres)), head, tumour, window)
 
 
 __all__ = [
     "AIR", "CSF", "DEEP_GREY", "FULL_SIZE", "GREY", "SCALP", "SKULL", "VENTRICLE", "WHITE",
-    "Anatomy", "Seed", "anatomy", "check_size", "resample",
+    "Anatomy", "Seed", "anatomy", "check_size",
 ]

@@ -55,23 +55,27 @@ def resample(field: Field, size: Sequence[int], window: Window | None = None) ->
     spans: Sequence[Span | None] = window or (None, None, None)
     if tuple(size) == field.shape:
         return field[tuple(slice(*span) if span else slice(None) for span in spans)]
-    out = np.asarray(field, dtype=np.float32)
-    indices, weights = taps(field.shape[2], size[2], spans[2])
-    out = _weighted([out[:, :, i] for i in indices], weights)
-    indices, weights = taps(field.shape[1], size[1], spans[1])
-    out = _weighted([out[:, i] for i in indices], weights[:, :, None])
-    indices, weights = taps(field.shape[0], size[0], spans[0])
-    planes = np.empty((indices.shape[1], *out.shape[1:]), dtype=np.float32)
-    for k in range(indices.shape[1]):  # plane by plane stays in the cache
-        planes[k] = _weighted([out[i] for i in indices[:, k]], weights[:, k])
+    axes = [taps(n, m, span) for n, m, span in zip(field.shape, size, spans, strict=True)]
+    near = [slice(int(indices.min()), int(indices.max()) + 1) for indices, _ in axes]  # only these nodes matter
+    (iz, wz), (iy, wy), (ix, wx) = ((i - s.start, w) for (i, w), s in zip(axes, near, strict=True))
+    out = np.asarray(field[tuple(near)], dtype=np.float32)
+    out = _weighted([out.take(i, axis=2) for i in ix], wx)
+    out = _weighted([out.take(i, axis=1) for i in iy], wy[:, :, None])
+    planes = np.empty((iz.shape[1], *out.shape[1:]), dtype=np.float32)
+    part = np.empty(out.shape[1:], dtype=np.float32)
+    for k, plane in enumerate(planes):  # plane by plane stays in the cache
+        np.multiply(out[iz[0, k]], wz[0, k], out=plane)
+        for i, w in zip(iz[1:, k], wz[1:, k], strict=True):
+            plane += np.multiply(out[i], w, out=part)
     return planes
 
 
 def _weighted(parts: list[Field], weights: Field) -> Field:
-    out = parts[0] * weights[0]
-    for part, weight in zip(parts[1:], weights[1:], strict=True):
-        out += part * weight
-    return out
+    for part, weight in zip(parts, weights, strict=True):
+        part *= weight
+    for part in parts[1:]:
+        parts[0] += part
+    return parts[0]
 
 
 def noise(rng: np.random.Generator, grain_mm: float, shape: Sequence[int] = LATTICE) -> Field:

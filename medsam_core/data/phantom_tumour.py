@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from medsam_core.data.phantom_fields import FIELD_MM, LATTICE, LATTICE_MM, Field, Window, noise, resample
 from medsam_core.data.phantom_head import CSF, GREY, VENTRICLE, WHITE, Frame, Hull
@@ -134,7 +135,7 @@ def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], ou
     return Tumour(core, core_level, spread, spread_level, _rim(rng, what), what.kind, len(what.centres))
 
 
-CORTEX_MM = np.float32(5.0)  # how much nearer oedema has to be to take cortex than to take white matter
+CORTEX_MM = np.float32(3.0)  # how much nearer oedema has to be to take cortex than to take white matter
 
 
 def _rim(rng: np.random.Generator, what: Plan) -> Field:
@@ -173,12 +174,23 @@ def label(
     labels[brain & (tissues != CSF) & (spread < np.float32(of.spread_level))] = OEDEMA
     labels[core] = NECROSIS
     labels[core & (depth < rim)] = ENHANCING
-    best = np.where(brain, depth, -np.inf)
-    if not core.any():
-        labels.flat[int(np.argmax(best))] = NECROSIS
+    labels[_crumbs(labels > 0, 150 / (FIELD_MM[0] / size[0] * FIELD_MM[1] / size[1] * FIELD_MM[2] / size[2]))] = 0
+    if not (labels == NECROSIS).any() and not (labels == ENHANCING).any():
+        labels.flat[int(np.argmax(np.where(brain, depth, -np.inf)))] = NECROSIS
     if of.kind != "no-et" and not (labels == ENHANCING).any():
         labels.flat[int(np.argmax(np.where(labels == NECROSIS, rim, -np.inf)))] = ENHANCING
     return labels
+
+
+def _crumbs(mask: npt.NDArray[np.bool_], voxels: float) -> npt.NDArray[np.bool_]:
+    """Components of `mask` with fewer than `voxels` voxels, except the largest component."""
+    parts, count = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    small = sizes < voxels
+    small[0] = False
+    if count:
+        small[1 + int(np.argmax(sizes[1:]))] = False
+    return small[parts]
 
 
 __all__ = ["ENHANCING", "FIELD_MM", "KINDS", "NECROSIS", "OEDEMA", "Plan", "Tumour", "grow", "label", "plan"]
