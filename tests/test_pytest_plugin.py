@@ -1,0 +1,288 @@
+"""The gate as its users run it: exit codes, sentences, the run directory, and what never passes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
+
+from medsam_core.inference.prompts import read_manifest
+from medsam_core.pytest_session import subject_of
+from medsam_core.runs import read_run
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import pytest
+
+def test_case(medsam_case, medsam_evaluate, medsam_check):
+    medsam_check(medsam_evaluate(medsam_case))
+
+@pytest.mark.gpu
+def test_case_on_gpu(medsam_case, medsam_evaluate, medsam_check):
+    medsam_check(medsam_evaluate(medsam_case))
+"""
+LENIENT = 'version = 1\n[[gate]]\nmetric = "dice"\nregion = ["WT", "TC"]\ncase_minimum = 0.0\nmean_minimum = 0.0\n'
+PLUGIN = ("-p", "medsam_core.pytest_plugin", "--strict-markers")
+
+
+@pytest.fixture
+def gate(pytester, small_cohort, small_checkpoint):
+    """gate(*options, gates=TOML) runs the suite on the small cohort and returns pytest's result."""
+    pytester.makepyfile(test_gate=SUITE)
+
+    def run(*options, gates=LENIENT, mark="not gpu", run_dir="run"):
+        cohort = () if "--brats-root" in options else ("--brats-root", str(small_cohort))
+        chosen = ["-m", mark, "--run-dir", run_dir] if run_dir else ["-m", mark]
+        if gates is not None:
+            chosen += ["--gates", str(pytester.makefile(".toml", gates=gates))]
+        model = () if "--checkpoint" in options else ("--checkpoint", str(small_checkpoint))
+        return pytester.runpytest_inprocess(*PLUGIN, *cohort, *model, *chosen, *options)
+
+    return run
+
+
+def said(result) -> str:
+    return result.stdout.str() + result.stderr.str()
+
+
+def test_a_run_whose_bounds_all_hold_passes(gate, pytester):
+    result = gate("-v")
+    assert result.ret == 0
+    result.assert_outcomes(passed=12, deselected=12)
+    run = read_run(pytester.path / "run")
+    assert sorted(record.id for record in run.records) == sorted(run.plan)
+    assert json.loads((run.directory / "verdict.json").read_text())["outcome"] == "PASS"
+    assert (run.directory / "page.html").stat().st_size > 1000
+    assert len(list((run.directory / "overlays").glob("*.png"))) == 4
+    for line in ("*checkpoint: small*sha256*", "*cohort: *2 subjects*labels brats2019*", "*PASSED Dice *", "*PASS*"):
+        result.stdout.fnmatch_lines([line])
+
+
+def test_a_broken_case_bound_fails_and_says_what_where_and_how_to_rerun(gate, pytester):
+    result = gate(gates='version = 1\n[[gate]]\nmetric = "dice"\nregion = "WT"\nprompt = "box"\ncase_minimum = 0.999\n')
+    assert result.ret == 1
+    result.assert_outcomes(failed=2, passed=10, deselected=12)
+    result.stdout.re_match_lines(
+        [
+            r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"
+        ]
+    )
+    run = read_run(pytester.path / "run")
+    broken = [record for record in run.records if record.diagnosis]
+    assert len(broken) == 2
+    assert all((run.directory / str(record.overlay)).exists() for record in broken)
+    assert json.loads((run.directory / "verdict.json").read_text())["outcome"] == "FAIL"
+
+
+def test_a_broken_cohort_bound_fails_though_every_case_passes(gate):
+    result = gate(gates='version = 1\n[[gate]]\nmetric = "dice"\nregion = "WT"\nmean_minimum = 0.999\n')
+    assert result.ret == 1
+    result.assert_outcomes(passed=12, deselected=12)
+    result.stdout.fnmatch_lines(["*FAIL*"])
+
+
+def test_a_partial_run_is_inconclusive(gate):
+    result = gate("-k", "WT and box")
+    assert result.ret == 10
+    assert "INCONCLUSIVE" in said(result)
+
+
+def test_without_gates_there_is_no_pass(gate):
+    result = gate(gates=None)
+    assert result.ret == 10
+    assert "no gates for this cohort: give --gates FILE" in said(result)
+
+
+def test_a_gate_on_another_metric_has_it_scored(gate, pytester):
+    gate(gates='version = 1\n[[gate]]\nmetric = "volumetric_similarity"\nregion = "WT"\ncase_minimum = 0.0\n')
+    assert "brats2019/volumetric_similarity@volume" in read_run(pytester.path / "run").records[0].scores
+
+
+def test_replayed_prompts_give_the_same_scores(gate, pytester):
+    gate("--jitter", "3", "--seed", "5")
+    first = read_run(pytester.path / "run")
+    gate("--prompts-from", str(pytester.path / "run" / "prompts.json"), run_dir="again")
+    again = read_run(pytester.path / "again")
+    assert {r.id: r.scores for r in first.records} == {r.id: r.scores for r in again.records}
+    assert dict(read_manifest(pytester.path / "run" / "prompts.json")) == dict(
+        read_manifest(pytester.path / "again" / "prompts.json")
+    )
+    assert [dict(p) for r in first.records for p in r.prompts] == [dict(p) for r in again.records for p in r.prompts]
+
+
+def test_a_killed_run_goes_on_where_it_was(gate, pytester):
+    gate()
+    cases = pytester.path / "run" / "cases.jsonl"
+    whole = read_run(pytester.path / "run").records
+    cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:5]) + '{"id": "torn')
+    result = gate("--resume", "run", run_dir=None)
+    assert result.ret == 0
+    resumed = read_run(pytester.path / "run").records
+    assert {r.id: r.scores for r in resumed} == {r.id: r.scores for r in whole}
+    assert [r.seconds for r in resumed[:5]] == [r.seconds for r in whole[:5]], "scored again"
+
+
+def test_a_run_directory_is_not_overwritten(gate):
+    assert gate().ret == 0
+    result = gate()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "already holds a run" in said(result)
+
+
+def test_masks_are_saved_on_request(gate, pytester, small_cohort):
+    import nibabel as nib
+
+    gate("--save-masks", "--regions", "WT", "--prompts", "box", "--limit", "1")
+    masks = sorted((pytester.path / "run" / "masks").glob("*.nii.gz"))
+    assert len(masks) == 1
+    image = nib.load(next(small_cohort.glob("*/*_t1ce.nii.gz")))
+    mask = nib.load(masks[0])
+    assert mask.shape == image.shape
+    assert (mask.affine == image.affine).all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+class TestWithoutGpu:
+    def test_the_gpu_gate_ends_with_one_sentence(self, gate, pytester):
+        result = gate(mark="gpu")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "no CUDA device was found, expected one" in said(result)
+        assert not (pytester.path / "run" / "run.json").exists()
+
+    def test_on_request_it_skips_visibly(self, gate):
+        result = gate("--allow-no-gpu", "-rs", mark="gpu")
+        assert result.ret == 0
+        result.assert_outcomes(skipped=12, deselected=12)
+        assert "no CUDA device (--allow-no-gpu)" in said(result)
+        assert "this is not a PASS" in said(result)
+
+    def test_a_device_that_is_not_there_is_named(self, gate):
+        result = gate("--device", "cuda:7")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "cuda:7" in said(result)
+
+
+def test_cpu_and_gpu_cases_do_not_mix_in_one_session(gate):
+    result = gate(mark="gpu or not gpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "choose one with -m gpu or -m 'not gpu'" in said(result)
+
+
+def test_a_session_in_which_every_case_was_skipped_does_not_end_well(gate, pytester):
+    pytester.makepyfile(test_gate="import pytest\n@pytest.mark.skip\ndef test_case(medsam_case): pass\n")
+    result = gate()
+    assert result.ret == 10
+    assert "this is not a PASS" in said(result)
+
+
+def test_a_skip_inside_a_test_does_not_end_well(gate, pytester):
+    pytester.makepyfile(test_gate="import pytest\ndef test_case(medsam_case): pytest.skip('later')\n")
+    assert gate().ret == 10
+
+
+def test_a_session_without_cases_is_left_alone(pytester):
+    pytester.makepyfile("def test_other(): pass")
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    assert result.ret == 0
+    assert "MedSAM-2 gate" not in said(result)
+    assert not (pytester.path / "runs").exists()
+
+
+def test_another_test_that_fails_keeps_the_exit_code(gate, pytester):
+    pytester.makepyfile(test_other="def test_other(): assert False")
+    assert gate("-k", "other or (WT and box)").ret == 1
+
+
+BAD_INPUT = [
+    (("--regions", "WT,XT"), "unknown region 'XT': expected one of WT, TC, ET"),
+    (("--prompts", "boxes"), "unknown prompt mode 'boxes'"),
+    (("--modality", "dwi"), "unknown modality 'dwi'"),
+    (("--protocol", "back"), "unknown protocol 'back'"),
+    (("--device", "tpu"), "tpu"),
+    (("--precision", "fp8"), "fp8"),
+    (("--jitter", "much"), "--jitter: got 'much', expected a number ≥ 0"),
+    (("--limit", "0"), "--limit: got '0', expected a whole number ≥ 1"),
+    (("--phantom-size", "64,64"), "--phantom-size: got 64,64, expected three numbers D,H,W"),
+    (("--brats-root", "nowhere"), "nowhere"),
+    (("--subjects", "Nobody"), "--subjects: Nobody not found among the 2 subjects"),
+    (("--checkpoint", "nowhere.pt"), "nowhere.pt"),
+    (("--checkpoint", "medsam3"), "medsam3"),
+    (("--architecture", "sam9"), "sam9"),
+    (("--gates", "nowhere.toml"), "nowhere.toml"),
+    (("--prompts-from", "nowhere.json"), "nowhere.json"),
+    (("--labels", "mine"), "unknown label convention 'mine'"),
+    (("--profile", "brats1999"), "unknown profile 'brats1999'"),
+    (("--run-dir", "/proc/nothing/run"), "/proc/nothing/run: cannot be written"),
+    (("--resume", "a", "--run-dir", "b"), "--run-dir and --resume: got both"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), BAD_INPUT, ids=[" ".join(options) for options, _ in BAD_INPUT])
+def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentence):
+    result = gate(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.stderr.lines if line.startswith("ERROR:")]
+    assert len(errors) == 1
+    assert sentence in errors[0]
+    assert "Traceback" not in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
+def test_a_typo_in_the_gates_file_is_told_before_anything_runs(gate):
+    result = gate(gates='version = 1\n[[gate]]\nmetric = "dise"\ncase_minimum = 0.1\n')
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "dice" in said(result)
+
+
+def test_a_subject_whose_file_is_damaged_is_not_scored_and_the_run_not_passed(gate, pytester, small_cohort):
+    import shutil
+
+    root = pytester.path / "cohort"
+    shutil.copytree(small_cohort, root)
+    image = sorted(root.glob("*/*_t1ce.nii.gz"))[0]
+    image.write_bytes(image.read_bytes()[:3000])
+    result = gate("--brats-root", str(root))
+    assert result.ret == 10
+    result.assert_outcomes(failed=6, passed=6, deselected=12)
+    assert image.name in said(result)
+    assert "Traceback" not in said(result)
+
+
+def test_workers_give_the_same_records(gate, pytester, small_cohort, small_checkpoint):
+    gate()
+    alone = {record.id: record.scores for record in read_run(pytester.path / "run").records}
+    options = ("--brats-root", small_cohort, "--checkpoint", small_checkpoint, "--gates", "gates.toml")
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "-m", "not gpu", "-n", "2", *map(str, options)]
+    done = subprocess.run(
+        [*command, "--run-dir", "parallel"],
+        cwd=pytester.path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    together = read_run(pytester.path / "parallel")
+    assert {record.id: record.scores for record in together.records} == alone
+    assert "cohort: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "scope"),
+    [
+        (
+            "b/test_accuracy.py::test_case[Brats18_2013_21_1/t1ce/WT/box]",
+            "b/test_accuracy.py::test_case[Brats18_2013_21_1]",
+        ),
+        ("b/t.py::test_case[s/t1ce/WT/box/slicewise]", "b/t.py::test_case[s]"),
+        ("tests/test_x.py::test_y[a-b]", "tests/test_x.py::test_y[a-b]"),
+        ("tests/test_x.py::test_y", "tests/test_x.py::test_y"),
+    ],
+)
+def test_cases_of_a_subject_are_scheduled_together(nodeid, scope):
+    assert subject_of(nodeid) == scope
