@@ -24,7 +24,8 @@ Array = np.ndarray[Any, Any]
 AFFINE_TOLERANCE = 1e-3  # per entry: the released files disagree in the 6th digit, a real shift is larger
 LABEL_TOLERANCE = 1e-3  # segmentations saved as float hold 0.99999997
 
-_DAMAGED = (OSError, EOFError, zlib.error, ValueError)  # what a damaged file raises while its voxels are read
+# what a damaged file raises while its voxels are read; the last two where its header claims absurd sizes
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,12 +239,13 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
             f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export one grey value per voxel."
         )
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    codes = nibabel.aff2axcodes(affine) if np.isfinite(affine).all() else (None,)
+    if None in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # None: nibabel finds no direction for an axis
         raise DataError(
             f"{path.name}: affine without volume or not finite, expected a position for every voxel; "
             "repair its qform or sform."
         )
-    return Grid(spatial + rest, affine, "".join(nibabel.aff2axcodes(affine)), image.header.copy())
+    return Grid(spatial + rest, affine, "".join(codes), image.header.copy())
 
 
 def _array(path: Path, image: Any, channel: int | None) -> Array:

@@ -310,6 +310,39 @@ def test_not_nifti(tmp_path: Path, name: str, content: bytes) -> None:
     )
 
 
+@settings(max_examples=150, deadline=None)
+@given(changes=st.dictionaries(st.integers(0, 351), st.integers(0, 255), min_size=1, max_size=6))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, on absurd scales and forms
+def test_a_damaged_header_is_read_or_refused_in_our_words(
+    tmp_path_factory: pytest.TempPathFactory, changes: dict[int, int]
+) -> None:
+    content = bytearray(nibabel.Nifti1Image(ramp(), LPS).to_bytes())
+    for place, value in changes.items():
+        content[place] = value
+    path = tmp_path_factory.mktemp("damaged") / "a.nii"
+    path.write_bytes(bytes(content))
+    for read in (read_image, read_labels):
+        try:
+            read(path)
+        except MedsamError as error:
+            assert str(error).startswith("a.nii: ")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        (70, 9999, "not a NIfTI image"),  # datatype
+        (42, -5, "shape (-5, 3, 2), expected three axes"),  # dim[1]
+        (42, 30_000, "truncated or damaged"),
+    ],
+)
+def test_header_fields_that_make_no_sense(tmp_path: Path, place: int, value: int, text: str) -> None:
+    content = bytearray(nibabel.Nifti1Image(ramp(), LPS).to_bytes())
+    content[place : place + 2] = value.to_bytes(2, "little", signed=True)
+    (tmp_path / "a.nii").write_bytes(bytes(content))
+    assert text in text_of(read_image, tmp_path / "a.nii")
+
+
 def test_another_medical_format(tmp_path: Path) -> None:
     nibabel.save(nibabel.MGHImage(ramp(dtype=np.float32), LPS), tmp_path / "a.mgz")
     assert "not a NIfTI image" in text_of(read_image, tmp_path / "a.mgz")
