@@ -239,8 +239,8 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
             f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export one grey value per voxel."
         )
     affine = np.asarray(image.affine, dtype=np.float64)
-    codes = nibabel.aff2axcodes(affine) if np.isfinite(affine).all() else (None,)
-    if None in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # None: nibabel finds no direction for an axis
+    codes = tuple(map(str, nibabel.aff2axcodes(affine))) if np.isfinite(affine).all() else ("None",)
+    if "None" in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # nibabel finds no direction for an axis
         raise DataError(
             f"{path.name}: affine without volume or not finite, expected a position for every voxel; "
             "repair its qform or sform."
