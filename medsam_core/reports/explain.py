@@ -7,6 +7,7 @@ explanation is the same under every profile and gate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -137,13 +138,17 @@ def _part(plane: Bool, x0: float, y0: float, x1: float, y1: float) -> Bool:
 
 
 def _crop(prediction: Bool, truth: Bool, spacing_mm: tuple[float, float, float]) -> _Masks:
-    either = prediction | truth
-    window = []
-    for axis in range(3):
-        used = np.flatnonzero(either.any(axis=tuple(other for other in range(3) if other != axis)))
-        window.append(slice(int(used[0]), int(used[-1]) + 1))
-    place = tuple(window)
-    return _Masks(prediction[place], truth[place], window[0].start, spacing_mm)
+    window = _extents(prediction | truth)
+    return _Masks(prediction[window], truth[window], window[0].start, spacing_mm)
+
+
+def _extents(mask: Bool) -> tuple[slice, slice, slice]:
+    """The smallest box (D, H, W) around a mask that is not empty."""
+    slices = mask.any(axis=(1, 2))
+    plane = np.asarray(mask.any(axis=0))
+    used = [np.flatnonzero(line) for line in (slices, plane.any(axis=1), plane.any(axis=0))]
+    z, y, x = (slice(int(numbers[0]), int(numbers[-1]) + 1) for numbers in used)
+    return z, y, x
 
 
 def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
@@ -190,7 +195,14 @@ def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
 
 def _beyond_band(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
     """Voxels whose centre is more than BAND_MM from the nearest centre of a mask that is not empty."""
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm) > BAND_MM)
+    # everything outside the mask's own box and the band around it is beyond: distances are not asked for there
+    near = tuple(
+        slice(max(0, extent.start - math.ceil(BAND_MM / step)), extent.stop + math.ceil(BAND_MM / step))
+        for extent, step in zip(_extents(mask), spacing_mm, strict=True)
+    )
+    beyond = np.ones(mask.shape, bool)
+    beyond[near] = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm) > BAND_MM
+    return beyond
 
 
 def _untouched_components(truth: Bool, prediction: Bool) -> tuple[Bool, int]:

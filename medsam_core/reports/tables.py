@@ -19,8 +19,8 @@ from medsam_core.metrics import METRICS
 
 _NONE = "–"
 _SHORTEST_CASE = 16
-_WORDS = ("modality", "region", "prompt", "protocol", "worst case")
-"""Columns that are aligned to the left; the others hold figures."""
+WORDS = ("modality", "region", "prompt", "protocol", "worst case")
+"""Titles of the columns that hold words; the others hold figures."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +102,18 @@ def ranked(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice")
 def summary_lines(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice", width: int = 120) -> list[str]:
     """A table for a terminal `width` characters wide; one line of text if there is no record.
 
-    Case ids are shortened in the middle, down to 16 characters, where the table would be wider; figures never are.
+    Where the table would be wider, the worst case is named by its subject alone (the row says the rest of its id), and
+    that is shortened in the middle, down to 16 characters; figures never are.
     Raises OptionError as `rows` does.
     """
     found = rows(records, profile=profile, metric=metric)
     if not found:
         return ["no case was scored"]
-    table = _cells(found, metric)
-    longest = max(len(row.worst) for row in found)
-    excess = sum(_widths(table)) + 2 * (len(table[0]) - 1) - width
-    if excess > 0:
-        room = max(_SHORTEST_CASE, longest - excess)
-        table = _cells(found, metric, shorten=lambda text: shortened(text, room))
+    table = cells(found, metric)
+    room = width - sum(_widths(table)[:-1]) - 2 * (len(table[0]) - 1)
+    if _widths(table)[-1] > room:
+        room = max(_SHORTEST_CASE, room)
+        table = [[*line[:-1], shortened(line[-1].partition("/")[0], room)] for line in table]
     return _fixed_width(table)
 
 
@@ -122,8 +122,8 @@ def markdown_table(records: Sequence[CaseRecord], *, profile: str, metric: str =
     found = rows(records, profile=profile, metric=metric)
     if not found:
         return "No case was scored."
-    table = [[cell.replace("|", "\\|") for cell in line] for line in _cells(found, metric)]
-    rule = ["---" if title in _WORDS else "---:" for title in table[0]]
+    table = [[cell.replace("|", "\\|") for cell in line] for line in cells(found, metric)]
+    rule = ["---" if title in WORDS else "---:" for title in table[0]]
     return "\n".join("| " + " | ".join(line) + " |" for line in (table[0], rule, *table[1:]))
 
 
@@ -151,8 +151,8 @@ def shortened(text: str, room: int) -> str:
     return text[: room - 1 - tail] + "…" + text[-tail:]
 
 
-def _columns(found: Sequence[Row], metric: str) -> list[tuple[str, Callable[[Row], str]]]:
-    """Titles and what stands under them; columns that would say nothing in any row are left out."""
+def cells(found: Sequence[Row], metric: str = "dice") -> list[list[str]]:
+    """A line of titles and one for each row, the worst case last; columns that say nothing in any row are left out."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("modality", lambda row: row.modality),
         ("region", lambda row: row.region),
@@ -172,13 +172,8 @@ def _columns(found: Sequence[Row], metric: str) -> list[tuple[str, Callable[[Row
         left_out.add("protocol")
     if not any(row.undefined for row in found):
         left_out.add("undefined")
-    return [(title, cell) for title, cell in columns if title not in left_out]
-
-
-def _cells(found: Sequence[Row], metric: str, *, shorten: Callable[[str], str] = lambda text: text) -> list[list[str]]:
-    columns = _columns(found, metric)
-    body = [[shorten(cell(row)) if title == "worst case" else cell(row) for title, cell in columns] for row in found]
-    return [[title for title, _ in columns], *body]
+    columns = [(title, cell) for title, cell in columns if title not in left_out]
+    return [[title for title, _ in columns], *([cell(row) for _, cell in columns] for row in found)]
 
 
 def _widths(table: Sequence[Sequence[str]]) -> list[int]:
@@ -189,7 +184,7 @@ def _fixed_width(table: Sequence[Sequence[str]]) -> list[str]:
     titles, widths = table[0], _widths(table)
     lines = [
         "  ".join(
-            cell.ljust(wide) if title in _WORDS else cell.rjust(wide)
+            cell.ljust(wide) if title in WORDS else cell.rjust(wide)
             for title, cell, wide in zip(titles, line, widths, strict=True)
         ).rstrip()
         for line in table
