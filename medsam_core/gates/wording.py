@@ -35,6 +35,14 @@ def compared(value: float, limit: float, metric: str) -> str:
     return f"{value:.{digits}f}{unit} {sign} {limit:.{digits}f}{unit}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """`+0.012`, `−0.004`, `0.000` for what rounds to 0, `NaN`."""
+    if value != value:
+        return "NaN"
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
 def of_case(record: CaseRecord) -> str:
     """`WT, box, key slice 95`: what was asked; protocol and modality only if they are not the default."""
     parts = group_name(record.case).split("/")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from pathlib import Path
 
 import pytest
 
 from medsam_core.evaluation import Case, CaseRecord
-from medsam_core.runs import RunWriter
+from medsam_core.runs import Run, RunWriter
 
 
 def header(plan, **changes):
@@ -61,6 +62,17 @@ def make_run(tmp_path):
             writer.append(record)
         writer.close()
         return writer.run()
+
+    return make
+
+
+@pytest.fixture
+def recall():
+    """`recall(records, plan=…, name=…, **header changes)`: the same run, without a disk to wait for."""
+
+    def make(records, *, plan=None, name="run", **changes):
+        plan = [record.id for record in records] if plan is None else plan
+        return Run(Path(name), header(plan, **changes), tuple(records))
 
     return make
 

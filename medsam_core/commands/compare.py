@@ -1,0 +1,72 @@
+"""`medsam-core compare REFERENCE RUN`: is the run as good as the reference, paired case by case?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+FORMATS = ("text", "markdown", "junit", "json")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command; its defaults are those of `comparison.Rule`."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="compare a run with a baseline or another run",
+        description="Paired comparison by region and prompt. Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 misuse.",
+    )
+    parser.add_argument("reference", metavar="REFERENCE", help="a run directory, a baseline file or a baseline's name")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--metric", default="dice", help="default: %(default)s")
+    parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")
+    parser.add_argument(
+        "--margin", type=float, default=0.010, help="mean drop that is tolerated (default: %(default)s)"
+    )
+    parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that fell further (%(default)s)")
+    parser.add_argument(
+        "--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help="FAIL if a case fell further, or `none`"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, and print the verdict only")
+    parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print or write the comparison; its exit code. Raises GateError or RunError in one sentence."""
+    from medsam_core.errors import RunError
+    from medsam_core.evaluation import SCOPES, check_choices
+    from medsam_core.gates.baseline import FOLDER, find_reference
+    from medsam_core.gates.comparison import Rule, compare
+    from medsam_core.gates.rendering import junit, markdown
+    from medsam_core.runs import read_run
+
+    check_choices("scope", (arguments.scope,), SCOPES)
+    rule = Rule(
+        metric=arguments.metric,
+        scope=arguments.scope,
+        margin=arguments.margin,
+        listed_drop=arguments.listed_drop,
+        case_drop_maximum=arguments.case_drop_maximum,
+    )
+    reference = find_reference(arguments.reference, arguments.baselines or FOLDER)
+    comparison = compare(reference, read_run(arguments.run), rule)
+    if arguments.format == "json":
+        text = json.dumps(comparison.to_json(), indent=1, sort_keys=True) + "\n"
+    elif arguments.format == "text":
+        text = "\n".join(comparison.lines()) + "\n"
+    else:
+        text = (markdown if arguments.format == "markdown" else junit)(comparison)
+    if arguments.output is None:
+        print(text, end="")
+        return comparison.outcome.exit_code
+    try:
+        arguments.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place") from None
+    print(comparison.lines()[0])
+    return comparison.outcome.exit_code
+
+
+def _limit(text: str) -> float | None:
+    return None if text == "none" else float(text)

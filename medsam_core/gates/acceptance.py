@@ -1,0 +1,68 @@
+"""Accepting a run as a baseline: the only way by which a baseline comes to be or moves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from medsam_core.errors import GateError
+from medsam_core.gates.baseline import FOLDER, Baseline, baseline_path, read_baseline, write_baseline
+from medsam_core.gates.comparison import Rule, compare
+from medsam_core.gates.thresholds import Gates
+from medsam_core.gates.verdict import Outcome, judge, worst
+from medsam_core.runs import VERDICT, Run
+
+
+def accept(
+    run: Run,
+    name: str,
+    gates: Gates | None,
+    *,
+    folder: Path = FOLDER,
+    force: bool = False,
+    reason: str = "",
+    rule: Rule | None = None,
+) -> tuple[Path, tuple[str, ...]]:
+    """Write the run as baseline `name`. Gives the file and the objections that were overruled (() without force).
+
+    gates: what to judge the run by once more. reason: why, for those who read the file later.
+    Raises GateError, and writes nothing, if there is an objection and no `force`, if no case was scored, or if the
+    name or the folder cannot be used.
+    """
+    path = baseline_path(name, folder)
+    if not run.records:
+        raise GateError(f"{run.directory}: has no scored case, expected a run to accept; score one first")
+    outcome, against = objections(run, gates)
+    if path.exists():
+        comparison = compare(read_baseline(path), run, rule)
+        if comparison.outcome is not Outcome.PASS:
+            lines = "; ".join(line.strip() for line in comparison.lines()[1:] if " PASS " not in line)
+            against.append(f"{comparison.outcome.value} against the baseline {name} that it would replace: {lines}")
+    if against and not force:
+        raise GateError(
+            f"{run.directory}: is not accepted as {name}: {'; '.join(against)}; mend the run, or add --force"
+        )
+    decided = {"outcome": outcome.value, "forced": bool(against), "objections": against, "reason": reason}
+    return write_baseline(Baseline.of(run, name, **decided), folder), tuple(against)
+
+
+def objections(run: Run, gates: Gates | None) -> tuple[Outcome, list[str]]:
+    """The run's outcome and why it should not become a baseline, [] if nothing speaks against it.
+
+    The records are judged anew, and the stored verdict counts beside: it also knows what the records do not show, such
+    as a test that crashed. A run without a stored verdict did not end.
+    """
+    judged = judge(run.plan, run.records, gates)
+    against = [] if judged.outcome is Outcome.PASS else [" ".join(line.strip() for line in judged.lines())]
+    stored = run.directory / VERDICT
+    if not stored.exists():
+        against.append("INCONCLUSIVE: it has no verdict, so its session did not end; go on with --resume")
+        return worst([judged.outcome, Outcome.INCONCLUSIVE]), against
+    try:
+        outcome = Outcome(json.loads(stored.read_text(encoding="utf-8"))["outcome"])
+    except (OSError, ValueError, KeyError, TypeError):
+        against.append(f"INCONCLUSIVE: {stored.name} cannot be read")
+        return worst([judged.outcome, Outcome.INCONCLUSIVE]), against
+    if outcome is not Outcome.PASS and judged.outcome is Outcome.PASS:
+        against.append(f"{outcome.value}: so its session ended, whatever its records say")
+    return worst([judged.outcome, outcome]), against

@@ -1,0 +1,256 @@
+"""A run against a reference, paired by case: is it as good, is it worse, or can that not be said?
+
+For each group (region × prompt, and modality and protocol if there are several):
+PASS if the mean drop is shown to be smaller than the margin, FAIL if a drop is shown and that is not, or if one case
+fell too far; INCONCLUSIVE otherwise. A PASS of the whole needs a PASS of every group, so it needs no correction for
+their number (intersection-union); a FAIL needs only one, so the tests for a drop are corrected after Holm.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from medsam_core.errors import GateError
+from medsam_core.evaluation import score_key
+from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
+from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers
+from medsam_core.gates.statistics import MINIMUM_N, Paired, holm, paired
+from medsam_core.gates.verdict import Outcome, attendance, worst
+from medsam_core.gates.wording import counted, few, metric_name, signed
+from medsam_core.metrics import METRICS
+from medsam_core.runs import Run
+
+
+class Comparable(enum.Enum):
+    """Whether two runs answered the same question, for the same cases."""
+
+    YES = enum.auto()
+    PARTLY = enum.auto()
+    NO = enum.auto()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a difference counts; all in the metric's unit, drops as positive numbers.
+
+    margin: the mean drop that is tolerated. alpha: level of the non-inferiority test behind a PASS. alpha_worse: level
+    of the test for a drop behind a FAIL, over all groups together. listed_drop: cases that fell further are named.
+    case_drop_maximum: a case that fell further is a FAIL by itself; None for no such limit.
+    """
+
+    metric: str = "dice"
+    scope: str = "volume"
+    margin: float = 0.010
+    alpha: float = 0.05
+    alpha_worse: float = 0.01
+    listed_drop: float = 0.05
+    case_drop_maximum: float | None = 0.20
+    confidence: float = 0.90
+    resamples: int = 4999
+
+    def __post_init__(self) -> None:
+        metric = METRICS.get(self.metric)
+        if metric is None or metric.better == "neither":
+            known = ", ".join(name for name, one in METRICS.items() if one.better != "neither")
+            raise GateError(f"metric {self.metric!r}: expected one that can get worse: {known}; mend --metric")
+        for name in ("margin", "listed_drop", "case_drop_maximum"):
+            value = getattr(self, name)
+            if value is not None and not (0 <= value < math.inf):
+                raise GateError(f"{name}: got {value}, expected a finite number ≥ 0; mend it")
+        for name in ("alpha", "alpha_worse", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise GateError(f"{name}: got {getattr(self, name)}, expected a number between 0 and 1; mend it")
+
+    @property
+    def sign(self) -> int:
+        """1 if more is better, −1 if less is."""
+        return 1 if METRICS[self.metric].better == "higher" else -1
+
+
+@dataclass(frozen=True)
+class GroupComparison:
+    """One group of pairs; intervals and means are of the raw change (current − reference), not of the benefit."""
+
+    group: str
+    pairs: tuple[Pair, ...]
+    reference: float
+    current: float
+    change: float
+    low: float
+    high: float
+    p_not_inferior: float
+    p_worse: float
+    outcome: Outcome
+    why: str
+    dropped: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All groups, and the reasons for which the two runs cannot be compared as wholes."""
+
+    reference: str
+    current: str
+    rule: Rule
+    groups: tuple[GroupComparison, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    outcome: Outcome
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        return [
+            f"{self.outcome.value}: {self.current} against {self.reference}",
+            *(f"  {group.text}" for group in self.groups),
+            *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
+            *(f"  note: {note}" for note in self.notes),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types only; a number that is not finite is None."""
+        return {
+            "outcome": self.outcome.value,
+            "exit_code": self.outcome.exit_code,
+            "reference": self.reference,
+            "current": self.current,
+            "rule": asdict(self.rule),
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "groups": [
+                {
+                    **{name: value for name, value in asdict(group).items() if name not in ("pairs", "outcome")},
+                    **{name: _finite(getattr(group, name)) for name in _NUMBERS},
+                    "outcome": group.outcome.value,
+                    "dropped": list(group.dropped),
+                    "pairs": {pair.case: [_finite(pair.reference), _finite(pair.current)] for pair in group.pairs},
+                }
+                for group in self.groups
+            ],
+        }
+
+
+_NUMBERS = ("reference", "current", "change", "low", "high", "p_not_inferior", "p_worse")
+
+
+def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> Comparison:
+    """Compare a run with a reference. Deterministic, and the same in any order of the records.
+
+    What makes the two incomparable (another cohort, label convention, profile, prompts) or incomplete (a case that is
+    missing or new) gives INCONCLUSIVE with the reason; a single case that fell too far is FAIL also when others are
+    missing, as long as the two are comparable.
+    """
+    rule = rule or Rule()
+    current = {record.id: record for record in sorted(run.records, key=lambda record: record.id)}
+    cases = {case: baseline_case(record) for case, record in current.items()}
+    key = score_key(identity_of(run)["profile"] or "brats2019", rule.metric, rule.scope)
+    groups = pair_up(reference, current, cases, key, rule.sign)
+    incomparable = differences(reference, run, cases)
+    incomplete = [
+        *attendance(run.plan, run.records),
+        *strangers(reference, run, cases),
+        *lacking(reference, cases, key),
+        *([] if any(groups.values()) else ["no case was prompted in both runs"]),
+    ]
+    comparable = Comparable.NO if incomparable else Comparable.PARTLY if incomplete else Comparable.YES
+    measured = {
+        name: paired([p.benefit for p in pairs], rule.margin, confidence=rule.confidence, resamples=rule.resamples)
+        for name, pairs in groups.items()
+        if pairs and all(math.isfinite(pair.benefit) for pair in pairs)
+    }
+    adjusted = dict(zip(measured, holm([one.p_worse for one in measured.values()]), strict=True))
+    results = tuple(
+        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, comparable)
+        for name, pairs in groups.items()
+        if pairs
+    )
+    unasked = [name for name, pairs in groups.items() if not pairs]
+    return Comparison(
+        reference=reference.name,
+        current=run.directory.name,
+        rule=rule,
+        groups=results,
+        reasons=(*incomparable, *incomplete),
+        notes=(
+            *remarks(reference, run),
+            *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
+        ),
+        outcome=worst(
+            [*(one.outcome for one in results), Outcome.PASS if comparable is Comparable.YES else Outcome.INCONCLUSIVE]
+        ),
+    )
+
+
+def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule) -> tuple[Outcome, str, bool]:
+    """Outcome of comparable, complete pairs, why, and whether single cases alone decided it."""
+    nan = [pair.case for pair in pairs if not math.isfinite(pair.current)]
+    if nan:
+        return Outcome.FAIL, f"the score is not finite in {counted(len(nan), 'case')}: {few(nan)}", True
+    limit = rule.case_drop_maximum
+    fell = [pair.case for pair in pairs if limit is not None and pair.benefit < -limit]
+    if fell:
+        return Outcome.FAIL, f"{counted(len(fell), 'case')} fell by more than the limit {limit:g}: {few(fell)}", True
+    assert measured is not None  # every score is finite
+    benefits = [pair.benefit for pair in pairs]
+    if measured.n < MINIMUM_N:  # no inference from so few: the verdict is on these very cases
+        if min(benefits) >= -rule.margin:
+            return Outcome.PASS, "no subject fell by more than the margin", False
+        if max(benefits) < 0 and measured.mean < -rule.margin:
+            return Outcome.FAIL, f"all {measured.n} fell, on average by more than the margin", False
+        return Outcome.INCONCLUSIVE, f"{measured.n} are too few to tell: add subjects", False
+    if measured.p_not_inferior <= rule.alpha and measured.low >= -rule.margin:
+        return Outcome.PASS, "a drop as large as the margin is excluded", False
+    if p_worse <= rule.alpha_worse and measured.high < 0:
+        return Outcome.FAIL, f"a drop is shown, p {p_worse:.2g} after Holm", False
+    return Outcome.INCONCLUSIVE, "neither a drop nor its absence is shown: add subjects or widen the margin", False
+
+
+def _group(
+    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, comparable: Comparable
+) -> GroupComparison:
+    outcome, why, by_case = _decide(pairs, measured, p_worse, rule)
+    if comparable is Comparable.NO or (comparable is Comparable.PARTLY and not by_case):
+        outcome, why = Outcome.INCONCLUSIVE, "the runs cannot be compared as wholes"
+    change = low = high = math.nan
+    if measured is not None:
+        change = rule.sign * measured.mean
+        low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
+    fell = sorted((p for p in pairs if p.benefit < -rule.listed_drop), key=lambda pair: (pair.benefit, pair.case))
+    digits = 3 if rule.margin >= 0.001 or rule.margin == 0 else 2 - math.floor(math.log10(rule.margin))
+    interval = "" if math.isnan(low) else f" [{signed(low, digits)}, {signed(high, digits)}]"
+    text = (
+        f"{name} {metric_name(rule.metric, rule.scope)} {signed(change, digits)}{interval} over "
+        f"{counted(len(pairs), 'subject')}: {outcome.value} "
+        f"(margin {rule.margin:.{digits}f}{'' if outcome is Outcome.PASS else f'; {why}'})"
+    )
+    if fell:
+        verb = "fell" if rule.sign > 0 else "rose"
+        who = few([pair.subject for pair in fell])
+        text += f"; {counted(len(fell), 'subject')} {verb} by more than {rule.listed_drop:g}: {who}"
+    return GroupComparison(
+        group=name,
+        pairs=tuple(pairs),
+        reference=_mean([pair.reference for pair in pairs]),
+        current=_mean([pair.current for pair in pairs]),
+        change=change,
+        low=low,
+        high=high,
+        p_not_inferior=measured.p_not_inferior if measured else math.nan,
+        p_worse=p_worse,
+        outcome=outcome,
+        why=why,
+        dropped=tuple(pair.case for pair in fell),
+        text=text,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

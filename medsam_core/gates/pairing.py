@@ -1,0 +1,123 @@
+"""Which cases of a run and of a reference belong together, and why some or all of them do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from medsam_core.evaluation import CaseRecord
+from medsam_core.gates.baseline import Baseline, BaselineCase, identity_of
+from medsam_core.gates.statistics import DECIMALS
+from medsam_core.gates.wording import counted, few, group_name
+from medsam_core.runs import Run
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case in both runs; `benefit` is the change towards the better."""
+
+    case: str
+    subject: str
+    reference: float
+    current: float
+    benefit: float
+
+
+Groups = dict[str, tuple[Pair, ...]]
+
+
+def differences(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]) -> list[str]:
+    """Why the two runs did not answer the same question; [] if they did."""
+    old, new = reference.identity, identity_of(run)
+    reasons = [
+        f"another {what}: {_show(before)} in {reference.name}, {_show(after)} now"
+        for what, before, after in (
+            ("profile", old.get("profile"), new["profile"]),
+            ("label convention", (old.get("cohort") or {}).get("labels"), new["cohort"]["labels"]),
+            ("cohort fingerprint", (old.get("cohort") or {}).get("fingerprint"), new["cohort"]["fingerprint"]),
+        )
+        if before != after
+    ]
+    moved = sorted(c for c, one in cases.items() if c in reference.cases and reference.cases[c].prompts != one.prompts)
+    if moved:
+        reasons.append(
+            f"other prompts in {counted(len(moved), 'case')}: {few(moved)}; replay the reference's with --prompts-from"
+        )
+    return reasons
+
+
+def strangers(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]) -> list[str]:
+    """Cases that only one side has, [] if none. A planned case that was not scored is attendance's to tell."""
+    reasons = []
+    for ids, what in (
+        (reference.cases.keys() - cases.keys() - set(run.plan), "missing"),
+        (cases.keys() - reference.cases.keys(), "new"),
+    ):
+        if ids:
+            subjects = sorted({case.split("/")[0] for case in ids})
+            reasons.append(f"{counted(len(ids), 'case')} {what} against {reference.name}, of {few(subjects)}")
+    return reasons
+
+
+def pair_up(
+    reference: Baseline, current: Mapping[str, CaseRecord], cases: Mapping[str, BaselineCase], key: str, sign: int
+) -> Groups:
+    """Pairs by group, in both of which the model was asked; the reference's score is finite, the current may be NaN.
+
+    A group of which no pair is left stays, empty.
+    """
+    groups: dict[str, list[Pair]] = {}
+    for case, record in current.items():
+        group = groups.setdefault(group_name(record.case), [])
+        if _asked(reference, cases, case) and key in cases[case].scores and _finite(reference, case, key):
+            before, after = reference.cases[case].scores[key], cases[case].scores[key]
+            # rounded again: 0.89 − 0.90 is not quite −0.01
+            benefit = round(sign * (after - before), DECIMALS) if math.isfinite(after) else math.nan
+            group.append(Pair(case, record.case.subject, before, after, benefit))
+    return {name: tuple(pairs) for name, pairs in sorted(groups.items())}
+
+
+def lacking(reference: Baseline, cases: Mapping[str, BaselineCase], key: str) -> list[str]:
+    """Why cases have no score to compare: the run did not compute it, or it is not finite in the reference.
+
+    A NaN of the current run alone is no reason but a failure, and so not told here.
+    """
+    asked = sorted(case for case in cases if _asked(reference, cases, case))
+    return [
+        f"{who} has no {key} in {counted(len(names), 'case')}: {few(names)}"
+        for who, names in (
+            ("this run", [case for case in asked if key not in cases[case].scores]),
+            (f"{reference.name} (or no finite one)", [case for case in asked if not _finite(reference, case, key)]),
+        )
+        if names
+    ]
+
+
+def remarks(reference: Baseline, run: Run) -> list[str]:
+    """What differs and may, but a reader wants to know: device, precision, torch, and an unchanged checkpoint."""
+    old, new = reference.identity, identity_of(run)
+    notes = [
+        f"another {name}: {old.get(name)} in {reference.name}, {new[name]} now"
+        for name in ("device", "precision")
+        if old.get(name) != new[name]
+    ]
+    torch, now = (old.get("environment") or {}).get("torch"), new["environment"]["torch"]
+    if torch != now:
+        notes.append(f"another torch: {torch} in {reference.name}, {now} now")
+    if (old.get("checkpoint") or {}).get("sha256") == new["checkpoint"]["sha256"]:
+        notes.append(f"the same checkpoint as in {reference.name}")
+    return notes
+
+
+def _asked(reference: Baseline, cases: Mapping[str, BaselineCase], case: str) -> bool:
+    return case in reference.cases and reference.cases[case].prompted and cases[case].prompted
+
+
+def _finite(reference: Baseline, case: str, key: str) -> bool:
+    return math.isfinite(reference.cases[case].scores.get(key, math.nan))
+
+
+def _show(value: object) -> str:
+    text = "/".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:12]

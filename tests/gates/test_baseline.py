@@ -1,0 +1,223 @@
+"""Baselines: small sorted text, read back to the same numbers, and never a blessing by accident."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+import medsam_core
+from medsam_core.errors import GateError
+from medsam_core.gates.acceptance import accept
+from medsam_core.gates.baseline import Baseline, find_reference, read_baseline, write_baseline
+from medsam_core.gates.comparison import compare
+from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.verdict import Outcome
+
+
+@pytest.fixture
+def gates(tmp_path):
+    path = tmp_path / "gates.toml"
+    path.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n')
+    return load_gates(path)
+
+
+@pytest.fixture
+def finished(make_record, make_run):
+    """`finished(0.9, 0.8, name=…, verdict="PASS")`: a run of those Dice scores that ended so."""
+
+    def make(*dice, name="run", verdict="PASS", **changes):
+        run = make_run([make_record(f"S{i}", dice=one) for i, one in enumerate(dice)], name=name, **changes)
+        if verdict is not None:
+            (run.directory / "verdict.json").write_text(json.dumps({"outcome": verdict}))
+        return run
+
+    return make
+
+
+def test_the_file_is_sorted_with_one_line_per_case(make_record, recall):
+    records = [make_record("S2", dice=1 / 3), make_record("S1", dice=0.5)]
+    lines = Baseline.of(recall(records), "main").text().splitlines()
+    cases = [line for line in lines if "/t1ce/" in line]
+    assert [line.split('"')[1] for line in cases] == ["S1/t1ce/WT/box", "S2/t1ce/WT/box"]
+    assert '"brats2019/dice@volume": 0.333333,' in cases[1]
+    assert lines[1:3] == ['"schema": 1,', '"name": "main",']
+
+
+def test_what_is_written_is_read_back(make_record, recall, tmp_path):
+    records = [make_record("S1", dice=1 / 3), make_record("S2", dice=math.nan), make_record("S3", slices=())]
+    baseline = Baseline.of(recall(records), "main")
+    path = write_baseline(baseline, tmp_path / "new" / "folder")
+    again = read_baseline(path)
+    assert again.text() == baseline.text()
+    assert (again.name, dict(again.identity)) == ("main", baseline.identity)
+    assert again.cases["S1/t1ce/WT/box"] == baseline.cases["S1/t1ce/WT/box"]
+    assert math.isnan(again.cases["S2/t1ce/WT/box"].scores["brats2019/dice@volume"])
+    assert not again.cases["S3/t1ce/WT/box"].prompted
+
+
+def test_the_run_itself_passes_against_its_baseline(make_record, make_run, tmp_path):
+    run = make_run([make_record(f"S{i}", dice=(i + 1) / 7.3) for i in range(7)])
+    path = write_baseline(Baseline.of(run, "main"), tmp_path)
+    comparison = compare(read_baseline(path), run)
+    assert comparison.outcome is Outcome.PASS
+    assert all(pair.benefit == 0 for group in comparison.groups for pair in group.pairs)
+
+
+def test_the_order_of_the_records_does_not_show(make_record, recall):
+    records = [make_record(f"S{i}", dice=i / 7) for i in range(7)]
+    assert (
+        Baseline.of(recall(records)).text().split('"cases"')[1]
+        == (Baseline.of(recall(records[::-1])).text().split('"cases"')[1])
+    )
+
+
+def test_no_folder_of_this_machine_is_in_the_file(make_record, recall):
+    cohort = {"root": "/home/someone/secret/BraTS2020", "subjects": ["S1"], "labels": [], "layouts": []}
+    text = Baseline.of(recall([make_record()], cohort=cohort)).text()
+    assert "secret" not in text
+    assert "BraTS2020" in text
+
+
+def test_a_pass_is_accepted(finished, gates, tmp_path):
+    path, overruled = accept(finished(0.9, 0.8), "main", gates, folder=tmp_path / "b", reason="first")
+    assert overruled == ()
+    identity = read_baseline(path).identity
+    assert (identity["outcome"], identity["forced"], identity["reason"]) == ("PASS", False, "first")
+
+
+@pytest.mark.parametrize(
+    ("dice", "verdict", "with_gates", "message"),
+    [
+        ((0.9, 0.4), "PASS", True, "is not accepted as main: FAIL: 2 of 2 cases scored, 0 of 1 bound held FAIL gate 1"),
+        (
+            (0.9, 0.8),
+            "FAIL",
+            True,
+            "FAIL: so its session ended, whatever its records say; mend the run, or add --force",
+        ),
+        ((0.9, 0.8), "INCONCLUSIVE", True, "INCONCLUSIVE: so its session ended"),
+        ((0.9, 0.8), None, True, "it has no verdict, so its session did not end; go on with --resume"),
+        ((0.9, 0.8), "PASS", False, "INCONCLUSIVE no gates for this cohort"),
+        ((0.9, math.nan), "PASS", True, "Dice is NaN in 1 case"),
+    ],
+)
+def test_what_is_no_pass_is_refused_unless_forced(finished, gates, tmp_path, dice, verdict, with_gates, message):
+    run, folder = finished(*dice, verdict=verdict), tmp_path / "b"
+    with pytest.raises(GateError, match=re.escape(message)):
+        accept(run, "main", gates if with_gates else None, folder=folder)
+    assert not folder.exists()
+    path, overruled = accept(run, "main", gates if with_gates else None, folder=folder, force=True)
+    assert any(message.split(": ")[-1].split("; mend")[0] in objection for objection in overruled)
+    assert read_baseline(path).identity["forced"] is True
+    assert read_baseline(path).identity["objections"] == list(overruled)
+
+
+def test_a_damaged_verdict_is_an_objection(finished, gates, tmp_path):
+    run = finished(0.9)
+    (run.directory / "verdict.json").write_text("{")
+    with pytest.raises(GateError, match=r"INCONCLUSIVE: verdict\.json cannot be read"):
+        accept(run, "main", gates, folder=tmp_path / "b")
+
+
+def test_a_partial_run_is_refused(make_record, make_run, gates, tmp_path):
+    run = make_run([make_record()], plan=["S1/t1ce/WT/box", "S2/t1ce/WT/box"])
+    (run.directory / "verdict.json").write_text('{"outcome": "PASS"}')
+    with pytest.raises(GateError, match="1 case planned but not scored"):
+        accept(run, "main", gates, folder=tmp_path / "b")
+
+
+def test_a_worse_run_does_not_replace_a_baseline_even_if_it_holds_the_gates(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    path, _ = accept(finished(*[0.9] * 6, name="good"), "main", gates, folder=folder)
+    before = path.read_text()
+    worse = finished(*[0.8] * 6, name="worse")
+    with pytest.raises(GateError, match=r"FAIL against the baseline main that it would replace: WT/box Dice −0.100"):
+        accept(worse, "main", gates, folder=folder)
+    assert path.read_text() == before
+    accept(finished(*[0.95] * 6, name="better"), "main", gates, folder=folder)
+    assert path.read_text() != before
+    accept(worse, "main", gates, folder=folder, force=True)
+    assert read_baseline(path).identity["forced"] is True
+
+
+def test_another_cohort_does_not_replace_a_baseline_unforced(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    accept(finished(0.9, name="one"), "main", gates, folder=folder)
+    with pytest.raises(GateError, match=r"INCONCLUSIVE against the baseline main .*1 case new against main, of S1"):
+        accept(finished(0.9, 0.9, name="two"), "main", gates, folder=folder)
+
+
+def test_a_run_without_records_is_no_baseline_even_by_force(make_run, gates, tmp_path):
+    with pytest.raises(GateError, match="has no scored case"):
+        accept(make_run([], plan=["S1/t1ce/WT/box"]), "main", gates, folder=tmp_path / "b", force=True)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "with blank", ".hidden", "-o"])
+def test_a_name_that_is_no_file_name_is_refused(finished, gates, tmp_path, name):
+    with pytest.raises(GateError, match="expected letters, digits"):
+        accept(finished(0.9), name, gates, folder=tmp_path / "b")
+
+
+def test_an_unwritable_folder_is_one_sentence(finished, gates, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GateError, match="cannot be written"):
+        accept(finished(0.9), "main", gates, folder=tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is no baseline"),
+        ("[]", "is no baseline"),
+        ('{"schema": 1}', "is no baseline"),
+        ('{"schema": 1, "name": "m", "identity": {}, "cases": {"a": {"dice": 1}}}', "is no baseline"),
+        ('{"schema": 9}', "has schema 9, this version reads up to 1; upgrade medsam-core"),
+    ],
+)
+def test_a_damaged_baseline_is_one_sentence(tmp_path, content, message):
+    (tmp_path / "main.json").write_text(content)
+    with pytest.raises(GateError, match=message):
+        read_baseline(tmp_path / "main.json")
+    with pytest.raises(GateError, match=r"none\.json: cannot be read"):
+        read_baseline(tmp_path / "none.json")
+
+
+def test_a_reference_is_a_name_a_file_or_a_run(finished, gates, tmp_path):
+    run, folder = finished(0.9), tmp_path / "b"
+    path, _ = accept(run, "main", gates, folder=folder)
+    assert find_reference("main", folder).name == "main"
+    assert find_reference(str(path), folder).name == "main"
+    assert find_reference(str(run.directory), folder).name == "run"
+    with pytest.raises(GateError, match=r"nor a name in .* \(main\); did you mean 'main'\?"):
+        find_reference("mian", folder)
+    with pytest.raises(GateError, match=r"\(it has none\); give one of these, or a run's directory"):
+        find_reference("mian", tmp_path / "empty")
+
+
+def test_only_accept_writes_baselines():
+    """House rule: a baseline never blesses itself. No other module so much as names the function that writes one."""
+    root = Path(medsam_core.__file__).parent
+    users = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if "write_baseline" in (getattr(node, "id", ""), getattr(node, "attr", ""), getattr(node, "name", "")):
+                users.add(path.name)
+    assert users == {"baseline.py", "acceptance.py"}
+    callers = {path.name for path in root.rglob("*.py") if re.search(r"\bacceptance\b", path.read_text("utf-8"))}
+    assert callers == {"accept.py"}
+
+
+def test_the_command_accepts_and_says_what_it_overruled(finished, gates, tmp_path, command, capsys):
+    run, folder = finished(0.9, 0.4), tmp_path / "b"
+    arguments = ("accept", run.directory, "--as", "main", "--gates", gates.path, "--baselines", folder)
+    with pytest.raises(GateError, match="is not accepted"):
+        command(*arguments)
+    assert command(*arguments, "--force", "--reason", "nothing better") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("overruled: FAIL: 2 of 2 cases scored")
+    assert out.endswith(f"wrote {folder / 'main.json'}: commit it\n")
