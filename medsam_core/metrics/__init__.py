@@ -1,11 +1,11 @@
 """From two masks to scores, on numpy and scipy alone.
 
-    from medsam_core.metrics import score
-    score(prediction, truth, spacing_mm=(1, 1, 1), profile="brats2019", metrics=("dice", "iou"))
-    # {"brats2019/dice": 0.91…, "brats2019/iou": 0.84…}
+from medsam_core.metrics import score
+score(prediction, truth, spacing_mm=(1, 1, 1), profile="brats2019", metrics=("dice", "iou"))
+# {"brats2019/dice": 0.91…, "brats2019/iou": 0.84…}
 """
 
-from medsam_core.metrics.catalogue import METRICS, Metric, score
+from medsam_core.metrics.catalogue import METRICS, Metric, score, score_regions
 from medsam_core.metrics.profiles import PROFILES, Profile
 
-__all__ = ["METRICS", "PROFILES", "Metric", "Profile", "score"]
+__all__ = ["METRICS", "PROFILES", "Metric", "Profile", "score", "score_regions"]

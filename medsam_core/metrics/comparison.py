@@ -6,10 +6,15 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 
+from numpy.typing import ArrayLike
+
 from medsam_core.errors import MaskError
+from medsam_core.metrics.calibration import IouCalibration, iou_calibration, slice_iou
+from medsam_core.metrics.lesionwise import LesionScores, lesion_scores
 from medsam_core.metrics.masks import Mask, check_pair, check_spacing
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import EmptyRule, Profile
+from medsam_core.metrics.surface import SurfaceDistances, surface_distances
 
 
 class Comparison:
@@ -19,6 +24,8 @@ class Comparison:
     spacing_mm: millimetres along each axis of the masks, (dz, dy, dx).
     profile: decides the surface definition and the rules for empty masks.
     counts: the pair's counts, where they are known already (for instance from overlap.count_regions).
+    key_slices: the slices that were prompted, for half_life; () if they are not known.
+    predicted_iou: (D,) float, the model's own estimate for each slice, NaN where it gave none; None if not known.
     Raises MaskError and ShapeMismatch for masks or a spacing that cannot be used.
     """
 
@@ -30,10 +37,14 @@ class Comparison:
         profile: Profile,
         *,
         counts: Counts | None = None,
+        key_slices: Sequence[int] = (),
+        predicted_iou: ArrayLike | None = None,
     ) -> None:
         self.prediction, self.truth = check_pair(prediction, truth)
         self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
         self.profile = profile
+        self.key_slices = tuple(key_slices)
+        self.predicted_iou = predicted_iou
         if counts is not None:
             self.__dict__["counts"] = counts
 
@@ -41,6 +52,25 @@ class Comparison:
     def counts(self) -> Counts:
         """Voxels by true and false positives and negatives."""
         return count(self.prediction, self.truth)
+
+    @cached_property
+    def distances(self) -> SurfaceDistances:
+        """Distances between the surfaces, as the profile defines a surface."""
+        return surface_distances(self.prediction, self.truth, self.spacing_mm, definition=self.profile.surface)
+
+    @cached_property
+    def lesions(self) -> LesionScores | None:
+        """Lesion by lesion, or None where the profile has no lesion-wise score. Raises MaskError in 2-D."""
+        if self.profile.lesions is None:
+            return None
+        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.profile.lesions)
+
+    @cached_property
+    def calibration(self) -> IouCalibration | None:
+        """The model's own estimates against the real IoU of its slices, or None where there are none."""
+        if self.predicted_iou is None:
+            return None
+        return iou_calibration(self.predicted_iou, slice_iou(self.prediction, self.truth))
 
     def millilitres(self, voxels: int) -> float:
         """The volume of that many voxels. Raises MaskError for masks of one slice, which have no volume."""

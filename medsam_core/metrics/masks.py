@@ -72,7 +72,24 @@ def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
             "give one for each axis of the mask, in their order."
         )
     if not all(math.isfinite(step) and step > 0 for step in spacing):
-        raise MaskError(
-            f"spacing_mm: got {spacing}, expected finite numbers above 0; check the affine of the image."
-        )
+        raise MaskError(f"spacing_mm: got {spacing}, expected finite numbers above 0; check the affine of the image.")
     return spacing
+
+
+def bounding_box(*masks: NDArray[np.bool_] | NDArray[np.uint8]) -> tuple[slice, ...] | None:
+    """The smallest box that holds every non-zero voxel of all masks, one slice per axis; None if there is none.
+
+    masks: arrays of one shape, bool or uint8. Only the slab that the first axis leaves is looked at for the others.
+    """
+    first = masks[0]
+    later = tuple(range(1, first.ndim))
+    occupied = np.flatnonzero(np.logical_or.reduce([mask.any(axis=later) for mask in masks]))
+    if not occupied.size:
+        return None
+    slab = slice(int(occupied[0]), int(occupied[-1]) + 1)
+    shadow = np.logical_or.reduce([np.bitwise_or.reduce(mask[slab], axis=0) != 0 for mask in masks])
+    box = [slab]
+    for axis in range(shadow.ndim):
+        occupied = np.flatnonzero(shadow.any(axis=tuple(other for other in range(shadow.ndim) if other != axis)))
+        box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
+    return tuple(box)

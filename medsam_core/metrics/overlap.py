@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsam_core.errors import MaskError, ShapeMismatch
-from medsam_core.metrics.masks import Mask, check_pair
+from medsam_core.metrics.masks import Mask, bounding_box, check_pair
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,29 @@ def count_regions(
     return found
 
 
+_BLOCK = 1 << 20
+"""Voxels packed at a time, which bounds the memory whatever the labels."""
+
+
 def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Voxels by (label in the prediction, label in the truth), (n, n) int64 with n > the largest label.
 
-    Most of a head is background in both maps, so that pair is counted by what is left over, and the rest is
-    packed into one 16-bit code per voxel: one pass and no 8-byte copies of the volume.
+    prediction, truth: uint8 arrays of one shape. Most of a head is background in both, so that pair is what is
+    left over when all others are counted.
     """
-    p, t = prediction.reshape(-1), truth.reshape(-1)
-    inside = np.flatnonzero(np.bitwise_or(p, t))
-    code = (p[inside].astype(np.uint16) << 8) | t[inside]
-    table = np.bincount(code, minlength=1 << 16).reshape(256, 256)
-    table[0, 0] = p.size - inside.size
-    used = np.flatnonzero(table.any(axis=0) | table.any(axis=1))
-    size = int(used[-1]) + 1 if used.size else 1
-    return table[:size, :size].astype(np.int64)
+    counts = np.zeros(1 << 16, np.int64)
+    box = bounding_box(prediction, truth)
+    if box is not None:
+        p, t = prediction[box].reshape(-1), truth[box].reshape(-1)
+        for start in range(0, p.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            inside = np.flatnonzero(p[block] | t[block])
+            codes = (p[block][inside].astype(np.uint16) << 8) | t[block][inside]
+            counts += np.bincount(codes, minlength=1 << 16)
+    counts[0] = prediction.size - counts.sum()
+    table = counts.reshape(256, 256)
+    size = int(np.flatnonzero(table.any(axis=0) | table.any(axis=1))[-1]) + 1
+    return table[:size, :size]
 
 
 def dice(counts: Counts) -> float:

@@ -49,7 +49,9 @@ class Profile:
     labels: str | None
     """The label convention of medsam_core.data.regions, or None where the source has none."""
     overlap: EmptyRule
-    """For Dice, IoU, sensitivity, precision, volumetric similarity and NSD."""
+    """For Dice, IoU, sensitivity, precision and volumetric similarity."""
+    surface_overlap: EmptyRule
+    """For NSD."""
     distance_mm: EmptyRule
     """For HD, HD95, ASSD and MASD."""
     surface: Literal["voxel", "surfel"]
@@ -72,6 +74,7 @@ _BRATS2019 = Profile(
     source="BraTS 2019 leaderboard; HD95 as in MedPy",
     labels="brats2019",
     overlap=_WORST,
+    surface_overlap=_WORST,
     distance_mm=EmptyRule(both=0.0, prediction=BRATS_DIAGONAL_MM, truth=BRATS_DIAGONAL_MM),
     surface="voxel",
     directed="pooled",
@@ -83,6 +86,7 @@ _BRATS2023 = Profile(
     source="BraTS-2023-Metrics (Saluja et al.); surfaces as in DeepMind's surface-distance",
     labels="brats2023",
     overlap=_WORST,
+    surface_overlap=_WORST,
     distance_mm=EmptyRule(both=0.0, prediction=374.0, truth=374.0),
     surface="surfel",
     directed="max",
@@ -105,6 +109,7 @@ _MONAI = Profile(
     source="MONAI 1.6.1: DiceMetric, MeanIoU, HausdorffDistanceMetric, SurfaceDiceMetric",
     labels=None,
     overlap=EmptyRule(both=_NAN, prediction=None, truth=_NAN),
+    surface_overlap=EmptyRule(both=_NAN, prediction=0.0, truth=0.0),
     distance_mm=EmptyRule(both=_NAN, prediction=_NAN, truth=_NAN),
     surface="voxel",
     directed="max",

@@ -1,0 +1,62 @@
+"""How far a prompt carries: Dice slice by slice, and the distance at which it is lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsam_core.errors import MaskError
+from medsam_core.metrics.masks import Mask, check_pair
+
+
+def slice_dice(prediction: Mask, truth: Mask) -> NDArray[np.float64]:
+    """Dice of every axial slice: (D,) float64 in [0, 1], NaN where the slice is empty in both masks.
+
+    prediction, truth: (D, H, W) bool, same shape.
+    Raises MaskError for masks that are not 3-D or otherwise unusable, ShapeMismatch for different shapes.
+    """
+    check_pair(prediction, truth)
+    if prediction.ndim != 3:
+        raise MaskError(f"prediction: shape {prediction.shape}, expected (D, H, W) for a profile of slices; give both.")
+    axes = (1, 2)
+    both = np.count_nonzero(prediction & truth, axis=axes)
+    sizes = np.count_nonzero(prediction, axis=axes) + np.count_nonzero(truth, axis=axes)
+    return np.divide(2.0 * both, sizes, out=np.full(len(sizes), math.nan), where=sizes > 0)
+
+
+@dataclass(frozen=True)
+class HalfLife:
+    """How many slices from its prompt a region survives.
+
+    slices: distance from the nearest prompted slice to the first one below the threshold (0: the prompted slice
+        itself); where that never happens, one more than the distance to the farthest slice of the truth.
+    lost: whether it happened. False means that the region ended before the prediction did.
+    """
+
+    slices: int
+    lost: bool
+
+
+def half_life(prediction: Mask, truth: Mask, key_slices: Sequence[int], *, threshold: float = 0.5) -> HalfLife | None:
+    """Slices from the prompt until Dice falls below `threshold`, on the side where it does so first.
+
+    prediction, truth: (D, H, W) bool. key_slices: the prompted slices, 0 to D − 1.
+    Only slices of the truth are looked at: what spills beyond its ends is overspill, not loss.
+    None when nothing was prompted or the truth is empty. Raises MaskError for a key slice outside the volume.
+    """
+    dice = slice_dice(prediction, truth)
+    for key in key_slices:
+        if not 0 <= key < len(dice):
+            raise MaskError(f"key_slices: got {key}, expected 0 to {len(dice) - 1}; count slices of the whole volume.")
+    occupied = np.flatnonzero(truth.any(axis=(1, 2)))
+    if not len(key_slices) or not occupied.size:
+        return None
+    distances = np.abs(occupied[:, None] - np.asarray(key_slices, dtype=int)).min(axis=1)
+    below = distances[dice[occupied] < threshold]
+    if below.size:
+        return HalfLife(int(below.min()), lost=True)
+    return HalfLife(int(distances.max()) + 1, lost=False)
