@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from medsam_core.errors import RunError
 
@@ -198,9 +197,11 @@ def _contour(mask: np.ndarray, scale: int, *, inside: bool) -> np.ndarray:
     if not mask.any():
         return np.zeros((mask.shape[0] * scale, mask.shape[1] * scale), bool)
     large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    framed = np.pad(large, 1)
+    above, below, left, right = framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]
     if inside:
-        return large & ~ndimage.binary_erosion(large, border_value=0)
-    return ndimage.binary_dilation(large) & ~large
+        return np.asarray(large & ~(above & below & left & right))
+    return np.asarray((above | below | left | right) & ~large)
 
 
 def _draw_prompt(panel: Image.Image, prompt: Prompt, rows: slice, columns: slice, scale: int) -> None:
