@@ -67,12 +67,15 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def given_options(config: pytest.Config) -> str:
-    """The options that differ from their defaults, as one would type them: for the rerun line of a failed case."""
+    """The options that differ from their defaults, as one would type them: for the rerun line of a failed case.
+
+    With an equals sign: pytest takes a path after a space for a test path and looks for its configuration there.
+    """
     words: list[str] = []
     for flag, default, metavar, _ in OPTIONS:
         value = config.getoption(_destination(flag))
         if value != default and flag not in ("--run-dir", "--resume"):
-            words += [flag, str(value)] if metavar else [flag]
+            words.append(f"{flag}={value}" if metavar else flag)
     return shlex.join(words)
 
 

@@ -126,5 +126,6 @@ def failure_text(record: CaseRecord, violations: list[str], configuration: Confi
     if record.overlay:
         parts.append(f"overlay {configuration.run_dir / record.overlay}")
     options = given_options(item.config)
-    parts.append(f"rerun: pytest '{item.nodeid}'" + (f" {options}" if options else ""))
+    node = item.config.cwd_relative_nodeid(item.nodeid)
+    parts.append(f"rerun: pytest '{node}'" + (f" {options}" if options else ""))
     return "; ".join(parts)

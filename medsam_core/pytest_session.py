@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from medsam_core.session import Evaluated, Evaluator, Recorder
 
 CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
+INI_FILES = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
+UNREAD_INI = (
+    "note: pytest read no configuration file, because it takes a path after a space for a test path; "
+    "write --brats-root=DIR with an equals sign"
+)
 NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
 
 
@@ -87,6 +92,7 @@ class MedsamSession:
             raise pytest.UsageError(sentence)
         self.error = sentence  # a worker cannot end the session: each of its cases says why it was not scored
 
+    @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the header lines
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the run as soon as it is known that cases will be scored."""
         if self._collected and not self.is_worker and not session.config.option.collectonly:
@@ -236,7 +242,12 @@ class MedsamSession:
         from medsam_core.configuration import describe
 
         assert self.recorder is not None
-        return describe(self.recorder.header)
+        lines = describe(self.recorder.header)
+        if self.config.inipath is None and any(
+            (self.config.invocation_params.dir / name).exists() for name in INI_FILES
+        ):
+            lines.append(UNREAD_INI)
+        return lines
 
     def _write_lines(self, lines: list[str]) -> None:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
