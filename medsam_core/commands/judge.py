@@ -16,17 +16,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--gates", type=Path, metavar="FILE", help="a gates file (default: the one that the run was judged by)"
     )
+    parser.add_argument("--baseline", metavar="NAME", help="a baseline or a run (default: what the gates file names)")
+    parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
+    from medsam_core.gates.baseline import FOLDER, find_reference
     from medsam_core.gates.stored import gates_of
-    from medsam_core.gates.verdict import judge
+    from medsam_core.gates.verdict import judge_run
     from medsam_core.runs import read_run
 
     stored = read_run(arguments.run)
-    verdict = judge(stored.plan, stored.records, gates_of(stored, arguments.gates))
+    folder = arguments.baselines or FOLDER
+    baseline = find_reference(arguments.baseline, folder) if arguments.baseline else None
+    verdict = judge_run(stored, gates_of(stored, arguments.gates), baseline=baseline, folder=folder)
     if arguments.json:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
     else:

@@ -8,8 +8,9 @@ from pathlib import Path
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import FOLDER, Baseline, baseline_path, read_baseline, write_baseline
 from medsam_core.gates.comparison import Rule, compare
+from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.thresholds import Gates
-from medsam_core.gates.verdict import Outcome, judge, worst
+from medsam_core.gates.verdict import judge_run
 from medsam_core.runs import VERDICT, Run
 
 
@@ -32,7 +33,7 @@ def accept(
     path = baseline_path(name, folder)
     if not run.records:
         raise GateError(f"{run.directory}: has no scored case, expected a run to accept; score one first")
-    outcome, against = objections(run, gates)
+    outcome, against = objections(run, gates, folder)
     if path.exists():
         comparison = compare(read_baseline(path), run, rule)
         if comparison.outcome is not Outcome.PASS:
@@ -46,13 +47,13 @@ def accept(
     return write_baseline(Baseline.of(run, name, **decided), folder), tuple(against)
 
 
-def objections(run: Run, gates: Gates | None) -> tuple[Outcome, list[str]]:
+def objections(run: Run, gates: Gates | None, folder: Path = FOLDER) -> tuple[Outcome, list[str]]:
     """The run's outcome and why it should not become a baseline, [] if nothing speaks against it.
 
     The records are judged anew, and the stored verdict counts beside: it also knows what the records do not show, such
     as a test that crashed. A run without a stored verdict did not end.
     """
-    judged = judge(run.plan, run.records, gates)
+    judged = judge_run(run, gates, folder=folder)
     against = [] if judged.outcome is Outcome.PASS else [" ".join(line.strip() for line in judged.lines())]
     stored = run.directory / VERDICT
     if not stored.exists():

@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 from medsam_core.gates.comparison import Comparison, GroupComparison
-from medsam_core.gates.verdict import Outcome
+from medsam_core.gates.outcome import Outcome
 from medsam_core.gates.wording import few, metric_name, signed, unit_of
 
 # XML 1.0 has no way to write these at all

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsam_core.evaluation import Case, CaseRecord
-from medsam_core.gates.thresholds import Bound, load_gates
-from medsam_core.gates.verdict import NO_GATES, Outcome, judge, statistic, worst
+from medsam_core.gates.bounds import Bound, statistic
+from medsam_core.gates.outcome import Outcome, worst
+from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.verdict import NO_GATES, judge
 
 
 def record(subject, dice, region="WT", prompt="box", slices=(95,)):

@@ -1,0 +1,203 @@
+"""Bounds against a baseline, and on subgroups that only the cohort defines."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from medsam_core.errors import GateError
+from medsam_core.gates.baseline import Baseline, write_baseline
+from medsam_core.gates.outcome import Outcome
+from medsam_core.gates.subgroups import components, volume_terciles
+from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.verdict import judge, judge_run
+
+
+@pytest.fixture
+def gates(tmp_path):
+    def load(body, metric="dice", head=""):
+        path = tmp_path / "gates.toml"
+        path.write_text(f'version = 1\n{head}\n[[gate]]\nmetric = "{metric}"\n{body}\n')
+        return load_gates(path)
+
+    return load
+
+
+@pytest.fixture
+def verdict(make_record, recall):
+    """`verdict(before, after, gates)`: of WT/box with those Dice scores against the baseline "old"."""
+
+    def make(before, after, read, **changes):
+        old, new = ([make_record(f"S{i}", dice=one) for i, one in enumerate(side)] for side in (before, after))
+        return judge_run(recall(new, name="new", **changes), read, baseline=Baseline.of(recall(old, name="old")))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("bound", "after", "outcome"),
+    [
+        ("mean_ratio_minimum = 0.99", [0.8, 0.6], Outcome.PASS),
+        ("mean_ratio_minimum = 1.0", [0.8, 0.6], Outcome.PASS),
+        ("mean_ratio_minimum = 0.99", [0.79, 0.60], Outcome.PASS),  # 0.695 / 0.7 = 0.9929
+        ("mean_ratio_minimum = 0.99", [0.78, 0.60], Outcome.FAIL),  # 0.69 / 0.7 = 0.9857
+        ("mean_ratio_maximum = 1.01", [0.82, 0.60], Outcome.FAIL),
+        ("mean_drop_maximum = 0.005", [0.79, 0.60], Outcome.PASS),
+        ("mean_drop_maximum = 0.005", [0.789, 0.60], Outcome.FAIL),
+        ("mean_drop_maximum = 0", [0.9, 0.6], Outcome.PASS),
+        ("case_drop_maximum = 0.05", [0.75, 0.99], Outcome.PASS),
+        ("case_drop_maximum = 0.05", [0.749, 0.99], Outcome.FAIL),
+    ],
+)
+def test_relative_bounds_by_hand(verdict, gates, bound, after, outcome):
+    assert verdict([0.8, 0.6], after, gates(bound)).outcome is outcome
+
+
+def test_the_run_that_the_baseline_was_made_from_passes_every_relative_bound(verdict, gates):
+    read = gates("mean_ratio_minimum = 1\nmean_ratio_maximum = 1\nmean_drop_maximum = 0\ncase_drop_maximum = 0")
+    scores = [1 / 3, 2 / 7, 0.0, 0.123456789]
+    assert verdict(scores, scores, read).outcome is Outcome.PASS
+    assert verdict([0.0], [0.0], read).outcome is Outcome.PASS
+
+
+def test_a_fallen_case_is_named_with_both_scores(verdict, gates):
+    got = verdict([0.8, 0.6], [0.7, 0.6], gates("case_drop_maximum = 0.05\nmean_ratio_minimum = 0.99"))
+    assert got.lines()[1:] == [
+        "  FAIL gate 1 (Dice) mean_ratio_minimum: ratio of the mean Dice 0.929 < 0.990 over 2 cases against old",
+        "  FAIL gate 1 (Dice) case_drop_maximum: largest drop of Dice 0.100 > 0.050 over 2 cases against old, "
+        "broken by S0/t1ce/WT/box",
+    ]
+    assert got.cases[0].texts == ("Dice 0.700 is worse than 0.800 in old: drop 0.100 > 0.050 (WT, box, key slice 95)",)
+    assert [case.outcome for case in got.cases] == [Outcome.FAIL, Outcome.PASS]
+
+
+def test_where_less_is_better_a_rise_is_a_drop(make_record, recall, gates):
+    def run(value, name):
+        return recall([make_record(scores={"brats2019/overspill_ml@volume": value})], name=name)
+
+    read = gates("case_drop_maximum = 1\nmean_ratio_maximum = 1.5", "overspill_ml")
+    assert judge_run(run(3.0, "new"), read, baseline=Baseline.of(run(2.0, "old"))).outcome is Outcome.PASS
+    assert judge_run(run(3.1, "new"), read, baseline=Baseline.of(run(2.0, "old"))).outcome is Outcome.FAIL
+    assert judge_run(run(0.1, "new"), read, baseline=Baseline.of(run(2.0, "old"))).outcome is Outcome.PASS
+
+
+def test_no_baseline_is_inconclusive(make_record, gates):
+    record = make_record()
+    got = judge([record.id], [record], gates("mean_ratio_minimum = 0.99"))
+    assert got.outcome is Outcome.INCONCLUSIVE
+    assert got.reasons == ("gate 1 (Dice) needs a baseline: give --baseline NAME, or accept a run as one",)
+
+
+def test_a_baseline_of_another_question_is_inconclusive(verdict, gates):
+    read = gates("case_drop_maximum = 0.05")
+    got = verdict([0.8], [0.1], read, settings={"profile": "monai"})
+    assert got.outcome is Outcome.INCONCLUSIVE
+    assert got.reasons[0].startswith("another profile: ")
+    got = verdict([0.8, 0.8], [0.8], read)
+    assert got.reasons[0] == "1 case missing against old, of S1"
+    got = verdict([0.8], [0.8, 0.8], read)
+    assert got.reasons[0] == "1 case new against old, of S1"
+    assert got.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_baseline_without_the_score_is_inconclusive(verdict, gates):
+    got = verdict([0.8, math.nan], [0.8, 0.8], gates("mean_ratio_minimum = 0.9"))
+    assert got.reasons == ("gate 1 (Dice): old has no Dice for 1 case: S1/t1ce/WT/box",)
+
+
+def test_nan_is_fail_with_and_without_a_baseline(verdict, gates, make_record):
+    read = gates("mean_ratio_minimum = 0.9\ncase_drop_maximum = 0.5")
+    assert verdict([0.8, 0.8], [0.8, math.nan], read).outcome is Outcome.FAIL
+    record = make_record(dice=math.nan)
+    assert judge([record.id], [record], read).outcome is Outcome.FAIL
+
+
+def test_a_fallen_case_of_a_partial_run_is_fail_and_a_mean_is_not(make_record, recall, gates):
+    old = [make_record("S0", dice=0.8), make_record("S1", dice=0.8)]
+    part = recall([make_record("S0", dice=0.1)], plan=[record.id for record in old])
+    baseline = Baseline.of(recall(old, name="old"))
+    assert judge_run(part, gates("case_drop_maximum = 0.05"), baseline=baseline).outcome is Outcome.FAIL
+    assert judge_run(part, gates("mean_drop_maximum = 0.05"), baseline=baseline).outcome is Outcome.INCONCLUSIVE
+
+
+def test_gates_name_their_baseline(make_record, recall, gates, tmp_path):
+    run = recall([make_record()])
+    read = gates("mean_ratio_minimum = 0.99", head='baseline = "main"')
+    assert read.baseline == "main"
+    assert "needs a baseline" in judge_run(run, read, folder=tmp_path).reasons[0]
+    write_baseline(Baseline.of(run, "main"), tmp_path)
+    assert judge_run(run, read, folder=tmp_path).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("body", "metric", "message"),
+    [
+        ("mean_ratio_minimum = -1", "dice", "mean_ratio_minimum: got -1, expected a number ≥ 0"),
+        ("case_drop_maximum = 0.1", "volume_ml", "volume_ml neither gets better nor worse"),
+        ("case_drop_minimum = 0.1", "dice", "did you mean 'case_drop_maximum'?"),
+        ('volume_tercile = "tiny"\ncase_minimum = 0.1', "dice", "unknown volume_tercile 'tiny'"),
+    ],
+)
+def test_mistakes_are_refused(gates, body, metric, message):
+    with pytest.raises(GateError) as caught:
+        gates(body, metric)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("baseline", ["3", '""', '["a"]'])
+def test_a_baseline_that_is_no_name_is_refused(gates, baseline):
+    with pytest.raises(GateError, match="baseline: got"):
+        gates("case_minimum = 0.5", head=f"baseline = {baseline}")
+
+
+def sized(make_record, *volumes, region="WT", **more):
+    key = "brats2019/truth_volume_ml@volume"
+    return [make_record(f"S{i}", region, scores={key: volume}, **more) for i, volume in enumerate(volumes)]
+
+
+def test_terciles_by_hand(make_record):
+    records = sized(make_record, 50.0, 3.0, 20.0, 1.0, 2.0, 90.0)
+    got = volume_terciles(records)
+    assert [got[record.id] for record in records] == ["large", "middle", "middle", "small", "small", "large"]
+
+
+def test_terciles_are_of_subjects_and_not_of_prompts(make_record):
+    box = sized(make_record, 1.0, 2.0, 3.0)
+    more = sized(make_record, 1.0, 2.0, 3.0, prompt="point")
+    got = volume_terciles(box + more)
+    assert [got[record.id] for record in box] == ["small", "middle", "large"]
+    assert [got[record.id] for record in more] == ["small", "middle", "large"]
+
+
+def test_equal_volumes_share_a_tercile_and_two_subjects_have_none(make_record):
+    assert set(volume_terciles(sized(make_record, 5.0, 5.0, 5.0)).values()) == {"small"}
+    assert volume_terciles(sized(make_record, 5.0, 6.0)) == {}
+    assert volume_terciles(sized(make_record, 5.0, 6.0, 7.0, slices=())) == {}
+
+
+def test_a_gate_on_a_tercile_holds_its_cases_alone(make_record, gates):
+    records = [
+        make_record(f"S{i}", dice=dice, scores={"brats2019/truth_volume_ml@volume": float(i)})
+        for i, dice in enumerate((0.4, 0.8, 0.8))
+    ]
+    plan = [record.id for record in records]
+    assert judge(plan, records, gates('volume_tercile = "large"\ncase_minimum = 0.7')).outcome is Outcome.PASS
+    got = judge(plan, records, gates('volume_tercile = "small"\ncase_minimum = 0.7'))
+    assert got.outcome is Outcome.FAIL
+    assert got.cases[0].outcome is Outcome.FAIL
+    read = gates('volume_tercile = "small"\ncase_minimum = 0.7')
+    assert read.violations(records[0]) == ()  # a test on one case cannot know
+    got = judge(plan, records[:2], read)
+    assert got.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_gate_on_components_needs_them_recorded(make_record, gates):
+    one = make_record("S1", dice=0.9, scores={"brats2019/truth_components@volume": 1.0})
+    two = make_record("S2", dice=0.5, scores={"brats2019/truth_components@volume": 2.0})
+    without = make_record("S3")
+    assert [components(record) for record in (one, two, without)] == ["one", "several", None]
+    read = gates('components = "several"\ncase_minimum = 0.7')
+    assert judge([one.id, two.id], [one, two], read).outcome is Outcome.FAIL
+    assert judge([one.id], [one], read).outcome is Outcome.INCONCLUSIVE
+    assert read.violations(two)
