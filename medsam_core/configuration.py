@@ -1,6 +1,6 @@
 """What a session was asked to do, resolved once from the options and passed on as a value.
 
-Nothing here reads a voxel or imports torch until `checkpoint_identity` or `resolved_device` is called.
+Nothing here reads a voxel or imports torch until the checkpoint, the predictor or the header is asked for.
 """
 
 from __future__ import annotations
@@ -139,12 +139,31 @@ class Configuration:
         return replace(self.settings, metrics=tuple(dict.fromkeys([*self.settings.metrics, *asked])))
 
     @cached_property
-    def checkpoint_identity(self) -> dict[str, str]:
-        """Name and SHA-256 of the weights; downloads a named checkpoint on first use."""
-        from medsam_core.inference.checkpoints import resolve
+    def checkpoint_identity(self) -> dict[str, Any]:
+        """Name and SHA-256 of the weights, what model they were taken for, and why if that was a guess.
 
-        file = resolve(self.checkpoint)
-        return {"name": file.name, "sha256": file.sha256}
+        Downloads a named checkpoint on first use. On an xdist controller, which scores nothing, the model is built
+        once on the CPU and dropped: a checkpoint that cannot be used is told before any worker starts on it.
+        """
+        from medsam_core.inference.model import load_model
+
+        if "predictor" in self.__dict__:
+            model = self.predictor.model
+        else:
+            model = load_model(
+                self.checkpoint,
+                device="cpu",
+                precision="fp32",
+                architecture=self.architecture,
+                image_size=self.image_size,
+            )
+        return {
+            "name": model.checkpoint.name,
+            "sha256": model.checkpoint.sha256,
+            "architecture": model.architecture.name,
+            "image_size": model.architecture.image_size,
+            "notes": list(model.notes),
+        }
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -169,11 +188,7 @@ class Configuration:
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": list(self.command),
             "settings": json.loads(json.dumps(asdict(self.scored))),
-            "checkpoint": {
-                **self.checkpoint_identity,
-                "architecture": self.architecture,
-                "image_size": self.image_size,
-            },
+            "checkpoint": self.checkpoint_identity,
             "device": str(device),
             "precision": resolve_precision(self.precision, device),
             "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
@@ -203,7 +218,9 @@ def describe(header: Mapping[str, Any]) -> list[str]:
     environment_ = header["environment"]
     gates = header["gates"]
     return [
-        f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]})",
+        f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}), {checkpoint['architecture']}, "
+        f"{checkpoint['image_size']} px",
+        *(f"note: {note}" for note in checkpoint["notes"]),
         f"device: {header['device']} ({environment_.get('gpu') or environment_['cpu']}), "
         f"precision {header['precision']}, torch {environment_['torch']}, sam2 {environment_['sam2']}",
         f"cohort: {cohort['root']}, {len(cohort['subjects'])} subjects, layout {'/'.join(cohort['layouts'])}, "

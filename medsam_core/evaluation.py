@@ -7,6 +7,7 @@ advance through the volume in one batch.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ class CaseRecord:
     key_slices: the prompted axial slices, () if the region is absent: then nothing was prompted, the prediction is
         empty, and the profile's rule for two empty masks gives the scores.
     seconds: wall time of the subject's reading, encoding, tracking and scoring, shared equally among its cases.
+    data: BLAKE2b (16 hex digits) of what was read: the image's voxels, the label map and the spacing, so that a run on
+        other data under the same names is not taken for the same.
     overlay, mask: paths inside the run directory. diagnosis: why a case that broke a gate did so.
     prompts: what was asked, as `Prompt.to_json` gives it: enough to ask the same again.
     """
@@ -135,6 +138,7 @@ class CaseRecord:
     site: str | None = None
     labels: str = ""
     seconds: float | None = None
+    data: str = ""
     overlay: str | None = None
     mask: str | None = None
     diagnosis: str | None = None
@@ -237,6 +241,7 @@ def _evaluate_modality(
         case: score_case(masks[case], truths[case.region], loaded.image.spacing_mm, prompts[case], settings)
         for case in cases
     }
+    data = data_hash(loaded.image, loaded.labels)
     seconds = (time.perf_counter() - started) / len(cases)
     for case in cases:
         record = CaseRecord(
@@ -247,10 +252,20 @@ def _evaluate_modality(
             site=subject.site,
             labels=loaded.convention.name,
             seconds=seconds,
+            data=data,
             prompts=tuple(prompt.to_json() for prompt in prompts[case]),
             notes=tuple(subject.notes),
         )
         yield CaseResult(record, loaded.image, masks[case], truths[case.region], prompts[case])
+
+
+def data_hash(image: Volume, labels: Volume) -> str:
+    """16 hex digits that tell whether two machines read the same voxels, labels and spacing."""
+    digest = hashlib.blake2b(digest_size=8)
+    for volume in (image, labels):
+        digest.update(repr((volume.shape, volume.voxels.dtype.str, np.round(volume.spacing_mm, 4).tolist())).encode())
+        digest.update(np.ascontiguousarray(volume.voxels).data)
+    return digest.hexdigest()
 
 
 def _prompts(

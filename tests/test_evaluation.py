@@ -1,5 +1,6 @@
 """From a subject's files to records: scopes, absent regions, unions, replay. The model is a hand-made one."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -7,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medsam_core.data.cohort import find_subjects
+from medsam_core.data.cohort import find_subjects, load
 from medsam_core.errors import OptionError, PromptError
-from medsam_core.evaluation import Case, CaseRecord, Settings, evaluate_subject, score_case, score_key
+from medsam_core.evaluation import Case, CaseRecord, Settings, data_hash, evaluate_subject, score_case, score_key
 from medsam_core.inference.prompts import Prompt
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -174,3 +175,15 @@ def test_asking_for_a_score_that_was_not_computed_names_those_that_were(subject)
     record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
     with pytest.raises(OptionError, match="no score 'brats2019/hd95@volume', this run has brats2019/dice@volume"):
         record.score("hd95")
+
+
+def test_the_data_hash_tells_other_voxels_labels_or_spacing(subject):
+    loaded = load(subject, "t1ce")
+    same = load(subject, "t1ce")
+    assert data_hash(loaded.image, loaded.labels) == data_hash(same.image, same.labels)
+    for change in ("image", "labels"):
+        other = load(subject, "t1ce")
+        getattr(other, change).voxels[3, 3, 3] += 1
+        assert data_hash(other.image, other.labels) != data_hash(same.image, same.labels)
+    thick = dataclasses.replace(loaded.image, affine=np.diag([-1.0, -1.0, 2.0, 1.0]))
+    assert data_hash(thick, loaded.labels) != data_hash(same.image, same.labels)

@@ -58,7 +58,12 @@ def test_a_run_whose_bounds_all_hold_passes(gate, pytester):
     assert json.loads((run.directory / "verdict.json").read_text())["outcome"] == "PASS"
     assert (run.directory / "page.html").stat().st_size > 1000
     assert len(list((run.directory / "overlays").glob("*.png"))) == 4
-    for line in ("*checkpoint: small*sha256*", "*cohort: *2 subjects*labels brats2019*", "*PASSED Dice *", "*PASS*"):
+    for line in (
+        "*checkpoint: small*sha256*embedded, 64 px*",
+        "*cohort: *2 subjects*labels brats2019*",
+        "*PASSED Dice *",
+        "*PASS*",
+    ):
         result.stdout.fnmatch_lines([line])
 
 
@@ -67,9 +72,7 @@ def test_a_broken_case_bound_fails_and_says_what_where_and_how_to_rerun(gate, py
     assert result.ret == 1
     result.assert_outcomes(failed=2, passed=10, deselected=12)
     result.stdout.re_match_lines(
-        [
-            r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"
-        ]
+        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"]
     )
     run = read_run(pytester.path / "run")
     broken = [record for record in run.records if record.diagnosis]
