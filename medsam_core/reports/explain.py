@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import ShapeMismatch
+from medsam_core.metrics.propagation import half_life
 
 if TYPE_CHECKING:
     from medsam_core.inference.prompts import Prompt
@@ -89,20 +90,6 @@ def explain(
     if wrong_object:
         return WRONG_OBJECT, wrong_object
     return _largest_cause(_crop(prediction, truth, spacing_mm), [prompt.key_slice for prompt in prompts])
-
-
-def half_life(prediction: Bool, truth: Bool, key_slice: int, step: int) -> int | None:
-    """Slices from the key slice until Dice is below half of its value there; None if it never is.
-
-    Only slices with truth count: beyond them a mask is a leak, not a propagation that ended.
-    prediction, truth: (D, H, W) bool. step: 1 toward the last slice, -1 toward the first.
-    """
-    at_key = _dice(prediction[key_slice], truth[key_slice])
-    slices = range(key_slice + step, len(truth) if step > 0 else -1, step)
-    for number in slices:
-        if truth[number].any() and _dice(prediction[number], truth[number]) < at_key / 2:
-            return abs(number - key_slice)
-    return None
 
 
 def _wrong_object(prediction: Bool, truth: Bool, prompts: Sequence[Prompt]) -> str | None:
@@ -236,18 +223,9 @@ def _lost_slices(masks: _Masks, truth: Bool, key_slices: Sequence[int]) -> list[
 def _early_stop(masks: _Masks, lost: Sequence[int], key_slices: Sequence[int], share: str) -> str:
     numbers = [masks.first_slice + number for number in lost]
     text = f"{len(lost)} slices at the truth's end are lost ({_ranges(numbers)}), {share} of its voxels"
-    lives = []
-    for key, step, name in ((min(key_slices), -1, "below"), (max(key_slices), 1, "above")):
-        inside = 0 <= key - masks.first_slice < len(masks.truth)
-        life = half_life(masks.prediction, masks.truth, key - masks.first_slice, step) if inside else None
-        if life is not None:
-            lives.append(f"{life} slices {name} key slice {key}")
-    return f"{text}; Dice is halved {' and '.join(lives)}" if lives else text
-
-
-def _dice(prediction: Bool, truth: Bool) -> float:
-    both = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
-    return 2 * int(np.count_nonzero(prediction & truth)) / both if both else 1.0
+    inside = [k - masks.first_slice for k in key_slices if 0 <= k - masks.first_slice < len(masks.truth)]
+    life = half_life(masks.prediction, masks.truth, inside)
+    return f"{text}; half-life {life.slices} slices" if life is not None and life.lost else text
 
 
 def _voxels(mask: Bool) -> str:

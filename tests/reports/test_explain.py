@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medsam_core.errors import ShapeMismatch
 from medsam_core.inference.prompts import Prompt
-from medsam_core.reports.explain import LABELS, explain, half_life
+from medsam_core.reports.explain import LABELS, explain
 
 SHAPE = (30, 40, 40)
 KEY = 15
@@ -97,7 +97,7 @@ def test_an_early_stop() -> None:
     prediction[19:] = False
     assert explain(prediction, TRUTH, (BOX,)) == (
         "early stop",
-        "6 slices at the truth's end are lost (19–24), 30 % of its voxels; Dice is halved 4 slices above key slice 15",
+        "6 slices at the truth's end are lost (19–24), 30 % of its voxels; half-life 4 slices",
     )
 
 
@@ -107,7 +107,7 @@ def test_an_early_stop_on_both_sides() -> None:
     label, sentence = explain(prediction, TRUTH, (BOX,))
     assert label == "early stop"
     assert "10 slices at the truth's end are lost (5–8, 19–24)" in sentence
-    assert sentence.endswith("Dice is halved 7 slices below key slice 15 and 4 slices above key slice 15")
+    assert sentence.endswith("half-life 4 slices")  # on the side that is lost first
 
 
 def test_a_lost_tip_is_no_early_stop() -> None:
@@ -155,14 +155,6 @@ def test_a_slicewise_case_has_no_early_stop() -> None:
     prediction = TRUTH.copy()
     prediction[19:] = False
     assert explain(prediction, TRUTH, prompts)[0] == "part missed"
-
-
-def test_half_life_by_hand() -> None:
-    prediction = TRUTH.copy()
-    prediction[18:, 10:16] = False  # 40 of 100 found: Dice 0.57
-    prediction[20:, 10:18] = False  # 20 of 100 found: Dice 0.33
-    assert half_life(prediction, TRUTH, KEY, 1) == 5
-    assert half_life(prediction, TRUTH, KEY, -1) is None
 
 
 def test_masks_of_different_shapes_are_refused() -> None:
