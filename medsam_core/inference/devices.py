@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import torch
 
 from medsam_core.errors import DeviceError
+
+Result = TypeVar("Result")
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -60,3 +64,24 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def halving_on_exhaustion(run: Callable[[int], Result], batch_size: int, notes: list[str]) -> tuple[Result, int]:
+    """`run(batch_size)`, with the batch halved and tried again whenever the device runs out of memory.
+
+    Gives the result and the batch size that worked, to go on with. Each halving adds a sentence to `notes` (no
+    warning: where warnings are errors it would stop the run that it is to save). Raises DeviceError if a batch of one
+    does not fit either. `run` must be repeatable.
+    """
+    while True:
+        try:
+            return run(batch_size), batch_size
+        except torch.OutOfMemoryError as error:
+            if batch_size == 1:
+                raise DeviceError(
+                    "device memory: got no room for a batch of one, expected some; free the device, take a smaller "
+                    "--image-size or run on the CPU."
+                ) from error
+        batch_size = (batch_size + 1) // 2
+        torch.cuda.empty_cache()
+        notes.append(f"out of device memory: went on with a batch of {batch_size}")

@@ -172,7 +172,8 @@ def _to_device(model: SAM2Base, device: str | torch.device) -> SAM2Base:
 class LoadedModel:
     """sam2's model with its weights, ready to predict, and what was decided on the way.
 
-    module: in eval mode, float32, without gradients, on `device`. precision: "fp32" or "bf16" (autocast).
+    module: in eval mode, float32, on `device`; parameters require gradients, else autocast would not cache their casts.
+    precision: "fp32" or "bf16" (autocast).
     notes: sentences on decisions that a reader of the results should see, such as an assumed image size.
     """
 
@@ -212,7 +213,6 @@ def load_model(
         module = build(architecture)
     _check_keys(module, weights, architecture)
     module.load_state_dict(weights.state_dict)
-    module.requires_grad_(False)
     return LoadedModel(
         _to_device(module, chosen_device), architecture, weights.file, chosen_device, chosen_precision, notes
     )

@@ -1,0 +1,132 @@
+"""A volume's slices through the image encoder: each once, in batches, when first needed, within a memory budget."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from medsam_core.inference.devices import autocast, halving_on_exhaustion
+from medsam_core.inference.model import LoadedModel
+from medsam_core.inference.preprocessing import normalisation_table, resize_slices, to_uint8
+
+MIB = 1 << 20
+
+
+class EncodedVolume:
+    """One volume as the model sees it: pixels now, features when first asked for.
+
+    shape: (D, H, W) of the volume. Features are kept on the model's device, in the precision they were computed in,
+    for as many slices as fit into `feature_mib` (at least four batches); beyond that the slice that was not
+    asked for longest is dropped and encoded again if needed. notes: gets a sentence when a batch had to be halved.
+    """
+
+    def __init__(
+        self,
+        voxels: np.ndarray,
+        model: LoadedModel,
+        *,
+        batch_size: int,
+        feature_mib: int,
+        notes: list[str] | None = None,
+    ) -> None:
+        self.pixels = to_uint8(voxels)
+        self.shape: tuple[int, int, int] = self.pixels.shape
+        self.model = model
+        self.batch_size = batch_size
+        self.notes = [] if notes is None else notes
+        self.encoded = 0  # slices that went through the encoder, again or not
+        self._feature_bytes = feature_mib * MIB
+        self._table = torch.from_numpy(normalisation_table()).to(model.device)
+        self._levels: list[torch.Tensor] = []
+        self._position = torch.empty(0)
+        self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently asked for first
+        self._capacity = 0
+
+    @property
+    def position(self) -> torch.Tensor:
+        """(1, C, h, w): the position encoding of the coarsest level, the same for every slice; after `features`."""
+        return self._position
+
+    def features(self, slices: Sequence[int], upcoming: Iterable[int] = ()) -> list[torch.Tensor]:
+        """The decoder's feature maps of the given slices from fine to coarse, each (len(slices), C, h, w).
+
+        upcoming: slices that will be asked for next, best first; they fill the encoder's batch where it has room.
+        """
+        distinct = list(dict.fromkeys(slices))
+        if not self._capacity and len(distinct) > self.batch_size:
+            self.features(distinct[: self.batch_size])  # learns how much a slice takes
+        if self._capacity and len(distinct) > self._capacity:
+            pieces = [self.features(distinct[i : i + self._capacity]) for i in range(0, len(distinct), self._capacity)]
+            where = {index: place for place, index in enumerate(distinct)}
+            order = torch.tensor([where[index] for index in slices], device=self.model.device)
+            return [torch.cat(level)[order] for level in zip(*pieces, strict=True)]
+        for index in distinct:
+            if index in self._slots:
+                self._slots.move_to_end(index)
+        missing = [index for index in distinct if index not in self._slots]
+        if missing:
+            self._encode(missing, upcoming, pinned=set(distinct))
+        slots = torch.tensor([self._slots[index] for index in slices], device=self.model.device)
+        return [level.index_select(0, slots) for level in self._levels]
+
+    def fill(self) -> None:
+        """Encode every slice that fits into the budget now, for a measurement of the encoder alone."""
+        self.features([0])
+        for start in range(0, min(self.shape[0], self._capacity), self.batch_size):
+            self.features(range(start, min(start + self.batch_size, self.shape[0], self._capacity)))
+
+    def _encode(self, missing: list[int], upcoming: Iterable[int], pinned: set[int]) -> None:
+        # without room the batch stays short: every slot is held by a slice of this very request
+        room = len(missing) % self.batch_size and (
+            not self._capacity or self._capacity >= len(pinned) + self.batch_size
+        )
+        taken = pinned.union(self._slots)
+        for index in upcoming if room else ():
+            if index not in taken:
+                taken.add(index)
+                missing.append(index)
+            if len(missing) % self.batch_size == 0:
+                break
+        for start in range(0, len(missing), self.batch_size):
+            self._encode_batch(missing[start : start + self.batch_size], pinned)
+
+    def _encode_batch(self, slices: list[int], pinned: set[int]) -> None:
+        def run(batch_size: int) -> list[torch.Tensor]:
+            parts = [self._forward(slices[i : i + batch_size]) for i in range(0, len(slices), batch_size)]
+            return [torch.cat(level) if len(parts) > 1 else level[0] for level in zip(*parts, strict=True)]
+
+        levels, self.batch_size = halving_on_exhaustion(run, self.batch_size, self.notes)
+        if not self._capacity:
+            self._allocate(levels)
+        slots = torch.tensor([self._slot_for(index, pinned.union(slices)) for index in slices])
+        for store, level in zip(self._levels, levels, strict=True):
+            store[slots.to(store.device)] = level
+        self.encoded += len(slices)
+
+    @torch.no_grad()
+    def _forward(self, slices: list[int]) -> list[torch.Tensor]:
+        module, device = self.model.module, self.model.device
+        resized = torch.from_numpy(resize_slices([self.pixels[index] for index in slices], module.image_size))
+        images = self._table[:, resized.to(device).long()].transpose(0, 1)
+        with autocast(device, self.model.precision):
+            out = module.forward_image(images.contiguous(memory_format=torch.channels_last))
+        maps = out["backbone_fpn"][-module.num_feature_levels :]
+        self._position = out["vision_pos_enc"][-1][:1]
+        return list(maps)
+
+    def _allocate(self, levels: list[torch.Tensor]) -> None:
+        per_slice = sum(level[0].numel() * level.element_size() for level in levels)
+        self._capacity = min(self.shape[0], max(self._feature_bytes // per_slice, 4 * self.batch_size))
+        self._levels = [level.new_empty((self._capacity, *level.shape[1:])) for level in levels]
+
+    def _slot_for(self, index: int, pinned: set[int]) -> int:
+        if len(self._slots) < self._capacity:
+            slot = len(self._slots)
+        else:
+            oldest = next(old for old in self._slots if old not in pinned)
+            slot = self._slots.pop(oldest)
+        self._slots[index] = slot
+        return slot

@@ -1,0 +1,124 @@
+"""What comes out: a `Prediction` for each prompt, gathered step by step on the device and brought back once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate, pad
+
+from medsam_core.inference.prompts import Prompt
+from medsam_core.inference.tracking import Output, Track
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one prompt gave.
+
+    shape: (D, H, W) of the volume. slices: those that were seen; every other one is empty.
+    predicted_iou: (D,) float32, the model's own estimate in [0, 1]; NaN where not seen; 1 where a mask was given.
+    object_score: (D,) float32 logits, above 0 where the model believes that the object is there; NaN likewise.
+    logits: (len(slices), s, s) float32 at the model's low resolution, a quarter of its image size; None unless
+        asked for. The mask is `logits` resized bilinearly to (H, W), above 0.
+    packed: (len(slices), H, ceil(W / 8)) uint8, the mask as `np.packbits` along the last axis: an eighth of the memory.
+    """
+
+    prompt: Prompt
+    shape: tuple[int, int, int]
+    slices: range
+    predicted_iou: np.ndarray
+    object_score: np.ndarray
+    packed: np.ndarray
+    logits: np.ndarray | None = None
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(D, H, W) bool at the volume's own resolution, unpacked anew at every call."""
+        mask = np.zeros(self.shape, bool)
+        mask[self.slices.start : self.slices.stop] = np.unpackbits(self.packed, axis=-1, count=self.shape[2])
+        return mask
+
+
+class Recorder:
+    """Plans which slices each prompt sees and gathers what the steps give, on the device.
+
+    prompts: each inside the volume of `shape` (D, H, W). protocol: one of PROTOCOLS.
+    mask_size: side of the low-resolution logits.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        shape: tuple[int, int, int],
+        protocol: str,
+        device: torch.device,
+        *,
+        mask_size: int,
+        keep_logits: bool,
+    ) -> None:
+        depth, height, width = shape
+        self.prompts = prompts
+        self.shape = shape
+        self.spans = [_span(prompt.key_slice, depth, protocol) for prompt in prompts]
+        self._starts = np.cumsum([0, *map(len, self.spans)]).tolist()
+        total = self._starts[-1]
+        self._device = device
+        self._packed = torch.zeros((total, height, -(-width // 8)), dtype=torch.uint8, device=device)
+        self._scores = torch.full((2, total), torch.nan, device=device)
+        self._logits = torch.empty((total, mask_size, mask_size), device=device) if keep_logits else None
+        self._bits = 2 ** torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
+
+    def tracks(self) -> list[Track]:
+        """What is left to do after the key slices, in no particular order."""
+        return [
+            Track(place, prompt.key_slice, direction, steps)
+            for place, (prompt, span) in enumerate(zip(self.prompts, self.spans, strict=True))
+            for direction, steps in ((1, span.stop - 1 - prompt.key_slice), (-1, prompt.key_slice - span.start))
+            if steps
+        ]
+
+    def record(self, places: Sequence[int], slices: Sequence[int], output: Output) -> None:
+        """Keep the outputs of one step: for each batch element its prompt's place and its slice."""
+        _, height, width = self.shape
+        rows = [
+            self._starts[place] + index - self.spans[place].start for place, index in zip(places, slices, strict=True)
+        ]
+        at = torch.tensor(rows, device=self._device)
+        logits = output.logits
+        if logits.shape[-2:] != (height, width):
+            logits = interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+        eights = pad(logits[:, 0] > 0, (0, -width % 8)).unflatten(-1, (-1, 8))
+        self._packed[at] = (eights * self._bits).sum(-1, dtype=torch.uint8)
+        self._scores[:, at] = torch.stack([output.predicted_iou, output.object_score])
+        if self._logits is not None:
+            self._logits[at] = output.logits[:, 0]
+
+    def predictions(self) -> list[Prediction]:
+        """One for each prompt, in their order, on the host."""
+        packed, scores = self._packed.cpu().numpy(), self._scores.cpu().numpy()
+        logits = None if self._logits is None else self._logits.cpu().numpy()
+        found = []
+        for place, (prompt, span) in enumerate(zip(self.prompts, self.spans, strict=True)):
+            own = slice(self._starts[place], self._starts[place + 1])
+            per_slice = np.full((2, self.shape[0]), np.nan, np.float32)
+            per_slice[:, span.start : span.stop] = scores[:, own]
+            found.append(
+                Prediction(
+                    prompt,
+                    self.shape,
+                    span,
+                    predicted_iou=per_slice[0],
+                    object_score=per_slice[1],
+                    packed=packed[own],
+                    logits=None if logits is None else logits[own],
+                )
+            )
+        return found
+
+
+def _span(key_slice: int, depth: int, protocol: str) -> range:
+    if protocol == "slicewise":
+        return range(key_slice, key_slice + 1)
+    return range(key_slice if protocol == "forward" else 0, depth)

@@ -1,0 +1,193 @@
+"""From a volume and prompts to masks: `load_predictor(checkpoint).predict(volume, prompts)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, overload
+
+import numpy as np
+import torch
+
+from medsam_core.errors import OptionError, PromptError
+from medsam_core.inference.devices import autocast, halving_on_exhaustion
+from medsam_core.inference.encoding import EncodedVolume
+from medsam_core.inference.model import LoadedModel, load_model
+from medsam_core.inference.predictions import Prediction, Recorder
+from medsam_core.inference.prompts import PROTOCOLS, Prompt
+from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of
+
+if TYPE_CHECKING:
+    from medsam_core.data.volume import Volume
+    from medsam_core.inference.architectures import Architecture
+
+__all__ = ["EncodedVolume", "Prediction", "Predictor", "load_predictor"]
+
+FEATURE_MIB = 2048
+
+Item = TypeVar("Item")
+
+
+class Predictor:
+    """Tracks prompts through volumes with one model; keeps nothing from one volume to the next.
+
+    batch_size: how many tracks (a prompt in one direction) advance together; None: 4 on the CPU, where more gain
+        nothing and need more memory, 64 on CUDA. Results do not depend on it beyond rounding.
+    encoder_batch: slices encoded together; None: 4 on the CPU, 16 on CUDA.
+    feature_mib: how much of the device's memory a volume's features may take, in MiB.
+    notes: sentences for a report: the model's, and one for each time that a batch did not fit into the device's
+        memory and was halved.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        batch_size: int | None = None,
+        encoder_batch: int | None = None,
+        feature_mib: int = FEATURE_MIB,
+    ) -> None:
+        cuda = model.device.type == "cuda"
+        self.model = model
+        self.batch_size = batch_size or (64 if cuda else 4)
+        self.encoder_batch = encoder_batch or (16 if cuda else 4)
+        self.feature_mib = feature_mib
+        self.notes = list(model.notes)
+
+    def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
+        """The volume prepared for `predict`; pass it instead of the volume to share its features between calls.
+
+        volume: a Volume or an array (D, H, W) of one modality. A slice goes through the encoder when first needed.
+        Raises DataError for another shape, NaN or infinity, or a constant image.
+        """
+        voxels = np.asarray(getattr(volume, "voxels", volume))
+        return EncodedVolume(
+            voxels, self.model, batch_size=self.encoder_batch, feature_mib=self.feature_mib, notes=self.notes
+        )
+
+    @overload
+    def predict(
+        self,
+        volume: Volume | np.ndarray | EncodedVolume,
+        prompts: Prompt,
+        *,
+        protocol: str = ...,
+        keep_logits: bool = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        volume: Volume | np.ndarray | EncodedVolume,
+        prompts: Sequence[Prompt],
+        *,
+        protocol: str = ...,
+        keep_logits: bool = ...,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        volume: Volume | np.ndarray | EncodedVolume,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        protocol: str = "bidirectional",
+        keep_logits: bool = False,
+    ) -> Prediction | list[Prediction]:
+        """One prediction for a prompt, or one for each of several, which advance together and do not see one another.
+
+        protocol: `bidirectional` tracks from the key slice to both ends, `forward` to the last slice only,
+            `slicewise` sees the key slice alone, without memory. No prompts give no predictions.
+        Raises PromptError for a prompt outside of the volume, OptionError for another protocol or for a volume that
+        another model encoded.
+        """
+        if protocol not in PROTOCOLS:
+            raise OptionError(
+                f"protocol: got {protocol!r}, expected one of {', '.join(PROTOCOLS)}; choose one of them."
+            )
+        encoded = volume if isinstance(volume, EncodedVolume) else self.encode(volume)
+        if encoded.model is not self.model:
+            raise OptionError(
+                "volume: got one encoded by another model, expected this predictor's own; encode it with this one."
+            )
+        asked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+        for prompt in asked:
+            _check_inside(prompt, encoded.shape)
+        if not asked:
+            return []
+        recorder = Recorder(
+            asked,
+            encoded.shape,
+            protocol,
+            self.model.device,
+            mask_size=self.model.architecture.mask_size,
+            keep_logits=keep_logits,
+        )
+        # one context around everything: autocast keeps the weights it has cast until the outermost one ends
+        with autocast(self.model.device, self.model.precision):
+            self._run(Tracker(encoded), asked, recorder)
+        predictions = recorder.predictions()
+        return predictions[0] if isinstance(prompts, Prompt) else predictions
+
+    def _run(self, tracker: Tracker, prompts: list[Prompt], recorder: Recorder) -> None:
+        tracks = recorder.tracks()
+        places = sorted(range(len(prompts)), key=lambda place: prompts[place].key_slice)
+        memories: dict[int, Memory] = {}
+
+        def see(batch: list[int]) -> None:
+            upcoming = [prompts[place].key_slice for place in places]
+            output, memory = tracker.prompt([prompts[place] for place in batch], upcoming)
+            recorder.record(batch, [prompts[place].key_slice for place in batch], output)
+            if tracks:
+                memories.update((place, memory.of(slice(row, row + 1))) for row, place in enumerate(batch))
+
+        def follow(batch: list[Track]) -> None:
+            start = Memory.joined([memories[track.prompt] for track in batch])
+            for t, active, output in tracker.advance(batch, start):
+                slices = [track.key_slice + track.direction * t for track in active]
+                recorder.record([track.prompt for track in active], slices, output)
+
+        for kind in dict.fromkeys(map(kind_of, prompts)):
+            self._in_batches([place for place in places if kind_of(prompts[place]) == kind], see)
+        # tracks of like length share a batch, so that it stays full to the end
+        self._in_batches(sorted(tracks, key=lambda track: -track.steps), follow)
+
+    def _in_batches(self, items: list[Item], run: Callable[[list[Item]], None]) -> None:
+        start = 0
+        while start < len(items):
+            batch = items[start : start + self.batch_size]
+            start += len(batch)
+
+            def pieces(size: int, batch: list[Item] = batch) -> None:
+                for i in range(0, len(batch), size):
+                    run(batch[i : i + size])
+
+            _, self.batch_size = halving_on_exhaustion(pieces, self.batch_size, self.notes)
+
+
+def _check_inside(prompt: Prompt, shape: tuple[int, int, int]) -> None:
+    depth, height, width = shape
+    if prompt.key_slice >= depth:
+        problem = f"got slice {prompt.key_slice}, expected one of the volume's {depth}"
+    elif prompt.mask is not None and prompt.mask.shape != (height, width):
+        problem = f"got a mask of {prompt.mask.shape}, expected {(height, width)}"
+    else:
+        corners = () if prompt.box is None else (prompt.box[:2], prompt.box[2:])
+        outside = [at for at in (*corners, *prompt.points) if not (0 <= at[0] < width and 0 <= at[1] < height)]
+        if not outside:
+            return
+        problem = f"got (x, y) = {outside[0]}, expected a place within its {width} x {height} voxels"
+    raise PromptError(f"prompt {prompt.mode!r} on slice {prompt.key_slice}: {problem}; use a prompt of this volume.")
+
+
+def load_predictor(
+    checkpoint: str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    architecture: str | Architecture | None = None,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+) -> Predictor:
+    """A Predictor for weights by path or name (None: the embedded ones); see `load_model` and `Predictor`."""
+    model = load_model(checkpoint, device=device, precision=precision, architecture=architecture, image_size=image_size)
+    return Predictor(model, batch_size=batch_size)

@@ -1,0 +1,72 @@
+"""MedSAM2's way from MRI intensities to the pixels the model sees. Numpy and Pillow only.
+
+Definition: bowang-lab/MedSAM2's data preparation and `medsam2_infer_*.py`: clip to the 0.5-99.5 percentile of the
+foreground, scale to 0-255, background 0, uint8 by cutting off; each slice resized by Pillow's default (bicubic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from medsam_core.errors import DataError
+
+PERCENTILES = (0.5, 99.5)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def background_of(voxels: np.ndarray) -> float:
+    """The value that means "no tissue": the commonest on the volume's six faces if it fills half of them, else 0.
+
+    MedSAM2 takes 0, which is right for BraTS as published; volumes that were normalised or shifted since hold
+    another constant there (often negative), which would pass for tissue and press all contrast together.
+    voxels: (D, H, W), finite.
+    """
+    faces = np.concatenate([np.take(voxels, end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    values, counts = np.unique(faces, return_counts=True)
+    commonest = np.argmax(counts)
+    return float(values[commonest]) if 2 * counts[commonest] >= len(faces) else 0.0
+
+
+def to_uint8(voxels: np.ndarray) -> np.ndarray:
+    """(D, H, W) uint8: the volume as MedSAM2 sees it, 0 in the background.
+
+    voxels: (D, H, W), any real dtype and range. Raises DataError if it is not 3-D, is empty, holds NaN or
+    infinity, or is constant.
+    """
+    voxels = np.asarray(voxels)
+    if voxels.ndim != 3 or 0 in voxels.shape:
+        raise DataError(f"image: got shape {voxels.shape}, expected (D, H, W) with voxels; give one modality's volume.")
+    if not np.isfinite(voxels).all():
+        count = int((~np.isfinite(voxels)).sum())
+        raise DataError(f"image: got {count} voxels that are NaN or infinite, expected finite ones; repair the file.")
+    background = background_of(voxels)
+    inside = voxels != background
+    foreground = voxels[inside].astype(np.float64)
+    if foreground.size == 0 or (foreground.size == voxels.size and foreground.min() == foreground.max()):
+        raise DataError(f"image: got {voxels.flat[0]} in every voxel, expected contrast; choose another file.")
+    low, high = np.percentile(foreground, PERCENTILES)
+    if low == high:  # all but a few voxels alike
+        low, high = foreground.min(), foreground.max()
+        low = low if low < high else high - 1
+    scaled = (np.clip(voxels, low, high).astype(np.float64) - low) / (high - low) * 255.0
+    scaled[~inside] = 0
+    return scaled.astype(np.uint8)
+
+
+def resize_slices(slices: Sequence[np.ndarray], image_size: int) -> np.ndarray:
+    """(N, image_size, image_size) uint8 from N slices (H, W) uint8, bicubic with Pillow's antialiasing.
+
+    MedSAM2 resizes the slice as RGB; its three channels are this one.
+    """
+    size = (image_size, image_size)
+    return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in slices])
+
+
+def normalisation_table() -> np.ndarray:
+    """(3, 256) float32: the normalised value of each uint8 in each channel, rounded once from float64 as in MedSAM2."""
+    mean, std = (np.array(values, np.float32).astype(float)[:, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((np.arange(256) / 255.0 - mean) / std).astype(np.float32)

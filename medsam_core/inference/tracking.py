@@ -1,0 +1,213 @@
+"""Every prompt in both directions through the volume at once, in sam2's own steps on one batch.
+
+sam2's memory attention sees relative distances only, so a batch element's clock may start at its own key slice: at
+virtual time t it sits on slice key + t or key - t, whatever slice the others sit on. What sam2's video predictor
+does around `track_step` in MedSAM2's flow (prompt, track forward, reset, prompt, track backward) is repeated here:
+
+- the prompted slice is seen without memory, and its memory is made from the low-resolution mask, upsampled;
+- memories of masks are kept in bfloat16 at every precision;
+- the bank holds the prompted slice, the last `num_maskmem - 1` slices and the pointers of the last
+  `max_obj_ptrs_in_encoder - 1`, fewer in a volume of fewer slices, whose number then scales the pointers' ages;
+- objects do not see one another; small holes are not filled (sam2 does so with its CUDA extension only).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from medsam_core.inference.devices import autocast
+from medsam_core.inference.encoding import EncodedVolume
+from medsam_core.inference.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Track:
+    """One batch element: a prompt that advances `steps` slices in one direction (+1 or -1) from its key slice.
+
+    prompt: its place among the prompts.
+    """
+
+    prompt: int
+    key_slice: int
+    direction: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one step gave for a batch of n, on the device.
+
+    logits: (n, 1, s, s) float32, low resolution; predicted_iou: (n,); object_score: (n,) logits.
+    """
+
+    logits: torch.Tensor
+    predicted_iou: torch.Tensor
+    object_score: torch.Tensor
+
+    def of(self, rows: slice) -> Output:
+        """The output of some batch elements."""
+        return Output(self.logits[rows], self.predicted_iou[rows], self.object_score[rows])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a slice leaves for later ones.
+
+    mask: (n, memory_dim, h, w) bfloat16. pointer: (n, d_model), of the object.
+    """
+
+    mask: torch.Tensor
+    pointer: torch.Tensor
+
+    def of(self, rows: slice) -> Memory:
+        """The memory of some batch elements."""
+        return Memory(self.mask[rows], self.pointer[rows])
+
+    @staticmethod
+    def joined(memories: Sequence[Memory]) -> Memory:
+        """One memory of all the batch elements of several."""
+        return Memory(torch.cat([m.mask for m in memories]), torch.cat([m.pointer for m in memories]))
+
+
+class Tracker:
+    """sam2's steps for one volume. The caller keeps batches within what the device holds."""
+
+    def __init__(self, volume: EncodedVolume) -> None:
+        self.volume = volume
+        self.module = volume.model.module
+        self.device = volume.model.device
+        self.precision = volume.model.precision
+
+    @torch.no_grad()
+    def prompt(self, prompts: Sequence[Prompt], upcoming: Sequence[int] = ()) -> tuple[Output, Memory]:
+        """See each prompt's key slice without memory. The prompts must be of one kind (`kind_of`)."""
+        features = self.volume.features([prompt.key_slice for prompt in prompts], upcoming)
+        points, mask = self._inputs(prompts)
+        with autocast(self.device, self.precision):
+            output, pointer = self._step(features, 0, points, mask, {})
+            return output, self._remember(features, output, pointer, from_prompt=True)
+
+    @torch.no_grad()
+    def advance(self, tracks: Sequence[Track], first: Memory) -> Iterator[tuple[int, Sequence[Track], Output]]:
+        """Follow the tracks, the longest first, from the memory of their prompted slices, one for each.
+
+        Yields (t, active, output) for t = 1, 2, …: the tracks with steps >= t, always the first ones, have moved to
+        slice key_slice + direction * t.
+        """
+        recent: deque[Memory] = deque(maxlen=max(self.module.num_maskmem, self.module.max_obj_ptrs_in_encoder) - 1)
+        for t in range(1, tracks[0].steps + 1):
+            active = [track for track in tracks if track.steps >= t]
+            staying = sum(track.steps > t for track in active)
+            slices = [track.key_slice + track.direction * t for track in active]
+            features = self.volume.features(slices, _upcoming(active, t))
+            with autocast(self.device, self.precision):
+                output, pointer = self._step(features, t, None, None, self._bank(t, first, recent))
+                if staying:  # the last slice of a track leaves no memory: nobody would read it
+                    rows = slice(staying)
+                    if staying < len(active):
+                        first = first.of(rows)
+                        recent = deque((memory.of(rows) for memory in recent), maxlen=recent.maxlen)
+                    kept = [level[rows] for level in features]
+                    recent.append(self._remember(kept, output.of(rows), pointer[rows], from_prompt=False))
+            yield t, active, output
+
+    def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> dict[str, Any]:
+        """sam2's `output_dict` at virtual time t: the newest of `recent` is of t - 1."""
+        position = self._memory_position().expand(len(first.pointer), -1, -1, -1)
+
+        def entry(memory: Memory) -> dict[str, Any]:
+            return {"maskmem_features": memory.mask, "maskmem_pos_enc": [position], "obj_ptr": memory.pointer}
+
+        ages = range(len(recent), 0, -1)
+        return {
+            "cond_frame_outputs": {0: entry(first)},
+            "non_cond_frame_outputs": {t - age: entry(memory) for age, memory in zip(ages, recent, strict=True)},
+        }
+
+    def _memory_position(self) -> torch.Tensor:
+        side = self.module.sam_image_embedding_size
+        encode = self.module.memory_encoder.position_encoding
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32  # as its memories come out
+        return encode(torch.empty(1, 1, side, side, device=self.device)).to(dtype)
+
+    def _step(
+        self,
+        features: list[torch.Tensor],
+        t: int,
+        points: dict[str, torch.Tensor] | None,
+        mask: torch.Tensor | None,
+        bank: dict[str, Any],
+    ) -> tuple[Output, torch.Tensor]:
+        n = len(features[-1])
+        _, heads, _, _ = self.module._track_step(
+            frame_idx=t,
+            is_init_cond_frame=t == 0,
+            current_vision_feats=[_tokens(level) for level in features],
+            current_vision_pos_embeds=[_tokens(self.volume.position).expand(-1, n, -1)],
+            feat_sizes=[tuple(level.shape[-2:]) for level in features],
+            point_inputs=points,
+            mask_inputs=mask,
+            output_dict=bank,
+            num_frames=self.volume.shape[0],
+            track_in_reverse=False,
+            prev_sam_mask_logits=None,
+        )
+        _, _, predicted, logits, _, pointer, score = heads
+        # the mask taken is the one of the highest predicted IoU
+        return Output(logits.float(), predicted.float().amax(-1), score.float().flatten()), pointer
+
+    def _remember(
+        self, features: list[torch.Tensor], output: Output, pointer: torch.Tensor, *, from_prompt: bool
+    ) -> Memory:
+        size = self.module.image_size
+        mask, _ = self.module._encode_new_memory(
+            current_vision_feats=[_tokens(features[-1])],
+            feat_sizes=[tuple(features[-1].shape[-2:])],
+            pred_masks_high_res=interpolate(output.logits, size=(size, size), mode="bilinear", align_corners=False),
+            object_score_logits=output.object_score[:, None],
+            is_mask_from_pts=from_prompt,
+        )
+        return Memory(mask.to(torch.bfloat16), pointer)
+
+    def _inputs(self, prompts: Sequence[Prompt]) -> tuple[dict[str, torch.Tensor] | None, torch.Tensor | None]:
+        _, height, width = self.volume.shape
+        size = self.module.image_size
+        drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
+        if drawn:
+            masks = torch.from_numpy(np.stack(drawn)[:, None]).float().to(self.device)
+            if (height, width) != (size, size):
+                resized = interpolate(masks, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+                masks = (resized >= 0.5).float()
+            return None, masks
+        corners = [[] if p.box is None else [p.box[:2], p.box[2:]] for p in prompts]
+        points = torch.tensor([[*c, *p.points] for c, p in zip(corners, prompts, strict=True)], dtype=torch.float32)
+        labels = [[2, 3][: len(c)] + list(p.point_labels) for c, p in zip(corners, prompts, strict=True)]
+        scaled = points / torch.tensor([width, height]) * size
+        return {
+            "point_coords": scaled.to(self.device),
+            "point_labels": torch.tensor(labels, dtype=torch.int32, device=self.device),
+        }, None
+
+
+def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
+    """Prompts of one kind can be seen in one batch: mask or not, box or not, number of points."""
+    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
+
+
+def _tokens(level: torch.Tensor) -> torch.Tensor:
+    """(n, C, h, w) as sam2 passes it around: (h * w, n, C)."""
+    return level.flatten(2).permute(2, 0, 1)
+
+
+def _upcoming(active: Sequence[Track], t: int) -> Iterator[int]:
+    for later in range(t + 1, active[0].steps + 1):
+        for track in active:
+            if track.steps >= later:
+                yield track.key_slice + track.direction * later

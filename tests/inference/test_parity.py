@@ -1,0 +1,149 @@
+"""The engine against sam2's own video predictor in MedSAM2's flow, on the same made-up weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from medsam_core.inference.architectures import ARCHITECTURES
+from medsam_core.inference.predictor import Predictor
+from medsam_core.inference.prompts import Prompt
+
+TOLERANCE = 1e-4  # of a logit, in fp32
+LONG = (26, 40, 36)  # more slices than the 7 memories and 16 pointers reach back
+
+DRAWN = np.zeros(LONG[1:], bool)
+DRAWN[10:25, 8:20] = True
+BOX = (8.0, 10.0, 19.5, 24.0)
+POINT = ((14.0, 18.0),)
+POINTS3 = (*POINT, (10.0, 12.0), (20.0, 22.0))
+
+
+def prompts_for(depth):
+    first, middle, last = 0, depth // 2, depth - 1
+    return {
+        "box, first": Prompt("box", first, box=BOX),
+        "box, middle": Prompt("box", middle, box=BOX),
+        "box, last": Prompt("box", last, box=BOX),
+        "point, first": Prompt("point", first, points=POINT),
+        "point, middle": Prompt("point", middle, points=POINT),
+        "point, last": Prompt("point", last, points=POINT),
+        "points3, near the end": Prompt("points3", max(last - 4, 0), points=POINTS3, point_labels=(1, 1, 0)),
+        "box+point, near the start": Prompt("box+point", min(2, last), box=BOX, points=POINT),
+        "mask, off the middle": Prompt("mask", min(middle + 3, last), mask=DRAWN),
+    }
+
+
+def assert_equal(prediction, expected):
+    """expected: (D, H, W) logits of sam2, NaN where not tracked."""
+    seen = ~np.isnan(expected[:, 0, 0])
+    assert np.flatnonzero(seen).tolist() == list(prediction.slices)
+    logits = torch.from_numpy(prediction.logits)[:, None]
+    mine = interpolate(logits, size=expected.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
+    assert np.abs(mine - expected[seen]).max() <= TOLERANCE
+    assert np.array_equal(prediction.mask, expected > 0)
+
+
+def assert_lively(prediction):
+    assert 0.02 < prediction.mask.mean() < 0.98
+    assert prediction.logits.std() > 0.3
+
+
+@pytest.fixture(scope="module")
+def long_volume(make_volume):
+    return make_volume(LONG)
+
+
+@pytest.fixture(scope="module")
+def together(small_model, long_volume):
+    """Every prompt at once, both directions, in one batch."""
+    prompts = prompts_for(LONG[0])
+    found = Predictor(small_model, batch_size=32).predict(long_volume, list(prompts.values()), keep_logits=True)
+    return dict(zip(prompts, found, strict=True))
+
+
+@pytest.mark.parametrize("which", prompts_for(LONG[0]))
+def test_one_batch_of_every_prompt_equals_sam2s_predictor_one_by_one(which, together, small_model, long_volume, oracle):
+    assert_lively(together[which])
+    assert_equal(together[which], oracle(small_model, long_volume).logits(together[which].prompt))
+
+
+@pytest.mark.parametrize("limit", ["num_maskmem", "max_obj_ptrs_in_encoder"])
+def test_the_comparison_would_notice_a_memory_one_slice_shorter(limit, together, small_model, long_volume, monkeypatch):
+    monkeypatch.setattr(small_model.module, limit, getattr(small_model.module, limit) - 1)
+    prediction = Predictor(small_model).predict(long_volume, prompts_for(LONG[0])["box, first"], keep_logits=True)
+    assert np.abs(prediction.logits - together["box, first"].logits).max() > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_volumes_of_few_slices(depth, small_model, make_volume, oracle):
+    volume = make_volume((depth, 40, 36))
+    prompts = [p for name, p in prompts_for(depth).items() if depth > 1 or "first" in name or "mask" in name]
+    reference = oracle(small_model, volume)
+    for prediction in Predictor(small_model).predict(volume, prompts, keep_logits=True):
+        assert_equal(prediction, reference.logits(prediction.prompt))
+
+
+def test_forward_tracks_from_the_key_slice_on(small_model, long_volume, oracle):
+    volume = long_volume[:9]
+    prompts = [prompts_for(9)[name] for name in ("box, first", "point, middle")]
+    found = Predictor(small_model).predict(volume, prompts, protocol="forward", keep_logits=True)
+    for prediction in found:
+        assert_equal(prediction, oracle(small_model, volume).logits(prediction.prompt, "forward"))
+        assert not prediction.mask[: prediction.prompt.key_slice].any()
+
+
+def test_slicewise_is_the_prompted_slice_alone(together, small_model, long_volume):
+    prompts = list(prompts_for(LONG[0]).values())
+    found = Predictor(small_model).predict(long_volume, prompts, protocol="slicewise", keep_logits=True)
+    for prediction, tracked in zip(found, together.values(), strict=True):
+        key = prediction.prompt.key_slice
+        assert list(prediction.slices) == [key]
+        np.testing.assert_allclose(prediction.logits[0], tracked.logits[key], atol=TOLERANCE)
+        assert np.array_equal(prediction.mask[key], tracked.mask[key])
+        assert prediction.mask.sum() == prediction.mask[key].sum()
+
+
+def test_sam2s_newer_predictor_agrees_too(together, small_model, long_volume, oracle):
+    prediction = together["point, middle"]
+    assert_equal(prediction, oracle(small_model, long_volume, legacy=False).logits(prediction.prompt))
+
+
+def test_objects_that_come_and_go(make_lively, make_volume, oracle):
+    model, volume = make_lively(seed=3, presence=1.05), make_volume((12, 40, 36))
+    prompts = [prompts_for(12)[name] for name in ("box, middle", "mask, off the middle")]
+    found = Predictor(model).predict(volume, prompts, keep_logits=True)
+    scores = np.concatenate([prediction.object_score for prediction in found])
+    assert (scores > 0).any()
+    assert (scores < 0).any()
+    for prediction in found:
+        assert_equal(prediction, oracle(model, volume).logits(prediction.prompt))
+        gone = prediction.object_score <= 0
+        assert (prediction.logits[gone] == -1024).all()
+
+
+def test_sam2_of_july_2024(make_lively, make_volume, oracle):
+    old = ARCHITECTURES["sam2-tiny"]
+    flags = ("no_obj_embed_spatial", "add_tpos_enc_to_obj_ptrs", "proj_tpos_enc_in_obj_ptrs")
+    small = dataclasses.replace(
+        ARCHITECTURES["embedded"].with_image_size(64),
+        use_signed_tpos_enc_to_obj_ptrs=False,
+        **{flag: getattr(old, flag) for flag in flags},
+    )
+    model, volume = make_lively(small), make_volume((9, 40, 36))
+    prediction = Predictor(model).predict(volume, prompts_for(9)["box, middle"], keep_logits=True)
+    assert_lively(prediction)
+    assert_equal(prediction, oracle(model, volume).logits(prediction.prompt))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["box, middle", "point, first", "mask, off the middle"])
+def test_medsam2_at_full_size(which, make_lively, make_volume, oracle):
+    model, volume = make_lively(ARCHITECTURES["medsam2"], seed=0), make_volume((4, 240, 240))
+    prompt = prompts_for(4)[which]
+    if prompt.mask is not None:
+        prompt = Prompt("mask", 3, mask=np.pad(DRAWN, ((50, 150), (60, 144))))
+    prediction = Predictor(model).predict(volume, prompt, keep_logits=True)
+    assert_equal(prediction, oracle(model, volume).logits(prompt))
