@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,10 @@ import numpy as np
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
 from medsam_core.errors import DataError, OptionError, PromptError
+from medsam_core.inference.controls import CONTROLS
 from medsam_core.inference.prompts import KEY_SLICES, MODES, PROTOCOLS, Prompt, simulate
 from medsam_core.metrics import METRICS, PROFILES, score
+from medsam_core.metrics.overlap import Counts, dice, iou
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MODALITIES = ("t1ce", "t1", "t2", "flair")
 SCOPES = ("volume", "region_slices", "key_slice")
+CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
 
 
 @dataclass(frozen=True, order=True)
@@ -129,6 +132,7 @@ class CaseRecord:
         other data under the same names is not taken for the same.
     overlay, mask: paths inside the run directory. diagnosis: why a case that broke a gate did so.
     prompts: what was asked, as `Prompt.to_json` gives it: enough to ask the same again.
+    controls: what needs no model (`controls.CONTROLS`), by name, scored as `score_controls` says; {} if not prompted.
     """
 
     case: Case
@@ -144,6 +148,7 @@ class CaseRecord:
     diagnosis: str | None = None
     prompts: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -164,6 +169,15 @@ class CaseRecord:
             )
         return self.scores[key]
 
+    def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str = "brats2019") -> list[str]:
+        """The controls that score at least as much as the model; a NaN beats nothing. [] if there are no controls.
+
+        metric: `dice` or `iou`; scope: `volume` or `key_slice`. Raises OptionError if the run did not score it.
+        """
+        key = score_key(profile, metric, scope)
+        own = self.score(metric, scope, profile) if self.controls else 0.0
+        return [name for name, scores in sorted(self.controls.items()) if key in scores and not own > scores[key]]
+
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""
         scores = {key: value if np.isfinite(value) else str(float(value)) for key, value in self.scores.items()}
@@ -179,6 +193,10 @@ class CaseRecord:
         known["key_slices"] = tuple(data["key_slices"])
         known["prompts"] = tuple(data.get("prompts", ()))
         known["notes"] = tuple(data.get("notes", ()))
+        known["controls"] = {
+            name: {key: float(value) for key, value in scores.items()}
+            for name, scores in data.get("controls", {}).items()
+        }
         return cls(**known)
 
 
@@ -255,6 +273,7 @@ def _evaluate_modality(
             data=data,
             prompts=tuple(prompt.to_json() for prompt in prompts[case]),
             notes=tuple(subject.notes),
+            controls=score_controls(loaded.image.voxels, truths[case.region], prompts[case], case.protocol, settings),
         )
         yield CaseResult(record, loaded.image, masks[case], truths[case.region], prompts[case])
 
@@ -334,3 +353,35 @@ def score_case(
         values = score(*pair, spacing_mm, profile=settings.profile, metrics=settings.metrics)
         scores.update({f"{key}@{scope}": value for key, value in values.items()})
     return scores
+
+
+def score_controls(
+    image: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt], protocol: str, settings: Settings
+) -> dict[str, dict[str, float]]:
+    """Dice and IoU of every control over the whole volume and on the prompted slices; {} without prompts.
+
+    image, truth: (D, H, W). Keys of a control's scores as in `CaseRecord.scores`. Only the control's window is looked
+    at; no control is empty, so that no profile's rule for empty masks is needed.
+    """
+    found: dict[str, dict[str, float]] = {}
+    if not prompts:
+        return found
+    key_slices = sorted({prompt.key_slice for prompt in prompts})
+    truth_on_key_slices = int(np.count_nonzero(truth[key_slices]))
+    truth_total = int(np.count_nonzero(truth))
+    for name, control in CONTROLS.items():
+        window = control(image, prompts, truth, protocol)
+        own = truth[window.where]
+        rows = [index - window.where[0].start for index in key_slices]
+        found[name] = {}
+        for scope, mask, inside, total, size in (
+            ("volume", window.mask, own, truth_total, truth.size),
+            ("key_slice", window.mask[rows], own[rows], truth_on_key_slices, truth[0].size * len(rows)),
+        ):
+            tp, predicted = int(np.count_nonzero(mask & inside)), int(np.count_nonzero(mask))
+            counts = Counts(tp, predicted - tp, total - tp, size - predicted - total + tp)
+            found[name] |= {
+                score_key(settings.profile, "dice", scope): dice(counts),
+                score_key(settings.profile, "iou", scope): iou(counts),
+            }
+    return found

@@ -224,9 +224,10 @@ class MedsamSession:
                 f"cases were scored, {len(self.cases_skipped)} skipped; this is not a PASS"
             )
             return
-        from medsam_core.reports.tables import summary_lines
+        from medsam_core.reports.tables import control_lines, summary_lines
 
-        for line in summary_lines(self.recorder.records, profile=self.configuration.settings.profile):
+        records, profile = self.recorder.records, self.configuration.settings.profile
+        for line in (*summary_lines(records, profile=profile), *control_lines(records, profile=profile)):
             terminalreporter.write_line(line)
         for line in self.verdict.lines():
             terminalreporter.write_line(line)

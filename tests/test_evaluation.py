@@ -139,6 +139,31 @@ def test_a_replay_of_another_cohort_is_an_error(subject):
         evaluate(subject, BoxFiller(), replay=replay)
 
 
+def test_the_controls_are_scored_beside_the_model(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
+    # the box is the truth's 120 voxels on each of 20 slices, of which the truth has 5
+    box = record.controls["filled_box"]
+    assert box["brats2019/dice@volume"] == pytest.approx(2 * 600 / (2400 + 600))
+    assert box["brats2019/iou@volume"] == pytest.approx(600 / 2400)
+    assert box["brats2019/dice@key_slice"] == 1.0
+    assert set(record.controls) == {"filled_box", "otsu_in_box"}
+    # the model's 0.571 beats it over the volume, and cannot on the key slice
+    assert "filled_box" not in record.unbeaten_controls()
+    assert "filled_box" in record.unbeaten_controls(scope="key_slice")
+
+
+def test_an_absent_region_has_no_controls(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/ET/box"].record
+    assert record.controls == {}
+    assert record.unbeaten_controls() == []
+
+
+def test_a_score_that_is_not_a_number_beats_no_control(subject):
+    record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
+    scores = {**record.scores, "brats2019/dice@volume": float("nan")}
+    assert dataclasses.replace(record, scores=scores).unbeaten_controls() == ["filled_box", "otsu_in_box"]
+
+
 def test_a_record_survives_json(subject):
     record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
     assert CaseRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record

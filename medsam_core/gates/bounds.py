@@ -13,12 +13,17 @@ _SIDES = ("minimum", "maximum")
 ABSOLUTE = tuple(f"{name}_{side}" for name in ("case", "mean", "median", "worst_decile") for side in _SIDES)
 RELATIVE = ("mean_ratio_minimum", "mean_ratio_maximum", "mean_drop_maximum", "case_drop_maximum")
 """Against a baseline: the ratio of the means, the drop of the mean, the drop of every case."""
+BEATS_CONTROLS = "beats_controls"
 BOUNDS = ABSOLUTE + RELATIVE
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One limit of a gate: `statistic` as in BOUNDS without the side, `side` "minimum" or "maximum", `limit` finite."""
+    """One limit of a gate: `statistic` as in BOUNDS without the side, `side` "minimum" or "maximum", `limit` finite.
+
+    `beats_controls` is the bound with statistic "beats" and side "controls": it limits how far each case's score is
+    above the better control, which has to be more than 0.
+    """
 
     statistic: str
     side: str
@@ -37,10 +42,17 @@ class Bound:
     @property
     def per_case(self) -> bool:
         """Whether it can be seen broken by one case alone, so also in a run that is not complete."""
-        return self.statistic in ("case", "case_drop")
+        return self.statistic in ("case", "case_drop", "beats")
+
+    @property
+    def of_controls(self) -> bool:
+        """Whether it is about the margin over the controls and not about the score itself."""
+        return self.name == BEATS_CONTROLS
 
     def holds(self, value: float) -> bool:
         """Whether `value` is on the right side of the limit or on it. NaN never is: a gate asserts the pass."""
+        if self.of_controls:  # as good as a filled box is not good enough
+            return value > self.limit
         return value >= self.limit if self.side == "minimum" else value <= self.limit
 
 
@@ -51,7 +63,7 @@ def statistic(bound: Bound, values: Sequence[float]) -> float:
     least one) that is nearest to breaking it. mean and median: of all. Independent of the order of the values.
     """
     ordered = sorted(values, reverse=bound.side == "maximum")
-    if bound.statistic in ("case", "case_drop"):
+    if bound.per_case:
         return ordered[0]
     if bound.statistic == "median":
         return statistics.median(ordered)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from medsam_core.data.regions import REGIONS
 from medsam_core.evaluation import MODALITIES, CaseRecord, score_key
-from medsam_core.gates.bounds import Bound
+from medsam_core.gates.bounds import BEATS_CONTROLS, Bound
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
 from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case
 from medsam_core.inference.prompts import MODES, PROTOCOLS
@@ -88,6 +88,12 @@ class Gate:
         key = self.key(record, profile)
         return None if key is None else record.scores.get(key)
 
+    def best_control(self, record: CaseRecord, profile: str | None) -> tuple[str, float] | None:
+        """Name and score of the control that is hardest to beat, None if the run did not score any by this metric."""
+        key = self.key(record, profile) or ""
+        found = {name: scores[key] for name, scores in sorted(record.controls.items()) if key in scores}
+        return max(found.items(), key=lambda one: one[1]) if found else None
+
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:
         """The per-case bounds that a prompted, matching record does not pass.
 
@@ -112,7 +118,20 @@ class Gate:
             )
             for bound in self.bounds
             if bound.statistic == "case" and not bound.holds(value)
+        ) + self._unbeaten(record, value, profile)
+
+    def _unbeaten(self, record: CaseRecord, value: float, profile: str | None) -> tuple[Violation, ...]:
+        control = self.best_control(record, profile)
+        if control is None:
+            return ()
+        name, score = control
+        if all(bound.holds(value - score) for bound in self.bounds if bound.of_controls):
+            return ()
+        text = (
+            f"{metric_name(self.metric, self.scope)} {compared(value, score, self.metric)} of the control {name} "
+            f"({of_case(record)})"
         )
+        return (Violation(record.id, self.number, BEATS_CONTROLS, value, score, text),)
 
     @property
     def label(self) -> str:

@@ -78,11 +78,12 @@ class JudgedGate:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A prompted case with its score, and the baseline's, None if there is none."""
+    """A prompted case with its score, and the baseline's and the best control's, None if there is none."""
 
     record: CaseRecord
     value: float
     before: float | None
+    control: float | None
 
 
 def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> JudgedGate:
@@ -98,12 +99,18 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
     if missing:
         name = metric_name(gate.metric, gate.scope) + (f" of profile {context.profile}" if context.profile else "")
         reasons.append(f"{gate.label}: no score {name} in {counted(len(missing), 'case')}: {few(missing)}")
-    known = [_Scored(record, value, _before(gate, record, context)) for record, value in values if value is not None]
+    known = [
+        _Scored(record, value, _before(gate, record, context), _control(gate, record, context))
+        for record, value in values
+        if value is not None
+    ]
     whole = context.whole and not reasons
     results, violations = [], [v for record in asked for v in gate.violations(record, context.profile)]
     hole = any(math.isnan(one.value) for one in known)  # then every bound fails, whatever the baseline has
     for bound in gate.bounds:
-        lacking = _lacking_baseline(gate, known, context) if bound.relative and known and not hole else None
+        lacking = None
+        if known and not hole:
+            lacking = _lacking_controls(gate, bound, known) or _lacking_baseline(gate, bound, known, context)
         if lacking is not None:
             reasons.append(lacking)
         if lacking is not None or not known or (gate.of_cohort and not whole):
@@ -135,8 +142,11 @@ def _judge_bound(gate: Gate, bound: Bound, known: Sequence[_Scored], whole: bool
         broken = _fallen(gate, bound, known, context) if bound.per_case else []
         failing = tuple(violation.case for violation in broken)
     else:
-        value = statistic(bound, [one.value for one in known])
-        failing = tuple(one.record.id for one in known if bound.per_case and not bound.holds(one.value))
+        limited = [one.value - (one.control or 0) if bound.of_controls else one.value for one in known]
+        value = statistic(bound, limited)
+        failing = tuple(
+            one.record.id for one, own in zip(known, limited, strict=True) if bound.per_case and not bound.holds(own)
+        )
     if not bound.holds(value) and (bound.per_case or whole):
         outcome = Outcome.FAIL
     else:
@@ -159,6 +169,7 @@ _WORDS = {
     "mean_ratio": "ratio of the mean {}",
     "mean_drop": "drop of the mean {}",
     "case_drop": "largest drop of {}",
+    "beats": "smallest margin of {} over the controls",
 }
 
 
@@ -169,8 +180,21 @@ def _before(gate: Gate, record: CaseRecord, context: Context) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _lacking_baseline(gate: Gate, known: Sequence[_Scored], context: Context) -> str | None:
-    """Why the gate's relative bounds cannot be judged, None if they can."""
+def _control(gate: Gate, record: CaseRecord, context: Context) -> float | None:
+    best = gate.best_control(record, context.profile)
+    return None if best is None else best[1]
+
+
+def _lacking_controls(gate: Gate, bound: Bound, known: Sequence[_Scored]) -> str | None:
+    """Why `beats_controls` cannot be judged, None if it can or is not asked for: an older run has no controls."""
+    lacking = [one.record.id for one in known if one.control is None] if bound.of_controls else []
+    return f"{gate.label}: no control scored in {counted(len(lacking), 'case')}: {few(lacking)}" if lacking else None
+
+
+def _lacking_baseline(gate: Gate, bound: Bound, known: Sequence[_Scored], context: Context) -> str | None:
+    """Why a relative bound cannot be judged, None if it can or is not relative."""
+    if not bound.relative:
+        return None
     if context.baseline is None:
         return f"{gate.label} needs a baseline: give --baseline NAME, or accept a run as one"
     if not context.alike:

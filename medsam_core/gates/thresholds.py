@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.errors import GateError
-from medsam_core.evaluation import SCOPES, CaseRecord
-from medsam_core.gates.bounds import BOUNDS, RELATIVE, Bound
+from medsam_core.evaluation import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
+from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS, RELATIVE, Bound
 from medsam_core.gates.gate import FILTERS, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
 
@@ -72,24 +72,24 @@ def load_gates(path: Path | str) -> Gates:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise GateError(f"{path}: cannot be read ({error.strerror}); give a gates file with --gates") from None
+        raise GateError(f"{path}: cannot be read ({error.strerror}); give a gates file with --gates.") from None
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise GateError(f"{path}: is not TOML ({error}); mend that place, docs/gates.md has the schema") from None
+        raise GateError(f"{path}: is not TOML ({error}); mend that place, docs/gates.md has the schema.") from None
     _check_keys(str(path), table, ("version", "profile", "description", "baseline", "gate"))
     version = table.get("version")
     if version != VERSION or isinstance(version, bool):
-        raise GateError(f"{path}: version: got {version!r}, expected {VERSION}; begin the file with `version = 1`")
+        raise GateError(f"{path}: version: got {version!r}, expected {VERSION}; begin the file with `version = 1`.")
     profile = table.get("profile")
     if profile is not None:
         _check_choice(str(path), "profile", profile, PROFILES)
     baseline = table.get("baseline")
     if baseline is not None and (not isinstance(baseline, str) or not baseline):
-        raise GateError(f"{path}: baseline: got {baseline!r}, expected a baseline's name; mend it or leave it out")
+        raise GateError(f"{path}: baseline: got {baseline!r}, expected a baseline's name; mend it or leave it out.")
     gates = table.get("gate", [])
     if not isinstance(gates, list) or not gates or not all(isinstance(gate, dict) for gate in gates):
-        raise GateError(f"{path}: has no gate, expected at least one `[[gate]]` table; add one, see docs/gates.md")
+        raise GateError(f"{path}: has no gate, expected at least one `[[gate]]` table; add one, see docs/gates.md.")
     return Gates(
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -101,34 +101,48 @@ def load_gates(path: Path | str) -> Gates:
 
 
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
-    _check_keys(where, table, ("metric", "scope", "description", *FILTERS, *BOUNDS))
+    _check_keys(where, table, ("metric", "scope", "description", *FILTERS, *BOUNDS, BEATS_CONTROLS))
     if "metric" not in table:
-        raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`')
+        raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
     _check_choice(where, "metric", table["metric"], METRICS)
     scope = table.get("scope", SCOPES[0])
     _check_choice(where, "scope", scope, SCOPES)
     filters = {name: _filter(where, name, table[name], known) for name, known in FILTERS.items() if name in table}
     bounds = tuple(_bound(where, name, table[name]) for name in BOUNDS if name in table)
+    bounds += _beats_controls(where, table, scope)
     if not bounds:
-        raise GateError(f"{where}: has no bound, expected at least one of {', '.join(BOUNDS)}; add one")
+        known = ", ".join((*BOUNDS, BEATS_CONTROLS))
+        raise GateError(f"{where}: has no bound, expected at least one of {known}; add one.")
     for low, high in itertools.pairwise(bounds):
         if low.statistic == high.statistic and low.limit > high.limit:
             raise GateError(
                 f"{where}: {low.name} {low.limit:g} is above {high.name} {high.limit:g}, so that nothing can pass; "
-                "exchange them"
+                "exchange them."
             )
     if METRICS[table["metric"]].better == "neither" and any(bound.relative for bound in bounds):
         raise GateError(
             f"{where}: {table['metric']} neither gets better nor worse, so that it has no bound against a baseline; "
-            "choose another metric or an absolute bound"
+            "choose another metric or an absolute bound."
         )
     return Gate(number=number, metric=table["metric"], scope=scope, filters=filters, bounds=bounds)
+
+
+def _beats_controls(where: str, table: Mapping[str, Any], scope: str) -> tuple[Bound, ...]:
+    demanded = table.get(BEATS_CONTROLS, False)
+    if not isinstance(demanded, bool):
+        raise GateError(f"{where}: {BEATS_CONTROLS}: got {demanded!r}, expected true or false; mend it.")
+    if demanded and (table["metric"] not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
+        raise GateError(
+            f"{where}: {BEATS_CONTROLS}: got {table['metric']}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
+            f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
+        )
+    return (Bound("beats", "controls", 0.0),) if demanded else ()
 
 
 def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(one, str) and one for one in values):
-        raise GateError(f"{where}: {name}: got {value!r}, expected a name or a list of names; mend it or leave it out")
+        raise GateError(f"{where}: {name}: got {value!r}, expected a name or a list of names; mend it or leave it out.")
     for one in values:
         if known is not None:
             _check_choice(where, name, one, known)
@@ -138,10 +152,10 @@ def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) ->
 def _bound(where: str, name: str, value: Any) -> Bound:
     # bool is a subclass of int, and `case_minimum = true` would be a floor of 1
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; mend it")
+        raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; mend it.")
     statistic, _, side = name.rpartition("_")
     if name in RELATIVE and value < 0:
-        raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; mend it")
+        raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; mend it.")
     return Bound(statistic, side, float(value))
 
 
@@ -164,4 +178,4 @@ def _mend(word: str, known: tuple[str, ...]) -> str:
     # names are compared without case, so that "wt" finds "WT"
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them"
+    return f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."

@@ -18,7 +18,7 @@ from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.wording import counted, few, metric_name
 from medsam_core.reports.page_assets import SCRIPT, STYLE
-from medsam_core.reports.tables import WORDS, cells, ranked, rows
+from medsam_core.reports.tables import WORDS, cells, control_lines, ranked, rows
 from medsam_core.runs import Run
 
 _NONE = "–"
@@ -123,7 +123,8 @@ def _scores(records: Sequence[CaseRecord], profile: str) -> str:
         [[(_text(cell), f'class="{kind}"') for cell, kind in zip(line, kinds, strict=True)] for line in lines],
     )
     note = f"Dice over the volume by profile {profile}; key slice: on the prompted slices of the cases with the region."
-    return f'{table}<p class="soft">{_text(note)}</p>'
+    controls = "".join(f"<p>{_text(line)}</p>" for line in control_lines(records, profile=profile))
+    return f'{table}<p class="soft">{_text(note)}</p>{controls}'
 
 
 def _configuration(header: Mapping[str, Any]) -> str:

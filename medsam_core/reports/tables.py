@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from medsam_core.errors import OptionError
 from medsam_core.evaluation import CaseRecord, score_key
-from medsam_core.gates.wording import metric_name, of_case
+from medsam_core.gates.wording import counted, few, metric_name, of_case
 from medsam_core.metrics import METRICS
 
 _NONE = "–"
@@ -141,6 +141,22 @@ def case_lines(records: Sequence[CaseRecord], *, profile: str, metric: str = "di
         parts += [text for text in (record.diagnosis, record.overlay) if text]
         lines.append("  ".join(parts))
     return lines
+
+
+def control_lines(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice") -> list[str]:
+    """A line that names the cases in which the model does not beat every control over the volume; [] without controls.
+
+    metric: `dice` or `iou`.
+    """
+    compared = sorted((record for record in records if record.controls), key=lambda record: record.id)
+    if not compared:
+        return []
+    unbeaten = {record.id: record.unbeaten_controls(metric, profile=profile) for record in compared}
+    named = [f"{case} ({', '.join(controls)})" for case, controls in unbeaten.items() if controls]
+    if not named:
+        return [f"controls: beaten in {metric_name(metric)} in all {counted(len(compared), 'case')}"]
+    where = f"{len(named)} of {counted(len(compared), 'case')}: {few(named, 5)}"
+    return [f"controls: not beaten in {metric_name(metric)} in {where}"]
 
 
 def shortened(text: str, room: int) -> str:

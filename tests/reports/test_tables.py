@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from medsam_core.errors import OptionError
 from medsam_core.evaluation import Case, CaseRecord
-from medsam_core.reports.tables import case_lines, markdown_table, ranked, rows, shortened, summary_lines
+from medsam_core.reports.tables import case_lines, control_lines, markdown_table, ranked, rows, shortened, summary_lines
 
 Make = Callable[..., CaseRecord]
 NAN = math.nan
@@ -144,3 +144,17 @@ def test_shortened_text_fits_and_keeps_both_ends(text: str, room: int) -> None:
     short = shortened(text, room)
     assert len(short) <= room
     assert short == text or (short[0] == text[0] and short[-1] == text[-1] and "…" in short)
+
+
+def test_cases_in_which_a_control_is_not_beaten_are_named(make_record: Make) -> None:
+    controls = {"filled_box": {"brats2019/dice@volume": 0.5}, "otsu_in_box": {"brats2019/dice@volume": 0.6}}
+    some = [
+        make_record("S2", dice=0.55, controls=controls),
+        make_record("S1", dice=0.7, controls=controls),
+        make_record("S3", dice=0.1),  # not prompted, or of an older run: no controls
+    ]
+    assert control_lines(some, profile="brats2019") == [
+        "controls: not beaten in Dice in 1 of 2 cases: S2/t1ce/WT/box (otsu_in_box)"
+    ]
+    assert control_lines(some[1:], profile="brats2019") == ["controls: beaten in Dice in all 1 case"]
+    assert control_lines(some[2:], profile="brats2019") == []
