@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         arguments.output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise RunError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place") from None
+        raise RunError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place.") from None
     print(comparison.lines()[0])
     return comparison.outcome.exit_code
 

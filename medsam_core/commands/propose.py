@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
             stream.write(text)
     except FileExistsError:
         raise GateError(
-            f"{arguments.output}: exists already, expected a new file; choose another or add --force"
+            f"{arguments.output}: exists already, expected a new file; choose another or add --force."
         ) from None
     except OSError as error:
-        raise GateError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place") from None
+        raise GateError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place.") from None
     print(f"wrote {arguments.output}: look at the run's worst cases before you commit it")
     return 0

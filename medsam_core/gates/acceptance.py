@@ -32,7 +32,7 @@ def accept(
     """
     path = baseline_path(name, folder)
     if not run.records:
-        raise GateError(f"{run.directory}: has no scored case, expected a run to accept; score one first")
+        raise GateError(f"{run.directory}: has no scored case, expected a run to accept; score one first.")
     outcome, against = objections(run, gates, folder)
     if path.exists():
         comparison = compare(read_baseline(path), run, rule)
@@ -41,7 +41,7 @@ def accept(
             against.append(f"{comparison.outcome.value} against the baseline {name} that it would replace: {lines}")
     if against and not force:
         raise GateError(
-            f"{run.directory}: is not accepted as {name}: {'; '.join(against)}; mend the run, or add --force"
+            f"{run.directory}: is not accepted as {name}: {'; '.join(against)}; mend the run, or add --force."
         )
     decided = {"outcome": outcome.value, "forced": bool(against), "objections": against, "reason": reason}
     return write_baseline(Baseline.of(run, name, **decided), folder), tuple(against)

@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 @dataclass(frozen=True)
 class BaselineCase:
-    """One case: whether the model was asked, a digest of how, and scores rounded to DECIMALS by score key."""
+    """One case: whether the model was asked, a digest of how, and scores rounded to DECIMALS by score key.
+
+    data: the record's digest of what was read, "" in a run that did not record it.
+    """
 
     prompted: bool
     prompts: str
     scores: Mapping[str, float]
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,9 @@ class Baseline:
         cases = [
             f"  {json.dumps(case)}: "
             + json.dumps(
-                {"prompted": one.prompted, "prompts": one.prompts, "scores": dict(sorted(one.scores.items()))},
-                allow_nan=True,
+                {**asdict(one), "scores": {key: _number(value) for key, value in one.scores.items()}},
+                sort_keys=True,
+                allow_nan=False,
             )
             for case, one in sorted(self.cases.items())
         ]
@@ -112,7 +117,7 @@ def baseline_case(record: CaseRecord) -> BaselineCase:
             scores[key] = round(value, DECIMALS) if math.isfinite(value) else value
     # keys are sorted because a record read back from disk may hold them in another order
     asked = json.dumps([dict(prompt) for prompt in record.prompts] or list(record.key_slices), sort_keys=True)
-    return BaselineCase(record.prompted, hashlib.sha256(asked.encode()).hexdigest()[:16], scores)
+    return BaselineCase(record.prompted, hashlib.sha256(asked.encode()).hexdigest()[:16], scores, record.data)
 
 
 def read_baseline(path: Path | str) -> Baseline:
@@ -122,13 +127,16 @@ def read_baseline(path: Path | str) -> Baseline:
         data = json.loads(path.read_text(encoding="utf-8"))
         schema = data["schema"]
         if schema <= SCHEMA:
-            cases = {case: BaselineCase(**one) for case, one in data["cases"].items()}
+            cases = {
+                case: BaselineCase(**{**one, "scores": {key: float(value) for key, value in one["scores"].items()}})
+                for case, one in data["cases"].items()
+            }
             return Baseline(data["name"], data["identity"], cases)
     except OSError as error:
-        raise GateError(f"{path}: cannot be read ({error.strerror}); give a baseline or make one with accept") from None
+        raise GateError(f"{path}: cannot be read ({error.strerror}); give a baseline or accept a run as one.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GateError(f"{path}: is no baseline ({error!r}); restore it from version control") from None
-    raise GateError(f"{path}: has schema {schema}, this version reads up to {SCHEMA}; upgrade medsam-core")
+        raise GateError(f"{path}: is no baseline ({error!r}); restore it from version control.") from None
+    raise GateError(f"{path}: has schema {schema}, this version reads up to {SCHEMA}; upgrade medsam-core.")
 
 
 def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
@@ -143,7 +151,7 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
         return read_baseline(named)
     known = sorted(one.stem for one in folder.glob("*.json"))
     close = difflib.get_close_matches(str(text), known, n=1)
-    mend = f"did you mean {close[0]!r}?" if close else "give one of these, or a run's directory"
+    mend = f"did you mean {close[0]!r}?" if close else "give one of these, or a run's directory."
     raise GateError(
         f"{text}: neither a run, a baseline file nor a name in {folder} ({', '.join(known) or 'it has none'}); {mend}"
     )
@@ -163,12 +171,17 @@ def write_baseline(baseline: Baseline, folder: Path = FOLDER) -> Path:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise GateError(f"{path}: cannot be written ({error.strerror}); choose another --baselines folder") from None
+        raise GateError(f"{path}: cannot be written ({error.strerror}); choose another --baselines folder.") from None
     return path
+
+
+def _number(value: float) -> float | str:
+    """Strict JSON knows no NaN and no infinity; they are written as a record writes them."""
+    return value if math.isfinite(value) else str(value)
 
 
 def baseline_path(name: str, folder: Path = FOLDER) -> Path:
     """Where the baseline of that name is or would be. Raises GateError if the name is no file name."""
     if not _NAME.fullmatch(name):
-        raise GateError(f"baseline name {name!r}: expected letters, digits and ._+-, no blanks or slashes; mend --as")
+        raise GateError(f"baseline name {name!r}: expected letters, digits and ._+-, no blanks or slashes; mend --as.")
     return folder / f"{name}.json"

@@ -47,7 +47,7 @@ class Rule:
     scope: str = "volume"
     margin: float = 0.010
     alpha: float = 0.05
-    alpha_worse: float = 0.01
+    alpha_worse: float = 0.005
     listed_drop: float = 0.05
     case_drop_maximum: float | None = 0.20
     confidence: float = 0.90
@@ -57,14 +57,14 @@ class Rule:
         metric = METRICS.get(self.metric)
         if metric is None or metric.better == "neither":
             known = ", ".join(name for name, one in METRICS.items() if one.better != "neither")
-            raise GateError(f"metric {self.metric!r}: expected one that can get worse: {known}; mend --metric")
+            raise GateError(f"metric {self.metric!r}: expected one that can get worse: {known}; mend --metric.")
         for name in ("margin", "listed_drop", "case_drop_maximum"):
             value = getattr(self, name)
             if value is not None and not (0 <= value < math.inf):
-                raise GateError(f"{name}: got {value}, expected a finite number ≥ 0; mend it")
+                raise GateError(f"{name}: got {value}, expected a finite number ≥ 0; mend it.")
         for name in ("alpha", "alpha_worse", "confidence"):
             if not 0 < getattr(self, name) < 1:
-                raise GateError(f"{name}: got {getattr(self, name)}, expected a number between 0 and 1; mend it")
+                raise GateError(f"{name}: got {getattr(self, name)}, expected a number between 0 and 1; mend it.")
 
     @property
     def sign(self) -> int:

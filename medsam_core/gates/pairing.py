@@ -44,6 +44,13 @@ def differences(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]
         reasons.append(
             f"other prompts in {counted(len(moved), 'case')}: {few(moved)}; replay the reference's with --prompts-from"
         )
+    changed = sorted(
+        case
+        for case, one in cases.items()
+        if case in reference.cases and one.data and reference.cases[case].data not in ("", one.data)
+    )
+    if changed:
+        reasons.append(f"other images or labels under the same name in {counted(len(changed), 'case')}: {few(changed)}")
     return reasons
 
 

@@ -32,10 +32,10 @@ def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02) 
     """
     for name, value in (("margin", margin), ("mean margin", mean_margin)):
         if not 0 <= value < 1:
-            raise GateError(f"{name}: got {value}, expected a number in [0, 1); mend --{name.replace(' ', '-')}")
+            raise GateError(f"{name}: got {value}, expected a number in [0, 1); mend --{name.replace(' ', '-')}.")
     reasons = attendance(run.plan, run.records)
     if reasons:
-        raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure floors on; finish it first")
+        raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure on; finish it first.")
     profile = run.header.get("settings", {}).get("profile", "brats2019")
     groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in sorted(run.records, key=lambda record: record.id):
@@ -46,7 +46,7 @@ def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02) 
     if "[[gate]]" not in tables:
         raise GateError(
             f"{run.directory}: no floor above 0 can be proposed, expected at least one mean above {mean_margin:g}; "
-            "take a checkpoint that finds the tumours"
+            "take a checkpoint that finds the tumours."
         )
     return "\n".join([*lines, *tables]) + "\n"
 
@@ -104,7 +104,7 @@ def _scores(run: Run, records: Sequence[CaseRecord], key: str) -> list[tuple[flo
     if lacking:
         raise GateError(
             f"{run.directory}: {counted(len(lacking), 'case')} without a score {key} ({few(lacking)}), expected a "
-            "number for each; score the run with the metrics dice and iou"
+            "number for each; score the run with the metrics dice and iou."
         )
     return [(record.scores[key], record.id) for record in records]
 

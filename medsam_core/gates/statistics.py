@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from medsam_core.errors import GateError
 
@@ -53,7 +53,7 @@ def paired(
     values = np.sort(np.round(np.asarray(benefits, dtype=np.float64), DECIMALS))
     if not len(values) or not np.isfinite(values).all():
         raise GateError(
-            f"paired differences: got {len(values)}, expected at least one, all finite; judge the run first"
+            f"paired differences: got {len(values)}, expected at least one, all finite; judge the run first."
         )
     n, mean = len(values), math.fsum(values) / len(values)
     if n < MINIMUM_N:
@@ -68,8 +68,9 @@ def paired(
         mean,
         low,
         high,
-        p_not_inferior=float(stats.t.sf((mean + margin) / error, n - 1)),
-        p_worse=float(stats.t.cdf(mean / error, n - 1)),
+        # stdtr is the distribution function of Student's t
+        p_not_inferior=float(special.stdtr(n - 1, -(mean + margin) / error)),
+        p_worse=float(special.stdtr(n - 1, mean / error)),
     )
 
 

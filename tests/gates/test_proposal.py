@@ -88,7 +88,10 @@ def test_a_floor_that_holds_nothing_back_is_left_out(make_record, make_run, tmp_
 
 
 def test_what_cannot_be_measured_is_refused(make_record, make_run):
-    with pytest.raises(GateError, match=r"1 case planned but not scored: S2/t1ce/WT/box, expected a complete run"):
+    with pytest.raises(
+        GateError,
+        match=r"1 case planned but not scored: S2/t1ce/WT/box, expected a complete run to measure on; finish it",
+    ):
         propose_gates(make_run([make_record()], plan=["S1/t1ce/WT/box", "S2/t1ce/WT/box"]))
     with pytest.raises(GateError, match=r"1 case without a score brats2019/dice@volume \(S1/t1ce/WT/box\)"):
         propose_gates(make_run([make_record(dice=math.nan)], name="nan"))

@@ -1,0 +1,53 @@
+"""`medsam-core history [FOLDER]`: the runs under a folder or URL, and a plot of metric and time over their dates."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "history", help="list runs by date, and plot them", description="List the runs under a folder, oldest first."
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        default="benchmarks/results",
+        metavar="FOLDER",
+        help="a folder or an fsspec URL (default: benchmarks/results)",
+    )
+    parser.add_argument("--metric", default="dice", help="default: %(default)s")
+    parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw metric and time over time (.png or .svg)")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the list, draw the plot. Raises RunError or OptionError in one sentence."""
+    from tempfile import TemporaryDirectory
+
+    from medsam_core.evaluation import SCOPES, check_choices
+    from medsam_core.gates.history import fetch, history, plot, table
+    from medsam_core.metrics import METRICS
+
+    check_choices("metric", (arguments.metric,), tuple(METRICS))
+    check_choices("scope", (arguments.scope,), SCOPES)
+    asked = {"metric": arguments.metric, "scope": arguments.scope}
+    if "://" in arguments.folder:
+        with TemporaryDirectory() as local:
+            fetch(arguments.folder, Path(local))
+            entries = history(local, **asked)
+    else:
+        entries = history(arguments.folder, **asked)
+    if arguments.json:
+        print(json.dumps([one.to_json() for one in entries], indent=1))
+    else:
+        print("\n".join(table(entries)))
+    if arguments.plot is not None:
+        drawn = plot(entries, arguments.plot, **asked)
+        if not arguments.json:
+            print(f"wrote {arguments.plot}: {drawn} of {len(entries)} runs, those of the newest run's cohort")
+    return 0

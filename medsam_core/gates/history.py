@@ -1,0 +1,192 @@
+"""Runs over time: what each came to, as a table and as a plot."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from medsam_core.errors import RunError
+from medsam_core.evaluation import CaseRecord, score_key
+from medsam_core.gates.bounds import mean
+from medsam_core.gates.wording import group_name, metric_name, unit_of
+from medsam_core.runs import CASES, HEADER, VERDICT, Run, read_run
+
+_COLOURS = {"PASS": "#2a7f3f", "FAIL": "#c0392b", "INCONCLUSIVE": "#b8860b"}
+_MARKERS = {"PASS": "o", "FAIL": "X", "INCONCLUSIVE": "D"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run in a line.
+
+    name: its directory, relative to the folder looked through. outcome: of the stored verdict, INCONCLUSIVE if there is
+    none. means: group → mean of the metric over the prompted cases. seconds: mean wall time per subject, NaN if not
+    recorded. error: why the run cannot be read, and then nothing else is known.
+    """
+
+    name: str
+    created: str = ""
+    commit: str = ""
+    checkpoint: str = ""
+    cohort: str = ""
+    fingerprint: str = ""
+    device: str = ""
+    outcome: str = "INCONCLUSIVE"
+    cases: int = 0
+    means: Mapping[str, float] | None = None
+    seconds: float = math.nan
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types; NaN is None."""
+        return {**asdict(self), "seconds": None if math.isnan(self.seconds) else self.seconds}
+
+
+def history(folder: Path | str, *, metric: str = "dice", scope: str = "volume") -> tuple[Entry, ...]:
+    """Every run under a folder, oldest first; a damaged one is an entry with its error.
+
+    Raises RunError if the folder is missing or holds no run.
+    """
+    folder = Path(folder)
+    found = sorted(path.parent for path in folder.rglob(HEADER)) if folder.is_dir() else []
+    if not found:
+        raise RunError(f"{folder}: holds no run, expected folders with a {HEADER}; give the folder of your --run-dir.")
+    entries = []
+    for directory in found:
+        name = str(directory.relative_to(folder)) if directory != folder else directory.resolve().name
+        try:
+            entries.append(entry(read_run(directory), name, metric=metric, scope=scope))
+        except RunError as error:
+            entries.append(Entry(name=name, error=str(error)))
+    return tuple(sorted(entries, key=lambda one: (one.created, one.name)))
+
+
+def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str = "volume") -> Entry:
+    """What one run came to."""
+    header = run.header
+    checkpoint, cohort, environment = (header.get(key) or {} for key in ("checkpoint", "cohort", "environment"))
+    key = score_key((header.get("settings") or {}).get("profile", "brats2019"), metric, scope)
+    groups: dict[str, list[float]] = {}
+    for record in sorted(run.records, key=lambda record: record.id):
+        value = record.scores.get(key, math.nan)
+        if record.prompted and math.isfinite(value):
+            groups.setdefault(group_name(record.case), []).append(value)
+    return Entry(
+        name=name or run.directory.name,
+        created=str(header.get("created") or ""),
+        commit=str(environment.get("commit") or "")[:9],
+        checkpoint=f"{checkpoint.get('name')} {str(checkpoint.get('sha256') or '')[:8]}".strip(),
+        cohort=f"{Path(str(cohort.get('root'))).name} ({len(cohort.get('subjects') or ())})",
+        fingerprint=str(cohort.get("fingerprint") or "")[:12],
+        device=f"{header.get('device')} {header.get('precision')}",
+        outcome=_outcome(run),
+        cases=len(run.records),
+        means={group: mean(values) for group, values in sorted(groups.items())},
+        seconds=_seconds_per_subject(run.records),
+    )
+
+
+def table(entries: Sequence[Entry]) -> list[str]:
+    """Lines for the terminal: a header, then a line per run."""
+    rows = [("date", "run", "verdict", "commit", "checkpoint", "cohort", "s/subject", "means")]
+    for one in entries:
+        if one.error is not None:
+            rows.append(("", one.name, "unreadable", "", "", "", "", one.error))
+            continue
+        means = "  ".join(f"{group} {value:.3f}" for group, value in (one.means or {}).items())
+        seconds = "" if math.isnan(one.seconds) else f"{one.seconds:.1f}"
+        date = one.created[:16].replace("T", " ")
+        rows.append((date, one.name, one.outcome, one.commit, one.checkpoint, one.cohort, seconds, means))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
+
+
+def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", scope: str = "volume") -> int:
+    """Draw the means and the time per subject over the runs' dates, as PNG, SVG or PDF by the path's ending.
+
+    Only runs of one cohort stand on one scale: those with the newest run's fingerprint are drawn. Gives their number.
+    Raises RunError if there is none with a date, or the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # not needed to list runs
+
+    path = Path(path)
+    dated = [(when, one) for one in entries if one.means and (when := _date(one.created)) is not None]
+    if not dated:
+        raise RunError(f"{path}: no run with a date and a score of {metric}, expected at least one; choose a --metric.")
+    newest = max(dated, key=lambda pair: pair[0])[1]
+    drawn = [(when, one) for when, one in dated if one.fingerprint == newest.fingerprint]
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    scores, seconds = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    for group in sorted({group for _, one in drawn for group in one.means or {}}):
+        points = [(when, one.means[group]) for when, one in drawn if one.means and group in one.means]
+        scores.plot(*zip(*points, strict=True), label=group, linewidth=1.2, marker=".", markersize=3)
+    for outcome, colour in _COLOURS.items():
+        marks = [(when, value) for when, one in drawn if one.outcome == outcome for value in (one.means or {}).values()]
+        if marks:
+            scores.scatter(*zip(*marks, strict=True), c=colour, marker=_MARKERS[outcome], s=36, zorder=3, label=outcome)
+    scores.set_ylabel(f"mean {metric_name(metric, scope)}{unit_of(metric)}")
+    scores.set_title(f"{newest.cohort}, fingerprint {newest.fingerprint}", fontsize=10)
+    scores.legend(fontsize=8, ncols=3)
+    timed = [(when, one.seconds) for when, one in drawn if not math.isnan(one.seconds)]
+    if timed:
+        seconds.plot(*zip(*timed, strict=True), color="#555555", marker=".")
+        seconds.set_ylim(bottom=0)
+    seconds.set_ylabel("s per subject")
+    for axes in (scores, seconds):
+        axes.grid(alpha=0.3)
+    figure.autofmt_xdate()
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:  # ValueError: an ending that matplotlib does not know
+        raise RunError(f"{path}: cannot be written ({error}); choose a place and an ending .png or .svg.") from None
+    return len(drawn)
+
+
+def fetch(url: str, into: Path) -> None:
+    """Copy the runs under an fsspec URL (`s3://…`, `file://…`) into a local folder, without overlays and masks.
+
+    Raises RunError if the URL cannot be read, or its protocol needs a package that is not installed.
+    """
+    import fsspec  # type: ignore[import-untyped]  # comes with torch and huggingface_hub
+
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        for header in system.glob(f"{root.rstrip('/')}/**/{HEADER}"):
+            folder = header.rsplit("/", 1)[0]
+            local = into / folder[len(root.rstrip("/")) :].strip("/")
+            local.mkdir(parents=True, exist_ok=True)
+            for name in (HEADER, CASES, VERDICT):
+                if system.exists(f"{folder}/{name}"):
+                    system.get_file(f"{folder}/{name}", str(local / name))
+    except (OSError, ValueError, ImportError) as error:
+        raise RunError(f"{url}: cannot be read ({error}); mend the URL or install its fsspec package.") from None
+
+
+def _outcome(run: Run) -> str:
+    try:
+        outcome = json.loads((run.directory / VERDICT).read_text(encoding="utf-8"))["outcome"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "INCONCLUSIVE"  # the session did not end
+    return str(outcome) if outcome in _COLOURS else "INCONCLUSIVE"
+
+
+def _seconds_per_subject(records: Sequence[CaseRecord]) -> float:
+    subjects = {record.case.subject for record in records}
+    times = [record.seconds for record in records if record.seconds is not None and math.isfinite(record.seconds)]
+    return math.fsum(times) / len(subjects) if records and len(times) == len(records) else math.nan
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo is not None else when.astimezone()

@@ -1,0 +1,110 @@
+"""How often the comparison is wrong: verdicts on records resampled under no change, and under a known drop.
+
+The long versions (`-m slow`) print the rates that docs/gates.md quotes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.comparison import Rule, compare
+from medsam_core.gates.outcome import Outcome
+from medsam_core.runs import Run
+
+SIX = tuple((region, prompt) for region in ("WT", "TC", "ET") for prompt in ("box", "point"))
+SUBJECTS = 40
+
+
+@pytest.fixture
+def verdicts(recall):
+    """`verdicts(times, …)`: how often each outcome came, over pairs of runs drawn anew each time.
+
+    Dice of the reference is drawn once per subject and group; the current run has it less `drop`, plus noise of
+    standard deviation `sd`, which subjects share between groups in part, as they do in truth.
+    """
+
+    def make(times, *, drop=0.0, sd=0.02, groups=SIX, fallen=None, tails=False, rule=None, seed=1):
+        generator = np.random.default_rng(seed)
+        counts: Counter[Outcome] = Counter()
+        for _ in range(times):
+            old, new = [], []
+            shared = draw(generator, SUBJECTS, tails)
+            for number, group in enumerate(groups):
+                noise = (shared + draw(generator, SUBJECTS, tails)) / np.sqrt(2) * sd
+                fell = drop if fallen is None or number < fallen else 0.0
+                before = generator.uniform(0.4, 0.9, SUBJECTS)
+                old += records(group, before)
+                new += records(group, before - fell + noise)
+            counts[compare(Baseline.of(recall(old)), recall(new), rule).outcome] += 1
+        return {outcome: counts[outcome] / times for outcome in Outcome}
+
+    return make
+
+
+def draw(generator, n, tails):
+    """n numbers of mean 0 and standard deviation 1; with tails as of a t distribution with 3 degrees of freedom."""
+    return generator.standard_t(3, n) / np.sqrt(3) if tails else generator.normal(size=n)
+
+
+def records(group, scores):
+    return [
+        CaseRecord(Case(f"S{i:02d}", "t1ce", *group), {"brats2019/dice@volume": float(score)}, (95,))
+        for i, score in enumerate(scores)
+    ]
+
+
+def test_the_same_model_fails_at_most_once_in_a_hundred(verdicts):
+    """A/A, 100 verdicts, with a per-subject noise as large as that of a real change of the model."""
+    rates = verdicts(100, rule=Rule(resamples=199))
+    assert rates[Outcome.FAIL] <= 0.01, rates
+
+
+def test_repeats_on_one_machine_pass(verdicts):
+    """A/A, with the noise of a repeat: sums in another order, a voxel here and there."""
+    assert verdicts(20, sd=0.001, rule=Rule(resamples=199)) == {
+        Outcome.PASS: 1.0,
+        Outcome.FAIL: 0.0,
+        Outcome.INCONCLUSIVE: 0.0,
+    }
+
+
+def test_a_drop_of_a_hundredth_is_found(verdicts):
+    """A mean drop of 0.01 in Dice over 40 subjects, standard deviation of the per-subject difference 0.02."""
+    rates = verdicts(100, drop=0.01, groups=SIX[:1], rule=Rule(resamples=499))
+    assert 1 - rates[Outcome.PASS] >= 0.9, rates
+    rates = verdicts(30, drop=0.01, rule=Rule(resamples=199))
+    assert 1 - rates[Outcome.PASS] >= 0.9, rates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "outcome", "most", "least"),
+    [
+        ("A/A, 1 group", {"groups": SIX[:1]}, Outcome.FAIL, 0.02, 0.0),
+        ("A/A, 6 groups", {}, Outcome.FAIL, 0.02, 0.0),
+        ("A/A, 6 groups, heavy tails, no limit per case", {"tails": True, "limit": None}, Outcome.FAIL, 0.02, 0.0),
+        ("A/A, 6 groups, sd 0.005", {"sd": 0.005}, Outcome.PASS, 1.0, 0.99),
+        ("drop 0.01, 1 group", {"groups": SIX[:1], "drop": 0.01}, Outcome.PASS, 0.1, 0.0),
+        ("drop 0.01, 1 of 6 groups", {"drop": 0.01, "fallen": 1}, Outcome.PASS, 0.1, 0.0),
+        ("drop 0.01, 6 groups", {"drop": 0.01}, Outcome.PASS, 0.1, 0.0),
+        ("drop 0.01, 6 groups, heavy tails", {"drop": 0.01, "tails": True}, Outcome.PASS, 0.1, 0.0),
+        ("drop 0.015, 1 group", {"groups": SIX[:1], "drop": 0.015}, Outcome.FAIL, 1.0, 0.9),
+    ],
+)
+def test_rates(verdicts, capsys, name, options, outcome, most, least):
+    rule = Rule(resamples=999, case_drop_maximum=options.get("limit", 0.20))
+    options = {key: value for key, value in options.items() if key != "limit"}
+    rates = verdicts(1000, rule=rule, **options)
+    with capsys.disabled():
+        print(f"\n| {name} | " + " | ".join(f"{rates[one]:.1%}" for one in Outcome) + " |")
+    assert least <= rates[outcome] <= most, rates
+
+
+def test_a_run_built_by_hand_is_a_run(recall):
+    """The simulation stands on runs that never were on a disk; they are the same to `compare`."""
+    assert isinstance(recall(records(SIX[0], [0.5])), Run)
