@@ -101,7 +101,9 @@ class Evaluator:
             write_mask(result.prediction, result.image, directory / mask)
             record = replace(record, mask=str(mask))
         if broken:
-            label, sentence = explain(result.prediction, result.truth, result.prompts)
+            label, sentence = explain(
+                result.prediction, result.truth, result.prompts, spacing_mm=result.image.spacing_mm
+            )
             record = replace(record, diagnosis=f"{label}: {sentence}")
         return self._judged(record)
 
