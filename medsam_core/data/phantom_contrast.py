@@ -19,12 +19,12 @@ from medsam_core.data.phantom_tumour import ENHANCING, NECROSIS, OEDEMA
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 # medians relative to healthy brain: CSF, ventricles, grey, white, deep grey; then oedema, core, enhancing
 CONTRAST = {
-    "t1": (0.24, 0.26, 0.88, 1.08, 0.98, 0.84, 0.82, 0.86),
-    "t1ce": (0.28, 0.28, 0.87, 1.10, 1.00, 0.90, 0.72, 1.60),
-    "t2": (2.10, 2.40, 1.12, 0.86, 0.97, 1.75, 2.10, 1.70),
-    "flair": (0.22, 0.16, 1.07, 0.95, 1.02, 1.75, 1.60, 1.68),
+    "t1": (0.24, 0.26, 0.88, 1.08, 0.98, 0.82, 0.80, 0.84),
+    "t1ce": (0.28, 0.28, 0.87, 1.10, 1.00, 0.84, 0.71, 1.60),
+    "t2": (2.10, 2.40, 1.12, 0.86, 0.97, 1.92, 2.12, 1.75),
+    "flair": (0.22, 0.16, 1.08, 0.94, 1.02, 1.68, 1.58, 1.64),
 }
-SPREAD = (0.08, 0.08, 0.02, 0.02, 0.03, 0.06, 0.10, 0.09)  # between subjects, of the logarithm
+SPREAD = (0.08, 0.08, 0.02, 0.02, 0.03, 0.09, 0.12, 0.10)  # between subjects, of the logarithm
 # level of healthy brain in scanner units
 LEVEL = {"t1": (250, 700), "t1ce": (300, 900), "t2": (250, 700), "flair": (200, 600)}
 
@@ -78,7 +78,7 @@ class _Canvas:
         self.spacing = growth.anatomy.spacing_mm
         self.kind = growth.anatomy.kind
         head, tumour = growth.head, growth.tumour
-        rind = self._grid(head.strip + noise(rng, 7) * np.float32(0.6))
+        rind = self._grid(head.strip + noise(rng, 9) * np.float32(0.4))
         tissues = growth.anatomy.tissues[tuple(slice(*span) for span in self.window)]
         self.brain = (tissues >= CSF) & (rind < np.float32(rng.uniform(0.2, 1.6)))
         self.brain |= growth.anatomy.labels[tuple(slice(*span) for span in self.window)] > 0
@@ -90,6 +90,11 @@ class _Canvas:
         self.cloud = self._grid(noise(rng, 13))
         self.cystic = bool(rng.random() < 0.25)
         self.bias = noise(rng, 80)
+        # harmless white-matter change of age: caps around the ventricles and spots, bright on T2 and FLAIR, no label
+        caps = np.clip(1 - growth.head.ventricles / np.float32(rng.uniform(3, 7)), 0, 1)
+        spots = np.clip(noise(rng, 6) - np.float32(rng.uniform(1.7, 2.6)), 0, 0.8)
+        share = np.float32(rng.uniform(0, 0.65))
+        self.aged = share * self._grid(np.maximum(caps * np.float32(0.8), spots)) * (tissues == WHITE)
         self.vessels = self._vessels(rng, growth, rind, tissues)
 
     def _grid(self, field: Field) -> Field:
@@ -100,14 +105,15 @@ class _Canvas:
     ) -> Field:
         """How much blood a voxel holds, 0 to 1: veins on the surface and in sulci, the sagittal sinus, the plexus."""
         a, b = self._grid(noise(rng, 11)), self._grid(noise(rng, 11))
-        radius = np.float32(rng.uniform(0.17, 0.28))  # of the tubes in which both noises are near 0
+        radius = np.float32(rng.uniform(0.18, 0.30))  # of the tubes in which both noises are near 0
         tube = np.clip(2 - np.sqrt(a * a + b * b) / radius, 0, 1)
         near = np.clip((rind + 5) / 3, 0.12, 1) + (tissues == CSF)
         tube *= np.minimum(near, 1)
         middle = np.abs(self._grid(growth.head.midline))
         sinus = np.clip(3 - middle, 0, 1) * np.clip(rind + 2.5, 0, 1) * (rind < 3)
         plexus = (tissues == VENTRICLE) * np.clip(self._grid(noise(rng, 7)) - 1, 0, 1)
-        return np.maximum(np.maximum(tube, sinus * np.float32(0.8)), plexus * np.float32(0.8))
+        meninges = np.clip(rind + 2.5, 0, 1) * np.clip(self._grid(noise(rng, 12)) - np.float32(1.2), 0, 0.8)
+        return np.maximum(np.maximum(tube, sinus * np.float32(0.8)), np.maximum(plexus, meninges))
 
     def scan(
         self,
@@ -132,16 +138,18 @@ class _Canvas:
         image[labels == ENHANCING] = rim
         # tumour is blotchy, the more so where it enhances; healthy tissue is nearly even
         blotch, speck = (np.zeros(5, dtype=np.float32) for _ in range(2))
-        blotch[[0, NECROSIS, OEDEMA, ENHANCING]] = 0.015, 0.11, 0.10, 0.14
-        speck[[0, NECROSIS, OEDEMA, ENHANCING]] = 0.022, 0.05, 0.04, 0.16 if modality == "t1ce" else 0.06
+        blotch[[0, NECROSIS, OEDEMA, ENHANCING]] = 0.018, 0.13, 0.12, 0.16
+        speck[[0, NECROSIS, OEDEMA, ENHANCING]] = 0.025, 0.06, 0.05, 0.28 if modality == "t1ce" else 0.09
         own = self._grid(noise(rng, 9))
         pattern = blotch[labels] * (np.float32(0.6) * self.cloud + np.float32(0.6) * own)
         pattern += speck[labels] * (np.float32(0.7) * self.grain + np.float32(0.5) * self.fine)
         image *= np.maximum(1 + pattern, np.float32(0.3))
         if modality == "t1ce":
-            gain = np.float32(rng.uniform(0.5, 1.1))
+            gain = np.float32(rng.uniform(0.7, 1.5))
             image += self.vessels * gain * (labels != ENHANCING)
-        elif modality == "t2":
+        if modality in ("t2", "flair"):
+            image += self.aged * (labels == 0)
+        if modality == "t2":
             image *= 1 - np.float32(0.5) * self.vessels * (labels == 0)  # flow voids
         return self._acquire(rng, modality, image)
 

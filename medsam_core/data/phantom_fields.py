@@ -85,8 +85,8 @@ def noise(rng: np.random.Generator, grain_mm: float, shape: Sequence[int] = LATT
     """
     nodes = [max(4, round(f / grain_mm)) for f in FIELD_MM]
     values = rng.standard_normal(nodes, dtype=np.float32)
-    # cubic interpolation between independent values loses about 0.84 of the deviation per axis
-    return resample(values, shape) * np.float32(1.65)
+    # cubic interpolation between independent values keeps 0.89 of their deviation per axis
+    return resample(values, shape) * np.float32(1.43)
 
 
 def coordinates() -> tuple[Field, Field, Field]:
@@ -101,12 +101,21 @@ def ellipsoid(dz: Field, dy: Field, dx: Field, axes: Sequence[float]) -> Field:
     dz, dy, dx: offsets in mm from its centre; axes: half axes (z, y, x) in mm.
     First-order distance |p/a| (|p/a| - 1) / |p/a²|, exact on spheres and near the surface.
     """
-    a, b, c = (np.float32(v) for v in axes)
-    qz, qy, qx = dz / a, dy / b, dx / c
-    level = np.sqrt(qz * qz + qy * qy + qx * qx)
-    qz, qy, qx = qz / a, qy / b, qx / c
-    slope = np.sqrt(qz * qz + qy * qy + qx * qx) + np.float32(1e-6)
-    return level * (level - 1) / slope
+    level: Field = np.zeros(1, dtype=np.float32)
+    slope: Field = level
+    for offset, axis in zip((dz, dy, dx), axes, strict=True):
+        inverse = np.float32(1 / (axis * axis))
+        square = offset * offset
+        square *= inverse
+        level = level + square
+        square *= inverse
+        slope = slope + square
+    level, slope = np.sqrt(level), np.sqrt(slope)
+    slope += np.float32(1e-6)
+    out = level - 1
+    out *= level
+    out /= slope
+    return out
 
 
 def blend(a: Field, b: Field, reach_mm: float) -> Field:

@@ -183,7 +183,7 @@ def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
     at: the frame of the skull and the brain's outline; inner: that of the structures inside, which a mass has moved.
     """
     outline = hull(at)
-    brain = outline.brain + noise(rng, 14) * np.float32(0.9) + noise(rng, 8) * np.float32(0.4)
+    brain = outline.brain + noise(rng, 16) * np.float32(0.6) + noise(rng, 8) * np.float32(0.25)
     supratentorial = outline.supratentorial
     depth = -supratentorial
     z, y, x = inner.z, inner.y, inner.x

@@ -7,6 +7,7 @@ The tumour is a set of level sets on the lattice: a lobed core (rank of `core`),
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from medsam_core.data.phantom_head import CSF, GREY, VENTRICLE, WHITE, Frame, Hu
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
 KINDS = ("ring", "solid", "patchy", "no-et")
+# how much nearer oedema has to come to take cortex, or to close a sulcus, than to take white matter; by tissue
+_RELUCTANCE_MM = np.zeros(8, dtype=np.float32)
+_RELUCTANCE_MM[[GREY, CSF]] = 2.5, 4.5
 NODE_ML = LATTICE_MM[0] * LATTICE_MM[1] * LATTICE_MM[2] / 1000
 
 
@@ -48,9 +52,9 @@ def plan(rng: np.random.Generator, at: Frame, outline: Hull, *, kind: str | None
     count = int(rng.choice((1, 2, 3), p=(0.84, 0.11, 0.05)))
     kind = kind or drawn
     count = foci or count
-    wt_ml = float(np.exp(rng.uniform(np.log(9), np.log(170))))
+    wt_ml = float(np.exp(rng.uniform(np.log(6.5), np.log(195))))
     share = float(rng.uniform(0.45, 0.95) if kind == "no-et" else rng.uniform(0.14, 0.62))
-    tc_ml = min(max(wt_ml * share, 1.5), 75.0)
+    tc_ml = min(max(wt_ml * share, 1.5), 95.0)
     depth = -outline.supratentorial
     radius = (3 * tc_ml * 1000 / count / (4 * np.pi)) ** (1 / 3)
     good = (depth > min(7 + 0.25 * radius, 14)) & (depth < 32) & (np.abs(at.x) > 13) & (at.z < 46) & (at.z > -34)
@@ -102,7 +106,7 @@ def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], ou
     home = np.zeros(LATTICE, dtype=np.float32)  # the side of the head on which the nearest focus began
     for k, centre in enumerate(what.centres):
         d = [c - np.float32(m) for c, m in zip((at.z, at.y, at.x), centre, strict=True)]
-        axes, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+        axes = _turn(rng)
         stretch = np.exp(rng.normal(0, 0.17, size=3))
         stretch /= stretch.prod() ** (1 / 3)
         square = np.zeros(LATTICE, dtype=np.float32)
@@ -129,13 +133,21 @@ def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], ou
     reach = np.maximum(core - np.float32(core_level), 0)
     spread = reach * np.clip(1 + fingers, 0.35, 2) * (np.float32(1.5) - np.float32(0.5) * white)
     spread = spread + np.minimum(core - np.float32(core_level), 0) + 2 * apart
-    allowed = brain & (tissues != VENTRICLE) & (tissues != CSF)
-    allowed |= in_core & (core < core_level)
-    spread_level = max(_level(spread + CORTEX_MM * (tissues == GREY), allowed, what.wt_ml), 0.8)
+    spread_level = max(_level(spread + _RELUCTANCE_MM[tissues], in_core, what.wt_ml), 0.8)
     return Tumour(core, core_level, spread, spread_level, _rim(rng, what), what.kind, len(what.centres))
 
 
-CORTEX_MM = np.float32(3.0)  # how much nearer oedema has to be to take cortex than to take white matter
+def _turn(rng: np.random.Generator) -> npt.NDArray[np.floating[Any]]:
+    """A random rotation, (3, 3), from a random unit quaternion."""
+    quaternion = rng.standard_normal(4)
+    a, b, c, d = quaternion / np.sqrt((quaternion * quaternion).sum())
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a - b * b + c * c - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a - b * b - c * c + d * d],
+        ]
+    )
 
 
 def _rim(rng: np.random.Generator, what: Plan) -> Field:
@@ -164,16 +176,16 @@ def label(
         return resample(field, size, window)
 
     hull_distance = outline.supratentorial
-    parts = on_grid(np.maximum(hull_distance + 1, hull_distance - np.minimum(outline.cerebellum, outline.stem)))
-    brain = (tissues >= CSF) & (parts < 0) & (tissues != VENTRICLE)
+    outside = on_grid(np.maximum(hull_distance + 1, hull_distance - np.minimum(outline.cerebellum, outline.stem)))
+    brain = (tissues >= CSF) & (outside < 0) & (tissues != VENTRICLE)
     depth = np.float32(of.core_level) - on_grid(of.core)
     core = brain & (depth > 0)
     rim = on_grid(of.rim)
-    spread = on_grid(of.spread) + CORTEX_MM * (tissues == GREY)
+    spread = on_grid(of.spread) + _RELUCTANCE_MM[tissues]
     labels = np.zeros(tissues.shape, dtype=np.uint8)
-    labels[brain & (tissues != CSF) & (spread < np.float32(of.spread_level))] = OEDEMA
+    labels[brain & (spread < np.float32(of.spread_level))] = OEDEMA
     labels[core] = NECROSIS
-    labels[core & (depth < rim)] = ENHANCING
+    labels[core & (np.minimum(depth, -outside) < rim)] = ENHANCING  # the rim also lines cortex and falx
     labels[_crumbs(labels > 0, 150 / (FIELD_MM[0] / size[0] * FIELD_MM[1] / size[1] * FIELD_MM[2] / size[2]))] = 0
     if not (labels == NECROSIS).any() and not (labels == ENHANCING).any():
         labels.flat[int(np.argmax(np.where(brain, depth, -np.inf)))] = NECROSIS
