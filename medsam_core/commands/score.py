@@ -1,0 +1,212 @@
+"""`medsam-core score PREDICTION TRUTH`: BraTS scores of label maps, with no model in sight."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# case -> region -> "<profile>/<metric>" -> value
+Scores = dict[str, dict[str, dict[str, float]]]
+
+_OFFICIAL = ("dice", "hd95", "sensitivity", "specificity", "volume_difference_ml")
+_LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
+_SUFFIXES = (".nii.gz", ".nii")
+_MEAN = "mean"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "score",
+        help="score segmentations against the truth",
+        description="Score one label map against the truth, or every label map of a folder. Files of two folders "
+        "belong together by name, with or without an ending _seg or -seg; every truth needs its prediction. "
+        "A mean is over all cases: it is nan where one of them is.",
+    )
+    parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="a NIfTI label map, or a folder of them")
+    parser.add_argument("truth", type=Path, metavar="TRUTH", help="the same: a label map, or a folder")
+    parser.add_argument("--profile", default="brats2019", help="whose definitions (default: %(default)s)")
+    parser.add_argument(
+        "--metrics", metavar="M,…", help="default: dice, hd95, sensitivity, specificity and what the profile adds"
+    )
+    parser.add_argument("--labels", metavar="CONVENTION", help="what the labels mean (default: that of the profile)")
+    parser.add_argument("--binary", action="store_true", help="score everything above 0 as one region")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table, one line per case and region")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write JSON; null stands for nan")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, print the table and write the files. Raises MedsamError for anything that cannot be scored."""
+    from medsam_core.metrics.profiles import find_profile
+
+    profile = find_profile(arguments.profile)
+    metrics = _chosen_metrics(arguments.metrics, lesions=profile.lesions is not None)
+    labels = None if arguments.binary else arguments.labels or profile.labels or "brats2019"
+    scores = {
+        case: score_files(prediction, truth, labels=labels, profile=profile.name, metrics=metrics)
+        for case, (prediction, truth) in pairs_of(arguments.prediction, arguments.truth).items()
+    }
+    means = mean_scores(scores)
+    rows = [*scores.items(), (_MEAN, means)] if len(scores) > 1 else list(scores.items())
+    print(f"profile {profile.name}: {profile.description}")
+    print(_table(rows, metrics))
+    if arguments.csv:
+        _write_csv(arguments.csv, scores)
+    if arguments.json:
+        _write_json(arguments.json, {"profile": profile.name, "labels": labels, "cases": scores, "mean": means})
+    return 0
+
+
+def score_files(
+    prediction: Path, truth: Path, *, labels: str | None, profile: str, metrics: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """The scores of two label maps on disk: {region: {"<profile>/<metric>": value}}.
+
+    labels: the label convention of both files; None: one region "mask" of everything above 0.
+    Raises DataError for files that cannot be read or lie on different grids, LabelError for unknown labels.
+    """
+    import numpy as np
+
+    from medsam_core.data.regions import REGIONS, check_labels, convention_named
+    from medsam_core.data.volume import check_same_grid, read_labels
+    from medsam_core.metrics import score_regions
+
+    ours, theirs = read_labels(prediction), read_labels(truth)
+    check_same_grid(theirs, ours, image_name=f"truth {truth.name}", labels_name=prediction.name)
+    if labels is None:
+        regions: Mapping[str, Any] = {"mask": {1}}
+        found, wanted = ((volume.voxels > 0).view(np.uint8) for volume in (ours, theirs))
+    else:
+        convention = convention_named(labels)
+        check_labels(ours.voxels, convention, name=prediction.name)
+        check_labels(theirs.voxels, convention, name=truth.name)
+        regions = {region: convention.regions[region] for region in REGIONS}
+        found, wanted = ours.voxels, theirs.voxels
+    return score_regions(found, wanted, theirs.spacing_mm, regions, profile=profile, metrics=metrics)
+
+
+def pairs_of(prediction: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
+    """Which prediction belongs to which truth: {case: (prediction, truth)}, sorted by case.
+
+    Both are files, or both are folders, which are searched with all their subfolders. Where a folder holds files
+    whose name ends in seg, the others are images and left aside.
+    Raises DataError if one is missing, or a truth has no prediction.
+    """
+    from medsam_core.errors import DataError
+
+    for path in (prediction, truth):
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder, expected a label map; check the path.")
+    if prediction.is_dir() != truth.is_dir():
+        raise DataError(f"{prediction} and {truth}: got a folder and a file, expected two of a kind; give both alike.")
+    if not truth.is_dir():
+        return {_case(truth): (prediction, truth)}
+    predictions, truths = _label_maps(prediction), _label_maps(truth)
+    missing = sorted(truths.keys() - predictions.keys())
+    if missing:
+        raise DataError(
+            f"{prediction}: no prediction for {len(missing)} of {len(truths)} cases ({_some(missing)}), expected one "
+            "for each truth; add them, an empty label map where nothing was found."
+        )
+    spare = sorted(predictions.keys() - truths.keys())
+    if spare:
+        print(f"left out, no truth for {len(spare)} predictions: {_some(spare)}", file=sys.stderr)
+    return {case: (predictions[case], truths[case]) for case in sorted(truths)}
+
+
+def mean_scores(scores: Scores) -> dict[str, dict[str, float]]:
+    """The mean of every score over the cases, nan where any case is: a case never drops out of a mean."""
+    first = next(iter(scores.values()))
+    return {
+        region: {key: sum(case[region][key] for case in scores.values()) / len(scores) for key in values}
+        for region, values in first.items()
+    }
+
+
+def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
+    from medsam_core.errors import OptionError
+    from medsam_core.metrics import METRICS
+
+    if text is None:
+        return _OFFICIAL + _LESIONS if lesions else _OFFICIAL
+    chosen = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in chosen if name not in METRICS]
+    if unknown or not chosen:
+        got = f"unknown {', '.join(unknown)}" if unknown else "none"
+        raise OptionError(f"--metrics: got {got}, expected some of {', '.join(METRICS)}; mend the list.")
+    return chosen
+
+
+def _label_maps(folder: Path) -> dict[str, Path]:
+    from medsam_core.errors import DataError
+
+    files = sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file())
+    found: dict[str, Path] = {}
+    for path in [path for path in files if _is_segmentation(path)] or files:
+        case = _case(path)
+        if case in found:
+            raise DataError(f"{folder}: {found[case]} and {path} are both {case}, expected one of each; remove one.")
+        found[case] = path
+    if not found:
+        raise DataError(f"{folder}: holds no .nii or .nii.gz file, expected label maps; check the path.")
+    return found
+
+
+def _stem(path: Path) -> str:
+    return next((path.name.removesuffix(suffix) for suffix in _SUFFIXES if path.name.endswith(suffix)), path.name)
+
+
+def _is_segmentation(path: Path) -> bool:
+    return _stem(path).lower().endswith(("_seg", "-seg"))
+
+
+def _case(path: Path) -> str:
+    return _stem(path)[:-4] if _is_segmentation(path) else _stem(path)
+
+
+def _some(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
+
+
+def _table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]], metrics: Sequence[str]) -> str:
+    from medsam_core.metrics import METRICS
+
+    units = [f"{name} [{METRICS[name].unit}]" if METRICS[name].unit == "mm" else name for name in metrics]
+    lines = [["case", "region", *units]]
+    for case, regions in rows:
+        for region, values in regions.items():
+            lines.append([case, region, *(f"{value:.4f}".rstrip("0").rstrip(".") for value in values.values())])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _write_csv(path: Path, scores: Scores) -> None:
+    first = next(iter(next(iter(scores.values())).values()))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "region", *first])
+        for case, regions in scores.items():
+            for region, values in regions.items():
+                writer.writerow([case, region, *values.values()])
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(_without_nan(content), indent=2) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
