@@ -134,11 +134,11 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
             scores.scatter(*zip(*marks, strict=True), c=colour, marker=_MARKERS[outcome], s=36, zorder=3, label=outcome)
     scores.set_ylabel(f"mean {metric_name(metric, scope)}{unit_of(metric)}")
     scores.set_title(f"{newest.cohort}, fingerprint {newest.fingerprint}", fontsize=10)
-    scores.legend(fontsize=8, ncols=3)
+    figure.legend(*scores.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     timed = [(when, one.seconds) for when, one in drawn if not math.isnan(one.seconds)]
     if timed:
         seconds.plot(*zip(*timed, strict=True), color="#555555", marker=".")
-        seconds.set_ylim(bottom=0)
+        seconds.set_ylim(0, 1.15 * max(value for _, value in timed) or 1)
     seconds.set_ylabel("s per subject")
     for axes in (scores, seconds):
         axes.grid(alpha=0.3)
