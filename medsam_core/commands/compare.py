@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.errors import RunError
     from medsam_core.evaluation import SCOPES, check_choices
     from medsam_core.gates.baseline import FOLDER, find_reference
+    from medsam_core.gates.calibration import check_rule, floor_of
     from medsam_core.gates.comparison import Rule, compare
     from medsam_core.gates.rendering import junit, markdown
     from medsam_core.runs import read_run
@@ -50,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         case_drop_maximum=arguments.case_drop_maximum,
     )
     reference = find_reference(arguments.reference, arguments.baselines or FOLDER)
-    comparison = compare(reference, read_run(arguments.run), rule)
+    stored = read_run(arguments.run)
+    check_rule(rule, floor_of(stored))
+    comparison = compare(reference, stored, rule)
     if arguments.format == "json":
         text = json.dumps(comparison.to_json(), indent=1, sort_keys=True) + "\n"
     elif arguments.format == "text":

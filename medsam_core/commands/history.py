@@ -15,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "folder",
         nargs="?",
-        default="benchmarks/results",
+        default="runs",
         metavar="FOLDER",
-        help="a folder or an fsspec URL (default: benchmarks/results)",
+        help="a folder or an fsspec URL (default: runs)",
     )
     parser.add_argument("--metric", default="dice", help="default: %(default)s")
     parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")

@@ -24,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
     from medsam_core.gates.baseline import FOLDER, find_reference
+    from medsam_core.gates.calibration import check_gates, floor_of
     from medsam_core.gates.stored import gates_of
     from medsam_core.gates.verdict import judge_run
     from medsam_core.runs import read_run
@@ -31,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     stored = read_run(arguments.run)
     folder = arguments.baselines or FOLDER
     baseline = find_reference(arguments.baseline, folder) if arguments.baseline else None
-    verdict = judge_run(stored, gates_of(stored, arguments.gates), baseline=baseline, folder=folder)
+    gates = gates_of(stored, arguments.gates)
+    check_gates(gates, floor_of(stored))
+    verdict = judge_run(stored, gates, baseline=baseline, folder=folder)
     if arguments.json:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
     else:
