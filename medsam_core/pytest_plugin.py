@@ -7,6 +7,7 @@ Loading it imports neither torch nor sam2 nor numpy. Fixtures for tests, here an
     medsam_check      medsam_check(record) fails the test in a sentence if the record breaks a gate
     medsam_predictor  the loaded Predictor
     medsam_cohort     the chosen subjects
+    medsam_configuration  what the options came to
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ def medsam_cohort(pytestconfig: pytest.Config) -> tuple[Subject, ...]:
 def medsam_predictor(pytestconfig: pytest.Config) -> Predictor:
     """The loaded model, the same that scores the cases."""
     return _session(pytestconfig).configuration.predictor
+
+
+@pytest.fixture(scope="session")
+def medsam_configuration(pytestconfig: pytest.Config) -> Configuration:
+    """What the options of this session came to."""
+    return _session(pytestconfig).configuration
 
 
 @pytest.fixture

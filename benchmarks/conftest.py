@@ -1,0 +1,161 @@
+"""How a stage is timed, and what a measurement says of the machine it was made on."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+SECONDS = 6.0  # what the warm rounds of one stage may take, if that leaves enough rounds
+ROUNDS = (5, 40)
+SMI = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_event_reasons.active")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """What has to be equal for two measurements to be compared, under the key `medsam`."""
+    import torch
+
+    from medsam_core.configuration import environment
+
+    configuration = config.pluginmanager.get_plugin("medsam-session").configuration  # type: ignore[union-attr]
+    model, seen = configuration.predictor.model, environment()
+    cuda = model.device.type == "cuda"
+    machine_info["medsam"] = {
+        "cpu": seen["cpu"],
+        "threads": torch.get_num_threads(),
+        "gpu": seen["gpu"] if cuda else None,
+        "driver": _smi(model.device, ("driver_version",)).get("driver_version") if cuda else None,
+        "cuda": seen["cuda"] if cuda else None,
+        "torch": seen["torch"],
+        "sam2": seen["sam2"],
+        "device": str(model.device),
+        "precision": model.precision,
+        "checkpoint": model.checkpoint.sha256,
+        "architecture": f"{model.architecture.name} at {model.architecture.image_size} px",
+        "cohort": configuration.cohort_identity()["fingerprint"],
+        "cases": ", ".join("/".join(case.id.split("/")[1:]) for case in configuration.settings.cases("subject")),
+    }
+
+
+@pytest.fixture
+def stage(benchmark: Any, medsam_predictor: Any) -> Callable[..., None]:
+    """`stage(run, slices=D)` times `run()` cold once, then warm, and says in `extra_info` what one should know.
+
+    before: makes what `run` takes as its only argument, anew for each round and outside of the timing.
+    """
+    device = medsam_predictor.model.device
+
+    def measure(run: Callable[..., object], *, slices: int, before: Callable[[], object] | None = None) -> None:
+        if benchmark.disabled:
+            pytest.fail("nothing is timed under xdist or --benchmark-disable; run without them", pytrace=False)
+        timed = _synchronised(run, device)
+        _reset_peak(device)
+        started = time.perf_counter()
+        timed(*(() if before is None else (before(),)))
+        cold = time.perf_counter() - started
+        device_ms: list[float] = []
+        clocks = _smi(device, SMI)
+        benchmark.pedantic(
+            _with_events(timed, device, device_ms),
+            setup=None if before is None else lambda: ((before(),), {}),
+            rounds=max(ROUNDS[0], min(ROUNDS[1], int(SECONDS / cold))),
+        )
+        ms = sorted(1000 * seconds for seconds in benchmark.stats.stats.data)
+        benchmark.extra_info |= {
+            "cold_ms": round(1000 * cold, 3),
+            "p50_ms": round(statistics.median(ms), 3),
+            "p95_ms": round(statistics.quantiles(ms, n=20, method="inclusive")[-1], 3),
+            "ms_per_slice": round(statistics.median(ms) / slices, 4),
+            "slices": slices,
+            "rounds": len(ms),
+            "host_peak_mib": _host_peak_mib(),
+            **_device_memory(device),
+        }
+        if device_ms:
+            benchmark.extra_info["device_p50_ms"] = round(statistics.median(device_ms), 3)
+        if clocks:
+            benchmark.extra_info |= {"gpu_before": clocks, "gpu_after": _smi(device, SMI)}
+
+    return measure
+
+
+def _synchronised(run: Callable[..., object], device: Any) -> Callable[..., None]:
+    """A GPU works on after the call has returned: without this the next stage would pay for it."""
+    import torch
+
+    def timed(*arguments: object) -> None:
+        run(*arguments)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return timed
+
+
+def _with_events(timed: Callable[..., None], device: Any, device_ms: list[float]) -> Callable[..., None]:
+    """On CUDA also the time between two events on the device's own clock."""
+    import torch
+
+    if device.type != "cuda":
+        return timed
+
+    def run(*arguments: object) -> None:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        timed(*arguments)
+        end.record()
+        end.synchronize()
+        device_ms.append(start.elapsed_time(end))
+
+    return run
+
+
+def _reset_peak(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _device_memory(device: Any) -> dict[str, float]:
+    import torch
+
+    if device.type != "cuda":
+        return {}
+    return {
+        "device_peak_mib": round(torch.cuda.max_memory_allocated(device) / 2**20, 1),
+        "device_reserved_mib": round(torch.cuda.max_memory_reserved(device) / 2**20, 1),
+    }
+
+
+def _host_peak_mib() -> float:
+    """Of the process since its start: it never falls from one stage to the next."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _smi(device: Any, fields: tuple[str, ...]) -> dict[str, str]:
+    """What the driver tells of the GPU, by nvidia-smi's own names; {} where it is not there or tells nothing."""
+    import torch
+
+    if device.type != "cuda" or shutil.which("nvidia-smi") is None:
+        return {}
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    if uuid is not None:
+        command.append(f"--id=GPU-{uuid}")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    lines = done.stdout.strip().splitlines()
+    values = [value.strip() for value in lines[0].split(",")] if done.returncode == 0 and lines else []
+    return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else {}
