@@ -47,6 +47,7 @@ def blobs(shape, seed=0):
 
 def frames_as_medsam2_makes_them(volume, image_size):
     """(D, 3, S, S) float32: written from MedSAM2's scripts, not from the package."""
+    volume = volume.astype(np.float64)  # as NumPy makes of the integers that MRI comes in
     tissue = volume[volume > 0]
     low, high = np.percentile(tissue, 0.5), np.percentile(tissue, 99.5)
     scaled = np.clip(volume, low, high)

@@ -40,10 +40,12 @@ def assert_equal(prediction, expected):
     """expected: (D, H, W) logits of sam2, NaN where not tracked."""
     seen = ~np.isnan(expected[:, 0, 0])
     assert np.flatnonzero(seen).tolist() == list(prediction.slices)
+    assert not prediction.mask[~seen].any()
     logits = torch.from_numpy(prediction.logits)[:, None]
     mine = interpolate(logits, size=expected.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
     assert np.abs(mine - expected[seen]).max() <= TOLERANCE
-    assert np.array_equal(prediction.mask, expected > 0)
+    # a logit within rounding of 0 may fall on either side; every other voxel is the same
+    assert (np.abs(expected[prediction.mask != (expected > 0)]) <= TOLERANCE).all()
 
 
 def assert_lively(prediction):
