@@ -20,7 +20,7 @@ MODALITIES = ("t1", "t1ce", "t2", "flair")
 # medians relative to healthy brain: CSF, ventricles, grey, white, deep grey; then oedema, core, enhancing
 CONTRAST = {
     "t1": (0.24, 0.26, 0.88, 1.08, 0.98, 0.82, 0.80, 0.84),
-    "t1ce": (0.28, 0.28, 0.87, 1.10, 1.00, 0.84, 0.71, 1.60),
+    "t1ce": (0.28, 0.28, 0.87, 1.10, 1.00, 0.84, 0.71, 1.66),
     "t2": (2.10, 2.40, 1.12, 0.86, 0.97, 1.92, 2.12, 1.75),
     "flair": (0.22, 0.16, 1.08, 0.94, 1.02, 1.68, 1.58, 1.64),
 }

@@ -186,7 +186,7 @@ def label(
     labels[brain & (spread < np.float32(of.spread_level))] = OEDEMA
     labels[core] = NECROSIS
     labels[core & (np.minimum(depth, -outside) < rim)] = ENHANCING  # the rim also lines cortex and falx
-    labels[_crumbs(labels > 0, 150 / (FIELD_MM[0] / size[0] * FIELD_MM[1] / size[1] * FIELD_MM[2] / size[2]))] = 0
+    labels[_crumbs(labels > 0, core, 0.15 * np.prod(size) / np.prod(FIELD_MM) * 1000)] = 0
     if not (labels == NECROSIS).any() and not (labels == ENHANCING).any():
         labels.flat[int(np.argmax(np.where(brain, depth, -np.inf)))] = NECROSIS
     if of.kind != "no-et" and not (labels == ENHANCING).any():
@@ -194,15 +194,15 @@ def label(
     return labels
 
 
-def _crumbs(mask: npt.NDArray[np.bool_], voxels: float) -> npt.NDArray[np.bool_]:
-    """Components of `mask` with fewer than `voxels` voxels, except the largest component."""
+def _crumbs(mask: npt.NDArray[np.bool_], core: npt.NDArray[np.bool_], voxels: float) -> npt.NDArray[np.bool_]:
+    """Components of `mask` that hold no core or fewer than `voxels` voxels, except the largest of all."""
     parts, count = ndimage.label(mask)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    small = sizes < voxels
+    small = (sizes < voxels) | (np.bincount(parts[core], minlength=count + 1) == 0)
     small[0] = False
     if count:
         small[1 + int(np.argmax(sizes[1:]))] = False
     return small[parts]
 
 
-__all__ = ["ENHANCING", "FIELD_MM", "KINDS", "NECROSIS", "OEDEMA", "Plan", "Tumour", "grow", "label", "plan"]
+__all__ = ["ENHANCING", "KINDS", "NECROSIS", "OEDEMA", "Plan", "Tumour", "grow", "label", "plan"]
