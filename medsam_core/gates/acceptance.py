@@ -37,8 +37,10 @@ def accept(
     if path.exists():
         comparison = compare(read_baseline(path), run, rule)
         if comparison.outcome is not Outcome.PASS:
-            lines = "; ".join(line.strip() for line in comparison.lines()[1:] if " PASS " not in line)
-            against.append(f"{comparison.outcome.value} against the baseline {name} that it would replace: {lines}")
+            why = [*(one.text for one in comparison.groups if one.outcome is Outcome.FAIL), *comparison.reasons]
+            why += [one.text for one in comparison.groups if one.outcome is Outcome.INCONCLUSIVE]
+            # the first says enough; `compare` shows the rest
+            against.append(f"{comparison.outcome.value} against the baseline {name} that it would replace: {why[0]}")
     if against and not force:
         raise GateError(
             f"{run.directory}: is not accepted as {name}: {'; '.join(against)}; mend the run, or add --force."
@@ -54,7 +56,7 @@ def objections(run: Run, gates: Gates | None, folder: Path = FOLDER) -> tuple[Ou
     as a test that crashed. A run without a stored verdict did not end.
     """
     judged = judge_run(run, gates, folder=folder)
-    against = [] if judged.outcome is Outcome.PASS else [" ".join(line.strip() for line in judged.lines())]
+    against = [] if judged.outcome is Outcome.PASS else ["; ".join(line.strip() for line in judged.lines()[:3])]
     stored = run.directory / VERDICT
     if not stored.exists():
         against.append("INCONCLUSIVE: it has no verdict, so its session did not end; go on with --resume")

@@ -71,6 +71,11 @@ class Rule:
         """1 if more is better, −1 if less is."""
         return 1 if METRICS[self.metric].better == "higher" else -1
 
+    @property
+    def verb(self) -> str:
+        """What a score did that got worse."""
+        return "fell" if self.sign > 0 else "rose"
+
 
 @dataclass(frozen=True)
 class GroupComparison:
@@ -194,7 +199,7 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
     limit = rule.case_drop_maximum
     fell = [pair.case for pair in pairs if limit is not None and pair.benefit < -limit]
     if fell:
-        return Outcome.FAIL, f"{counted(len(fell), 'case')} fell by more than the limit {limit:g}: {few(fell)}", True
+        return Outcome.FAIL, f"{counted(len(fell), 'case')} {rule.verb} by more than the limit {limit:g}", True
     assert measured is not None  # every score is finite
     benefits = [pair.benefit for pair in pairs]
     if measured.n < MINIMUM_N:  # no inference from so few: the verdict is on these very cases
@@ -220,7 +225,8 @@ def _group(
     if measured is not None:
         change = rule.sign * measured.mean
         low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
-    fell = sorted((p for p in pairs if p.benefit < -rule.listed_drop), key=lambda pair: (pair.benefit, pair.case))
+    listed = min(rule.listed_drop, math.inf if rule.case_drop_maximum is None else rule.case_drop_maximum)
+    fell = sorted((p for p in pairs if p.benefit < -listed), key=lambda pair: (pair.benefit, pair.case))
     digits = 3 if rule.margin >= 0.001 or rule.margin == 0 else 2 - math.floor(math.log10(rule.margin))
     interval = "" if math.isnan(low) else f" [{signed(low, digits)}, {signed(high, digits)}]"
     text = (
@@ -229,9 +235,8 @@ def _group(
         f"(margin {rule.margin:.{digits}f}{'' if outcome is Outcome.PASS else f'; {why}'})"
     )
     if fell:
-        verb = "fell" if rule.sign > 0 else "rose"
         who = few([pair.subject for pair in fell])
-        text += f"; {counted(len(fell), 'subject')} {verb} by more than {rule.listed_drop:g}: {who}"
+        text += f"; {counted(len(fell), 'subject')} {rule.verb} by more than {listed:g}: {who}"
     return GroupComparison(
         group=name,
         pairs=tuple(pairs),

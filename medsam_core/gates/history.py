@@ -13,7 +13,7 @@ from typing import Any
 from medsam_core.errors import RunError
 from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.bounds import mean
-from medsam_core.gates.wording import group_name, metric_name, unit_of
+from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
 from medsam_core.runs import CASES, HEADER, VERDICT, Run, read_run
 
 _COLOURS = {"PASS": "#2a7f3f", "FAIL": "#c0392b", "INCONCLUSIVE": "#b8860b"}
@@ -72,7 +72,7 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
     checkpoint, cohort, environment = (header.get(key) or {} for key in ("checkpoint", "cohort", "environment"))
     key = score_key((header.get("settings") or {}).get("profile", "brats2019"), metric, scope)
     groups: dict[str, list[float]] = {}
-    for record in sorted(run.records, key=lambda record: record.id):
+    for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         value = record.scores.get(key, math.nan)
         if record.prompted and math.isfinite(value):
             groups.setdefault(group_name(record.case), []).append(value)
@@ -86,7 +86,7 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
         device=f"{header.get('device')} {header.get('precision')}",
         outcome=_outcome(run),
         cases=len(run.records),
-        means={group: mean(values) for group, values in sorted(groups.items())},
+        means={group: mean(values) for group, values in groups.items()},
         seconds=_seconds_per_subject(run.records),
     )
 
@@ -125,7 +125,7 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     drawn = [(when, one) for when, one in dated if one.fingerprint == newest.fingerprint]
     figure = Figure(figsize=(9, 6), layout="constrained")
     scores, seconds = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    for group in sorted({group for _, one in drawn for group in one.means or {}}):
+    for group in dict.fromkeys(group for _, one in drawn for group in one.means or {}):
         points = [(when, one.means[group]) for when, one in drawn if one.means and group in one.means]
         scores.plot(*zip(*points, strict=True), label=group, linewidth=1.2, marker=".", markersize=3)
     for outcome, colour in _COLOURS.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medsam_core.evaluation import CaseRecord
 from medsam_core.gates.baseline import Baseline, BaselineCase, identity_of
 from medsam_core.gates.statistics import DECIMALS
-from medsam_core.gates.wording import counted, few, group_name
+from medsam_core.gates.wording import counted, few, group_name, group_order
 from medsam_core.runs import Run
 
 
@@ -75,14 +75,14 @@ def pair_up(
     A group of which no pair is left stays, empty.
     """
     groups: dict[str, list[Pair]] = {}
-    for case, record in current.items():
+    for case, record in sorted(current.items(), key=lambda one: (group_order(one[1].case), one[0])):
         group = groups.setdefault(group_name(record.case), [])
         if _asked(reference, cases, case) and key in cases[case].scores and _finite(reference, case, key):
             before, after = reference.cases[case].scores[key], cases[case].scores[key]
             # rounded again: 0.89 − 0.90 is not quite −0.01
             benefit = round(sign * (after - before), DECIMALS) if math.isfinite(after) else math.nan
             group.append(Pair(case, record.case.subject, before, after, benefit))
-    return {name: tuple(pairs) for name, pairs in sorted(groups.items())}
+    return {name: tuple(pairs) for name, pairs in groups.items()}
 
 
 def lacking(reference: Baseline, cases: Mapping[str, BaselineCase], key: str) -> list[str]:

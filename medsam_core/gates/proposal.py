@@ -15,7 +15,7 @@ from medsam_core.errors import GateError
 from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.thresholds import VERSION
 from medsam_core.gates.verdict import attendance
-from medsam_core.gates.wording import counted, few, group_name, metric_name
+from medsam_core.gates.wording import counted, few, group_name, group_order, metric_name
 from medsam_core.runs import Run
 
 METRICS = ("dice", "iou")
@@ -38,7 +38,7 @@ def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02) 
         raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure on; finish it first.")
     profile = run.header.get("settings", {}).get("profile", "brats2019")
     groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
-    for record in sorted(run.records, key=lambda record: record.id):
+    for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         case = record.case
         groups.setdefault((case.modality, case.region, case.prompt, case.protocol), []).append(record)
     lines = [*_head(run.header, margin, mean_margin), "", f"version = {VERSION}", f"profile = {json.dumps(profile)}"]

@@ -30,7 +30,7 @@ def markdown(comparison: Comparison) -> str:
     remarks = [
         *(f"INCONCLUSIVE: {reason}" for reason in comparison.reasons),
         *(
-            f"{group.group}: {len(group.dropped)} {'fell' if rule.sign > 0 else 'rose'} by more than "
+            f"{group.group}: {len(group.dropped)} {rule.verb} by more than "
             f"{rule.listed_drop:g}: {few(group.dropped, 10)}"
             for group in comparison.groups
             if group.dropped

@@ -22,8 +22,10 @@ from medsam_core.gates.pairing import differences, strangers
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.gates.thresholds import Gates
 from medsam_core.gates.wording import counted, few
-from medsam_core.runs import Run
+from medsam_core.runs import VERDICT, Run
 
+MOST_LINES = 12
+"""Broken bounds that the terminal shows: a damaged model breaks all of them."""
 NO_GATES = "no gates for this cohort: give --gates FILE or make one with `medsam-core propose RUN`"
 
 
@@ -74,9 +76,13 @@ class Verdict:
         if self.results:
             held = sum(result.outcome is Outcome.PASS for result in self.results)
             head += f", {held} of {counted(len(self.results), 'bound')} held"
+        broken = [f"  FAIL {result.text}" for result in self.results if result.outcome is Outcome.FAIL]
+        if len(broken) > MOST_LINES:
+            left = len(broken) - MOST_LINES
+            broken = [*broken[:MOST_LINES], f"  FAIL {counted(left, 'bound')} more, see {VERDICT} or judge --json"]
         return [
             head,
-            *(f"  {one.outcome.value} {one.text}" for one in self.results if one.outcome is Outcome.FAIL),
+            *broken,
             *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
             *(f"  note: {note}" for note in self.notes),
         ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.data.regions import REGIONS
+from medsam_core.evaluation import MODALITIES, Case, CaseRecord
+from medsam_core.inference.prompts import MODES, PROTOCOLS
 from medsam_core.metrics import METRICS
 
 _NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"}
@@ -62,6 +64,16 @@ def group_name(case: Case) -> str:
     if case.protocol != DEFAULT_PROTOCOL:
         parts.append(case.protocol)
     return "/".join(parts)
+
+
+def group_order(case: Case) -> tuple[int, ...]:
+    """Sorts groups as a reader expects them: WT before TC before ET, box before point."""
+    return (
+        MODALITIES.index(case.modality),
+        REGIONS.index(case.region),
+        MODES.index(case.prompt),
+        PROTOCOLS.index(case.protocol),
+    )
 
 
 def few(names: Sequence[str], limit: int = 3) -> str:

@@ -263,6 +263,13 @@ def test_the_json_of_a_verdict_says_what_the_terminal_says(gates):
     }
 
 
+def test_the_terminal_shows_a_dozen_broken_bounds_and_counts_the_rest(gates):
+    some = records(0.1)
+    lines = judge(ids(some), some, gates(*["case_minimum = 0.7"] * 20)).lines()
+    assert len(lines) == 14
+    assert lines[-1] == "  FAIL 8 bounds more, see verdict.json or judge --json"
+
+
 def test_fail_outranks_inconclusive_outranks_pass():
     assert worst([Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.FAIL]) is Outcome.FAIL
     assert worst([Outcome.PASS, Outcome.INCONCLUSIVE]) is Outcome.INCONCLUSIVE
