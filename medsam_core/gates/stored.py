@@ -9,7 +9,9 @@ from medsam_core.errors import GateError
 from medsam_core.gates.thresholds import Gates, load_gates
 from medsam_core.runs import Run
 
-FOLDERS = (Path("benchmarks/gates"), Path(__file__).parent.parent / "gate_files")
+_PACKAGE = Path(__file__).parent.parent
+# of the repository one stands in, of an installed wheel, of the checkout
+FOLDERS = (Path("benchmarks/gates"), _PACKAGE / "gate_files", _PACKAGE.parent / "benchmarks" / "gates")
 IN_RUN = "gates.toml"
 
 
