@@ -1,0 +1,263 @@
+"""`score` and the catalogue: keys, units, empty masks by profile, and what is computed once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from medsam_core.errors import MaskError, OptionError, ShapeMismatch
+from medsam_core.metrics import METRICS, PROFILES, score, score_regions
+from medsam_core.metrics import comparison as comparison_module
+from medsam_core.metrics.catalogue import CHEAP
+from medsam_core.metrics.comparison import Comparison
+
+ISO = (1.0, 1.0, 1.0)
+BRATS = {"WT": {1, 2, 4}, "TC": {1, 4}, "ET": {4}}
+OVERLAPS = ("dice", "iou", "sensitivity", "precision", "volumetric_similarity")
+DISTANCES = ("hd", "hd95", "assd", "masd")
+SHARES = ("nsd_1mm", "nsd_2mm")
+LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
+
+SOME = np.zeros((4, 5, 6), bool)
+SOME[1:3, 1:4, 1:3] = True  # 12 voxels
+MORE = np.zeros((4, 5, 6), bool)
+MORE[1:3, 1:4, 2:6] = True  # 24 voxels, 6 of them shared
+NONE = np.zeros((4, 5, 6), bool)
+
+
+def bare(found: dict[str, float]) -> dict[str, float]:
+    return {key.partition("/")[2]: value for key, value in found.items()}
+
+
+def test_keys_carry_the_profile_and_follow_the_order_asked_for() -> None:
+    found = score(SOME, MORE, ISO, profile="monai", metrics=("iou", "dice"))
+    assert list(found) == ["monai/iou", "monai/dice"]
+    assert {type(value) for value in found.values()} == {float}
+
+
+def test_the_default_is_cheap_and_brats2019() -> None:
+    found = score(SOME, MORE, ISO)
+    assert list(found) == [f"brats2019/{name}" for name in CHEAP]
+    assert set(CHEAP) == {
+        "dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", "volume_ml",
+        "truth_volume_ml", "volume_difference_ml",
+    }  # fmt: skip
+
+
+def test_every_metric_of_two_boxes_by_hand() -> None:
+    found = bare(score(SOME, MORE, (2.0, 5.0, 1.0), profile="brats2019", metrics=tuple(METRICS)))
+    wanted = {
+        "dice": 12 / 36,
+        "iou": 6 / 30,
+        "sensitivity": 6 / 24,
+        "specificity": 90 / 96,
+        "precision": 0.5,
+        "volumetric_similarity": 1 - 12 / 36,
+        "volume_ml": 0.12,
+        "truth_volume_ml": 0.24,
+        "volume_difference_ml": -0.12,
+        "absolute_volume_difference_ml": 0.12,
+        "relative_volume_difference": -0.5,
+        "overspill_ml": 0.06,
+        "underspill_ml": 0.18,
+        "hd": 3.0,
+        # 12 surface voxels at distances 0 and 1, 24 of the truth at 0, 1, 2, 3, six or so each
+        "hd95": 3.0,
+        "assd": (6 * 1 + 6 * (1 + 2 + 3)) / 36,
+        "masd": (6 / 12 + 36 / 24) / 2,
+        "nsd_1mm": (12 + 12) / 36,
+        "nsd_2mm": (12 + 18) / 36,
+        "components": 1,
+        "truth_components": 1,
+    }
+    for name, value in wanted.items():
+        assert found[name] == pytest.approx(value), name
+    undefined = {*LESIONS, "half_life", "predicted_iou_bias", "predicted_iou_error"}
+    assert {name for name, value in found.items() if math.isnan(value)} == undefined
+    assert set(found) == set(wanted) | undefined
+
+
+def test_profiles_choose_surface_and_direction() -> None:
+    hd95 = {name: score(SOME, MORE, ISO, profile=name, metrics=("hd95",))[f"{name}/hd95"] for name in PROFILES}
+    assert hd95["monai"] == pytest.approx(3.0)
+    line, point = np.ones((1, 1, 8), bool), np.zeros((1, 1, 8), bool)
+    point[0, 0, 0] = True
+    half = {
+        directed: score(line, point, ISO, profile=replace(PROFILES["monai"], directed=directed), metrics=("hd95",))
+        for directed in ("max", "pooled")
+    }
+    assert half["max"]["monai/hd95"] == pytest.approx(6.65)
+    assert half["pooled"]["monai/hd95"] == pytest.approx(6.6)
+    surfel = replace(PROFILES["monai"], surface="surfel")
+    assert score(line, point, ISO, profile=surfel, metrics=("hd",))["monai/hd"] == 7.0
+
+
+@pytest.mark.parametrize(
+    ("profile", "overlap", "distance", "share"),
+    [
+        ("brats2019", 1.0, 0.0, 1.0),
+        ("brats2023", 1.0, 0.0, 1.0),
+        ("monai", math.nan, math.nan, math.nan),
+    ],
+)
+def test_both_empty(profile: str, overlap: float, distance: float, share: float) -> None:
+    found = bare(score(NONE, NONE, ISO, profile=profile, metrics=tuple(METRICS)))
+    assert {name: found[name] for name in OVERLAPS} == pytest.approx(dict.fromkeys(OVERLAPS, overlap), nan_ok=True)
+    assert {name: found[name] for name in DISTANCES} == pytest.approx(dict.fromkeys(DISTANCES, distance), nan_ok=True)
+    assert {name: found[name] for name in SHARES} == pytest.approx(dict.fromkeys(SHARES, share), nan_ok=True)
+    assert found["specificity"] == 1.0
+    assert found["volume_ml"] == found["overspill_ml"] == found["components"] == found["truth_components"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("profile", "overlap", "distance"),
+    [("brats2019", 0.0, math.sqrt(240**2 + 240**2 + 155**2)), ("brats2023", 0.0, 374.0), ("monai", math.nan, math.nan)],
+)
+def test_only_the_truth_is_empty(profile: str, overlap: float, distance: float) -> None:
+    found = bare(score(SOME, NONE, ISO, profile=profile, metrics=tuple(METRICS)))
+    assert {name: found[name] for name in OVERLAPS} == pytest.approx(dict.fromkeys(OVERLAPS, overlap), nan_ok=True)
+    assert {name: found[name] for name in DISTANCES} == pytest.approx(dict.fromkeys(DISTANCES, distance), nan_ok=True)
+    assert {found[name] for name in SHARES} == {0.0}
+    assert math.isnan(found["relative_volume_difference"])
+
+
+@pytest.mark.parametrize(
+    ("profile", "precision", "distance"),
+    [("brats2019", 0.0, math.sqrt(240**2 + 240**2 + 155**2)), ("brats2023", 0.0, 374.0), ("monai", math.nan, math.nan)],
+)
+def test_a_missed_region_scores_worst_and_never_drops_out(profile: str, precision: float, distance: float) -> None:
+    found = bare(score(NONE, SOME, ISO, profile=profile, metrics=tuple(METRICS)))
+    assert {found[name] for name in OVERLAPS if name != "precision"} == {0.0}
+    assert found["precision"] == pytest.approx(precision, nan_ok=True)
+    assert {name: found[name] for name in DISTANCES} == pytest.approx(dict.fromkeys(DISTANCES, distance), nan_ok=True)
+    assert {found[name] for name in SHARES} == {0.0}
+    assert found["relative_volume_difference"] == -1.0
+
+
+def test_lesions_belong_to_brats2023() -> None:
+    large = np.zeros((12, 12, 12), bool)
+    large[2:6, 2:6, 2:6] = True
+    stray = large.copy()
+    stray[11, 11, 11] = True
+    found = bare(score(stray, large, ISO, profile="brats2023", metrics=LESIONS))
+    assert found == {"lesion_dice": 0.5, "lesion_hd95": 187.0, "lesion_tp": 1, "lesion_fp": 1, "lesion_fn": 0}
+    missed = bare(score(stray, large[:, :, ::-1], ISO, profile="brats2023", metrics=LESIONS))
+    assert (missed["lesion_tp"], missed["lesion_fp"], missed["lesion_fn"]) == (1, 1, 0)
+    assert all(math.isnan(value) for value in score(stray, large, ISO, metrics=LESIONS).values())
+
+
+def test_half_life_needs_the_prompted_slices() -> None:
+    fading = SOME.copy()
+    fading[2, 1:3] = False
+    assert math.isnan(score(fading, SOME, ISO, metrics=("half_life",))["brats2019/half_life"])
+    assert score(fading, SOME, ISO, metrics=("half_life",), key_slices=[1])["brats2019/half_life"] == 2
+    fading[2] = False
+    assert score(fading, SOME, ISO, metrics=("half_life",), key_slices=[1])["brats2019/half_life"] == 1
+    assert math.isnan(score(SOME, NONE, ISO, metrics=("half_life",), key_slices=[1])["brats2019/half_life"])
+
+
+def test_calibration_needs_the_models_estimates() -> None:
+    names = ("predicted_iou_bias", "predicted_iou_error")
+    found = bare(score(SOME, SOME, ISO, metrics=names, predicted_iou=[math.nan, 0.75, 0.5, 0.25]))
+    assert found == {"predicted_iou_bias": -0.375, "predicted_iou_error": 0.375}
+    with pytest.raises(ShapeMismatch):
+        score(SOME, SOME, ISO, metrics=names, predicted_iou=[0.5])
+
+
+def test_every_metric_says_what_it_is() -> None:
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert metric.description
+        assert metric.unit in ("", "mm", "ml", "slices")
+    by_direction = {
+        better: {name for name, metric in METRICS.items() if metric.better == better}
+        for better in ("higher", "lower", "neither")
+    }
+    assert by_direction["higher"] == {*OVERLAPS, *SHARES, "specificity", "lesion_dice", "lesion_tp", "half_life"}
+    assert by_direction["lower"] == {
+        *DISTANCES, "absolute_volume_difference_ml", "overspill_ml", "underspill_ml", "lesion_hd95", "lesion_fp",
+        "lesion_fn", "predicted_iou_error",
+    }  # fmt: skip
+    assert sum(len(names) for names in by_direction.values()) == len(METRICS)
+    assert {name for name, metric in METRICS.items() if metric.unit == "mm"} == {*DISTANCES, "lesion_hd95"}
+    assert all((metric.unit == "ml") == name.endswith("_ml") or name in ("overspill_ml", "underspill_ml")
+               for name, metric in METRICS.items())  # fmt: skip
+    assert METRICS["half_life"].unit == "slices"
+
+
+def test_distances_and_lesions_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counting(name: str) -> Any:
+        original = getattr(comparison_module, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(name)
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("count", "surface_distances", "lesion_scores"):
+        monkeypatch.setattr(comparison_module, name, counting(name))
+    score(SOME, MORE, ISO, profile="brats2023", metrics=tuple(METRICS))
+    assert sorted(calls) == ["count", "lesion_scores", "surface_distances"]
+    calls.clear()
+    score(SOME, MORE, ISO, metrics=("dice", "volume_ml"))
+    assert calls == ["count"]
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+@given(*[hnp.arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 0, 1, 2, 4]))] * 2)
+@settings(deadline=None, max_examples=8)
+def test_label_maps_score_as_their_masks_do(profile: str, prediction: np.ndarray, truth: np.ndarray) -> None:
+    names = tuple(METRICS)
+    found = score_regions(prediction, truth, (1, 2, 3), BRATS, profile=profile, metrics=names)
+    assert list(found) == ["WT", "TC", "ET"]
+    for region, values in BRATS.items():
+        masks = np.isin(prediction, list(values)), np.isin(truth, list(values))
+        assert found[region] == pytest.approx(score(*masks, (1, 2, 3), profile=profile, metrics=names), nan_ok=True)
+
+
+def test_label_maps_without_any_label() -> None:
+    zeros = np.zeros((4, 5, 6), np.uint8)
+    found = score_regions(zeros, zeros, ISO, BRATS)
+    assert found["ET"]["brats2019/dice"] == 1.0
+    assert found["ET"]["brats2019/specificity"] == 1.0
+
+
+def test_a_slice_has_scores_but_no_volume() -> None:
+    assert score(SOME[1], MORE[1], (1, 1), metrics=("dice", "hd95", "overspill_ml")[:2])["brats2019/hd95"] == 3.0
+    with pytest.raises(MaskError) as error:
+        score(SOME[1], MORE[1], (1, 1), metrics=("volume_ml",))
+    assert str(error.value) == (
+        "prediction: shape (5, 6), expected (D, H, W) for a volume in ml; score a volume, or leave the volume metrics "
+        "out."
+    )
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"^metric: got 'dise', expected one of dice, iou, .*; choose among these\.$"):
+        score(SOME, MORE, ISO, metrics=("dice", "dise"))
+    with pytest.raises(OptionError, match=r"^profile: got 'x', expected one of brats2019, "):
+        score(SOME, MORE, ISO, profile="x")
+
+
+def test_masks_and_spacing_are_checked_before_anything_else() -> None:
+    with pytest.raises(MaskError):
+        score(SOME.astype(float), MORE, ISO)
+    with pytest.raises(ShapeMismatch):
+        score(SOME, MORE, (1, 1))
+    with pytest.raises(ShapeMismatch):
+        Comparison(SOME, MORE[:2], ISO, PROFILES["monai"])
+
+
+def test_the_catalogue_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        METRICS["own"] = METRICS["dice"]  # type: ignore[index]
