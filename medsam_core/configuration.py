@@ -45,9 +45,12 @@ class PhantomCohort:
 
     @property
     def root(self) -> Path:
-        """The cohort's own folder."""
+        """The cohort's own folder; a changed generator writes another one, never on top of old voxels."""
+        digest = hashlib.blake2b(digest_size=4)
+        for source in sorted((PACKAGE / "data").glob("phantom*.py")):
+            digest.update(source.read_bytes())
         shape = "x".join(str(n) for n in self.size)
-        return self.directory / f"phantoms-v{__version__}-{self.subjects}-{shape}-s{self.seed}"
+        return self.directory / f"phantoms-{self.subjects}-{shape}-s{self.seed}-{digest.hexdigest()}"
 
     def write(self) -> Path:
         """Write what is missing of the cohort, one process at a time, and return its root."""
@@ -75,7 +78,8 @@ class Configuration:
     subjects: ids to take, () for all; limit: how many of them at most, from the first, None for all.
     checkpoint: a path or a name, None for the embedded one.
     gates: a gates file, or None for the default of the cohort (`benchmarks/gates/phantom.toml` for phantoms, none
-        for others). overlays: how many of the worst cases get one beside the failed ones; None for every case.
+        for others). baseline: what relative bounds refer to, by name or path; None takes the one the gates file names.
+    overlays: how many of the worst cases get one beside the failed ones; None for every case.
     """
 
     settings: Settings
@@ -90,6 +94,7 @@ class Configuration:
     device: str = "auto"
     precision: str = "auto"
     gates: Path | None = None
+    baseline: str | None = None
     prompts_from: Path | None = None
     resume: bool = False
     save_masks: bool = False

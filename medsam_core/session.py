@@ -14,13 +14,15 @@ from pathlib import Path
 from medsam_core.configuration import Configuration
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation import Case, CaseRecord, CaseResult, evaluate_subject
+from medsam_core.gates.baseline import find_reference
+from medsam_core.gates.calibration import check_gates, floor_of
 from medsam_core.gates.thresholds import Gates, load_gates
-from medsam_core.gates.verdict import Verdict, judge
+from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.inference.prompts import Prompt, read_manifest, write_manifest
 from medsam_core.reports.explain import explain
 from medsam_core.reports.overlay import write_overlay
 from medsam_core.reports.page import write_page
-from medsam_core.runs import PROMPTS, VERDICT, RunWriter, read_run
+from medsam_core.runs import PROMPTS, VERDICT, Run, RunWriter, read_run
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Recorder:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self.baseline = find_reference(configuration.baseline) if configuration.baseline else None
         self.header = configuration.header()
+        check_gates(self.gates, floor_of(Run(configuration.run_dir, self.header, ())))
         self._writer: RunWriter | None = None
         self._spare_overlays: dict[str, tuple[float, str]] = {}
 
@@ -151,7 +155,7 @@ class Recorder:
     def finish(self) -> Verdict:
         """Judge what was recorded, and write prompts, verdict and page."""
         writer = self._open()
-        verdict = judge([case.id for case in self.configuration.plan], self.records, self.gates)
+        verdict = judge_run(writer.run(), self.gates, baseline=self.baseline)
         self._write_prompts(writer)
         writer.write(VERDICT, verdict.to_json())
         writer.close()
