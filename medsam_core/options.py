@@ -45,7 +45,7 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
     ("--precision", "auto", "P", "auto, fp32 or bf16 (default: %(default)s: bf16 on cuda, fp32 on cpu)"),
     ("--allow-no-gpu", False, "", "skip the gpu cases where there is no GPU, instead of ending with an error"),
     ("--gates", None, "FILE", "thresholds (default: benchmarks/gates/phantom.toml for the phantom cohort)"),
-    ("--baseline", None, "NAME", "what relative bounds refer to: a baseline or a run (default: as the gates file says)"),
+    ("--baseline", None, "NAME", "what relative bounds refer to: a baseline or a run (default: the gates file's)"),
     ("--run-dir", None, "DIR", "where the run is written (default: runs/<time>)"),
     ("--resume", None, "RUN", "go on in this run directory: score only what it lacks"),
     ("--save-masks", False, "", "write every predicted mask as NIfTI on the image's own grid"),
