@@ -19,6 +19,7 @@ from medsam_core.gates.gate import Violation
 from medsam_core.gates.judging import Context, GateResult, judge_gate
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.pairing import differences, strangers
+from medsam_core.gates.plausibility import implausible
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.gates.thresholds import Gates
 from medsam_core.gates.wording import counted, few
@@ -118,6 +119,7 @@ def judge(
     elif gates.relative:
         reasons += unlike
     reasons += dict.fromkeys(reason for one in judged for reason in one.reasons)
+    reasons += implausible(scored)
     results = tuple(result for one in judged for result in one.results)
     violations = [violation for one in judged for violation in one.violations]
     cases = _judge_cases(planned, {record.id for record in scored}, violations, gates is not None)

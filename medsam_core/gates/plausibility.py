@@ -1,0 +1,57 @@
+"""Scores that cannot be true together: a sign that the pipeline is broken, whatever the bounds say.
+
+A record holds more than is gated: two overlaps of one pair of masks, their volumes, the same truth over two scopes.
+They bind one another by arithmetic, so a score that was made too good by a fault seldom fits the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from medsam_core.evaluation import SCOPES, CaseRecord, score_key
+from medsam_core.gates.wording import counted, few
+
+TOLERANCE = 1e-6
+MINIMUM_PERFECT = 3
+"""So many cases that are right in every voxel are no luck, but a truth that was scored against itself."""
+
+
+def implausible(records: Sequence[CaseRecord]) -> list[str]:
+    """Why the records cannot be believed, a sentence for each kind of contradiction; [] if nothing speaks against them.
+
+    Only what a record holds is compared; absent regions and NaN are left to others.
+    """
+    asked = sorted((record for record in records if record.prompted), key=lambda record: record.id)
+    found: dict[str, list[str]] = {}
+    for record in asked:
+        for what in dict.fromkeys(_contradictions(record)):
+            found.setdefault(what, []).append(record.id)
+    reasons = [f"{what} in {counted(len(cases), 'case')}: {few(cases)}" for what, cases in found.items()]
+    # a drawn mask on every slice is the truth itself
+    drawn = [record for record in asked if record.case.prompt != "mask"]
+    overlaps = [value for record in drawn for key, value in record.scores.items() if key.endswith("/dice@volume")]
+    if len(drawn) >= MINIMUM_PERFECT and len(overlaps) == len(drawn) and all(value == 1 for value in overlaps):
+        reasons.append(f"Dice is exactly 1 in all {len(drawn)} prompted cases: the truth was scored against itself")
+    return reasons
+
+
+def _contradictions(record: CaseRecord) -> list[str]:
+    found = []
+    for profile in sorted({key.split("/", 1)[0] for key in record.scores}):
+        scores = {
+            (metric, scope): record.scores.get(score_key(profile, metric, scope), math.nan)
+            for metric in ("dice", "iou", "volume_ml", "truth_volume_ml")
+            for scope in SCOPES
+        }
+        for scope in SCOPES:
+            dice, iou = scores["dice", scope], scores["iou", scope]
+            volume, truth = scores["volume_ml", scope], scores["truth_volume_ml", scope]
+            if abs(dice - 2 * iou / (1 + iou)) > TOLERANCE:
+                found.append(f"Dice and IoU over {scope} contradict each other")
+            if volume + truth > 0 and dice > 2 * min(volume, truth) / (volume + truth) + TOLERANCE:
+                found.append(f"Dice over {scope} is more than the two volumes allow")
+        whole, own = scores["truth_volume_ml", "volume"], scores["truth_volume_ml", "region_slices"]
+        if abs(whole - own) > TOLERANCE * max(whole, own):
+            found.append("the truth over the volume is not that on the region's slices")
+    return found

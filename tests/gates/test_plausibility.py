@@ -1,0 +1,64 @@
+"""Scores that cannot be true together keep a run from being a PASS."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from medsam_core.gates.outcome import Outcome
+from medsam_core.gates.plausibility import implausible
+from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.verdict import judge
+
+
+def scores(*, volume=30.0, truth=30.0, on_slices=30.0, **more):
+    """Of masks of 30 ml each over the volume and over the region's slices."""
+    found = {}
+    for scope, whole in (("volume", truth), ("region_slices", on_slices)):
+        found |= {f"brats2019/volume_ml@{scope}": volume, f"brats2019/truth_volume_ml@{scope}": whole}
+    return {**found, **{f"brats2019/{key.replace('_at_', '@')}": value for key, value in more.items()}}
+
+
+def test_what_fits_together_is_believed(make_record):
+    assert implausible([make_record("S1", scores=scores()), make_record("S2", dice=0.3)]) == []
+    assert implausible([]) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (scores(iou_at_volume=0.9), "Dice and IoU over volume contradict each other in 1 case: S1/t1ce/WT/box"),
+        (scores(volume=0.0), "Dice over volume is more than the two volumes allow in 1 case: S1/t1ce/WT/box"),
+        (scores(volume=10.0), "Dice over volume is more than the two volumes allow"),
+        (scores(on_slices=29.0), "the truth over the volume is not that on the region's slices in 1 case"),
+    ],
+)
+def test_a_contradiction_is_named(make_record, changed, sentence):
+    assert implausible([make_record("S1", scores=changed)])[0].startswith(sentence)
+
+
+def test_the_most_that_volumes_allow_is_allowed(make_record):
+    # 20 ml inside 30 ml of truth: 2 · 20 / 50
+    assert implausible([make_record(dice=0.8, scores=scores(volume=20.0))]) == []
+
+
+def test_a_nan_or_an_absent_region_is_left_to_others(make_record):
+    assert implausible([make_record(dice=math.nan), make_record("S2", slices=(), dice=1.0)]) == []
+
+
+def test_perfect_scores_in_every_case_are_not_believed(make_record):
+    perfect = [make_record(f"S{i}", dice=1.0) for i in range(3)]
+    assert implausible(perfect) == ["Dice is exactly 1 in all 3 prompted cases: the truth was scored against itself"]
+    assert implausible(perfect[:2]) == []
+    assert implausible([*perfect, make_record("S3", dice=0.999)]) == []
+    assert implausible([make_record(f"S{i}", dice=1.0, prompt="mask") for i in range(3)]) == []
+
+
+def test_a_run_that_contradicts_itself_is_no_pass(make_record, tmp_path):
+    path = tmp_path / "gates.toml"
+    path.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n')
+    some = [make_record("S1", scores=scores(volume=0.0))]
+    verdict = judge([some[0].id], some, load_gates(path))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "more than the two volumes allow" in verdict.reasons[0]
