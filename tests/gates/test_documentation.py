@@ -1,0 +1,46 @@
+"""docs/gates.md against the code that it describes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS
+from medsam_core.gates.comparison import Rule
+from medsam_core.gates.gate import FILTERS
+from medsam_core.gates.thresholds import load_gates
+
+TEXT = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
+
+
+def test_the_example_is_a_gates_file(tmp_path):
+    (example,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
+    (tmp_path / "gates.toml").write_text(example)
+    read = load_gates(tmp_path / "gates.toml")
+    assert len(read.gates) == 4
+    assert read.baseline == "main"
+
+
+@pytest.mark.parametrize("name", [*BOUNDS, BEATS_CONTROLS, *FILTERS])
+def test_every_bound_and_filter_has_its_row(name):
+    assert any(line.startswith("|") and f"`{name}`" in line.split("|")[1] for line in TEXT.splitlines())
+
+
+def test_every_value_of_a_filter_is_named():
+    for name, values in FILTERS.items():
+        row = next(line for line in TEXT.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+        assert [value for value in values or () if f"`{value}`" not in row] == []
+
+
+def test_the_defaults_are_those_of_the_code():
+    rule = Rule()
+    for text in (
+        f"({rule.margin:.3f}, `--margin`)",
+        f"more than {rule.case_drop_maximum:.2f} (`--case-drop-maximum`",
+        f"at the {rule.alpha:.0%} level".replace("%", " %"),
+        f"at the {rule.alpha_worse:.1%} level".replace("%", " %"),
+        f"{rule.confidence:.0%} bootstrap interval (BCa, {rule.resamples:,} resamples".replace("%", " %"),
+    ):
+        assert text in TEXT
