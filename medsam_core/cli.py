@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from medsam_core import __version__
 from medsam_core.errors import MedsamError
 
-COMMANDS = ("list", "phantom", "score", "judge", "propose", "accept", "compare", "history", "latency")
+COMMANDS = ("list", "phantom", "score", "judge", "propose", "accept", "compare", "history", "calibrate", "latency")
 
 DESCRIPTION = """\
 Commands around the MedSAM-2 regression gate on BraTS MRI. The gate itself runs under pytest:

@@ -6,6 +6,7 @@ was being written; a torn last line is left out on reading. Everything else is w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -135,7 +136,8 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be out of reach
+            temporary.unlink()
         raise RunError(f"{path}: cannot be written ({error.strerror}); choose another --run-dir.") from None
 
 

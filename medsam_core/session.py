@@ -165,6 +165,8 @@ class Recorder:
     def _open(self) -> RunWriter:
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
+            if self.gates is not None:  # so that the run can be judged again wherever it is moved
+                (self._writer.directory / "gates.toml").write_bytes(self.gates.path.read_bytes())
         return self._writer
 
     def _write_prompts(self, writer: RunWriter) -> None:
