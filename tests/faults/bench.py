@@ -1,0 +1,213 @@
+"""A small run of the product, put through its own parts: configuration, evaluator, recorder, judge, comparison.
+
+The only thing here that the product does not have is a store of the healthy run's features and predictions, from which
+faulty runs take what their fault leaves intact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medsam_core import session
+from medsam_core.configuration import Configuration
+from medsam_core.data.cohort import load
+from medsam_core.errors import MedsamError
+from medsam_core.gates.acceptance import accept
+from medsam_core.gates.baseline import Baseline, read_baseline
+from medsam_core.gates.comparison import Comparison, compare
+from medsam_core.gates.outcome import Outcome, worst
+from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.verdict import Verdict
+from medsam_core.inference.predictor import EncodedVolume, Predictor
+from medsam_core.inference.prompts import Prompt
+from medsam_core.runs import Run, read_run
+from medsam_core.session import Evaluator, Recorder
+from tests.faults.catalogue import Fault, damaged_copy
+
+
+@dataclass
+class Store:
+    """What the healthy run made: features by the image, predictions by the image and what was asked."""
+
+    features: dict[str, EncodedVolume] = field(default_factory=dict)
+    masks: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """As much of a Prediction as the evaluation looks at."""
+
+    mask: np.ndarray
+
+
+class ReusingPredictor(Predictor):
+    """The real predictor; `reuse` says what it may take from the store: "nothing", "features" or "masks"."""
+
+    def __init__(self, model: Any, store: Store, reuse: str) -> None:
+        super().__init__(model)
+        self.store, self.reuse = store, reuse
+
+    def encode(self, volume: Any) -> EncodedVolume:
+        voxels = np.ascontiguousarray(getattr(volume, "voxels", volume))
+        name = hashlib.blake2b(voxels.data).hexdigest()
+        if self.reuse != "nothing" and name in self.store.features:
+            return self.store.features[name]
+        encoded = super().encode(volume)
+        encoded.name = name  # type: ignore[attr-defined]
+        if self.reuse != "nothing":
+            self.store.features[name] = encoded
+        return encoded
+
+    def predict(self, volume: Any, asked: Any, *, protocol: str = "bidirectional", **more: Any) -> Any:
+        if self.reuse != "masks":
+            return super().predict(volume, asked, protocol=protocol, **more)
+        names = [(volume.name, json.dumps(prompt.to_json()), protocol) for prompt in asked]
+        new = [place for place, name in enumerate(names) if name not in self.store.masks]
+        found = super().predict(volume, [asked[place] for place in new], protocol=protocol)
+        self.store.masks |= {names[place]: one for place, one in zip(new, found, strict=True)}
+        return [self.store.masks[name] for name in names]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a run came to: by the gates alone, and against the accepted healthy run."""
+
+    run: Run
+    verdict: Verdict
+    comparison: Comparison | None
+    crash: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worse of the two; a crash is a red test and never a pass."""
+        outcomes = [self.verdict.outcome, *([self.comparison.outcome] if self.comparison else [])]
+        return worst([*outcomes, Outcome.FAIL] if self.crash else outcomes)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every line that says why it is no pass."""
+        lines = [self.crash] if self.crash else []
+        lines += self.gate_reasons
+        return lines + self.comparison_reasons
+
+    @property
+    def gate_reasons(self) -> list[str]:
+        """Of the gates."""
+        return [line.strip() for line in self.verdict.lines()[1:] if line.strip().startswith(("FAIL", "INCONCLUSIVE"))]
+
+    @property
+    def comparison_reasons(self) -> list[str]:
+        """Of the comparison."""
+        if self.comparison is None:
+            return []
+        bad = [group.text for group in self.comparison.groups if group.outcome is not Outcome.PASS]
+        return bad + [f"INCONCLUSIVE {reason}" for reason in self.comparison.reasons]
+
+
+class Bench:
+    """One cohort, one model, one healthy run that was accepted; `run` scores and judges the cohort once more."""
+
+    def __init__(self, template: Configuration, folder: Path) -> None:
+        self.template, self.folder = template, folder
+        self.model = template.predictor.model
+        self.store = Store()
+        self.predictor = ReusingPredictor(self.model, self.store, "masks")
+        self.subjects = template.cohort
+        self.shape = load(self.subjects[0], template.settings.modalities[0]).image.shape
+        self._undo: list[Callable[[], object]] = []
+        self.baseline: Baseline | None = None
+        self.healthy = self.run("healthy", "masks")
+        if self.healthy.outcome is Outcome.PASS:
+            gates = load_gates(self.configuration("x").gates_path)  # type: ignore[arg-type]
+            path, _ = accept(self.healthy.run, "healthy", gates, folder=folder / "baselines")
+            self.baseline = read_baseline(path)
+
+    def configuration(self, name: str) -> Configuration:
+        """A new one: nothing that an earlier run resolved is kept, but for the model."""
+        configuration = dataclasses.replace(self.template, run_dir=self.folder / name)
+        configuration.__dict__["predictor"] = self.predictor
+        return configuration
+
+    def judged(self, fault: Fault, patch: pytest.MonkeyPatch) -> Judged:
+        """Put the fault in, run, take it out."""
+        self.predictor = ReusingPredictor(self.model, self.store, fault.reuse)
+        try:
+            with patch.context() as inner:
+                fault.put(inner, self)
+                return self.run(fault.name, fault.reuse, crashes=fault.crashes)
+        finally:
+            while self._undo:
+                self._undo.pop()()
+
+    def run(self, name: str, reuse: str, *, crashes: bool = False) -> Judged:
+        """Every case through the Evaluator, the Recorder and the judge, as a session does it.
+
+        crashes: whether an exception that is not a MedsamError may happen; else it is a mistake in the fault itself.
+        """
+        self.predictor.reuse = reuse
+        if reuse == "features":  # features are shared, what is predicted from them is not
+            self.predictor.store = Store(self.store.features)
+        configuration = self.configuration(name)
+        evaluator, recorder = Evaluator(configuration), Recorder(configuration)
+        crash = ""
+        for case in configuration.plan:
+            try:
+                recorder.add(evaluator.evaluate(case, configuration.plan))
+            except MedsamError as error:
+                crash = str(error)
+            except Exception as error:  # under pytest the case's test is red
+                if not crashes:
+                    raise
+                crash = f"{type(error).__name__}: {error}"
+        verdict = recorder.finish()
+        run = read_run(configuration.run_dir)
+        return Judged(run, verdict, compare(self.baseline, run) if self.baseline else None, crash)
+
+    # --- ways to put a fault in ---------------------------------------------------------------------------------
+
+    def ask_with(self, patch: pytest.MonkeyPatch, change: Callable[[Prompt], Prompt]) -> None:
+        """The predictor is given other prompts than the record says."""
+        predict = self.predictor.predict
+        patch.setattr(
+            self.predictor,
+            "predict",
+            lambda volume, asked, **more: predict(volume, [change(prompt) for prompt in asked], **more),
+        )
+
+    def change_masks(self, patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Masks are changed between the predictor and the evaluation."""
+        predict = self.predictor.predict
+        patch.setattr(
+            self.predictor,
+            "predict",
+            lambda volume, asked, **more: [Mask(change(one.mask)) for one in predict(volume, asked, **more)],
+        )
+
+    def change_weights(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        """Load changed weights into the model; `judged` loads the healthy ones again."""
+        state = {name: weight.clone() for name, weight in self.model.module.state_dict().items()}
+        self._undo.append(lambda: self.model.module.load_state_dict(state))
+        self.model.module.load_state_dict(damaged_copy(state, change))
+
+    def afterwards(self, undo: Callable[[], object]) -> None:
+        """What `judged` does when the run is over."""
+        self._undo.append(undo)
+
+    def name_of(self, parameter: torch.Tensor) -> str:
+        """The parameter's name in the state."""
+        return next(name for name, one in self.model.module.named_parameters() if one is parameter)
+
+
+def no_overlays(patch: pytest.MonkeyPatch) -> None:
+    """Pictures of red cases take longer than the runs."""
+    patch.setattr(session, "write_overlay", lambda *_: None)
