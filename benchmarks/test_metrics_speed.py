@@ -1,0 +1,302 @@
+"""The metrics against MONAI, MedPy, DeepMind's surface-distance and the BraTS 2023 script, on BraTS-size cases.
+
+    pytest benchmarks/test_metrics_speed.py -m latency          BRATS_METRICS=DIR adds the script of that checkout
+
+Five cases of 155 × 240 × 240, the real ones beside the checkout first. Every round runs all contestants one after
+the other on the same masks, so that what slows one slows all; a contestant that is not installed is left out by
+name. Times are CPU seconds of one thread, medians over cases. Results are compared on the way. Speed is printed,
+not asserted: it belongs to the machine.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import sys
+import tempfile
+import time
+import tracemalloc
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from medsam_core.metrics import score_regions
+from medsam_core.metrics.surface import hausdorff, nsd, surface_distances
+
+pytestmark = pytest.mark.latency
+
+CASES = 5
+REPEATS = 3
+SHAPE = (155, 240, 240)
+ISO = (1.0, 1.0, 1.0)
+REGIONS = {"WT": {1, 2, 3}, "TC": {1, 3}, "ET": {3}}
+TABLE = (
+    "lesion_tp", "lesion_fp", "lesion_fn", "sensitivity", "specificity", "dice", "hd95", "lesion_dice", "lesion_hd95",
+)  # fmt: skip
+REAL = Path(__file__).parents[2] / "shared" / "data" / "brats-real"
+
+Masks = list[tuple[np.ndarray, np.ndarray]]
+
+
+def test_surface_metrics_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    contestants: dict[str, Callable[[Masks], list[float]]] = {
+        "ours, voxel": lambda masks: ours_surface(masks, "voxel"),
+        "ours, surfel": lambda masks: ours_surface(masks, "surfel"),
+        **installed({"MONAI": monai_surface, "DeepMind": deepmind_surface, "MedPy HD95": medpy_surface}),
+    }
+    pairs = {"MONAI": "ours, voxel", "DeepMind": "ours, surfel", "MedPy HD95": "ours, voxel"}
+    cases = [region_masks(*case) for case in label_maps()]
+    report(capsys, "HD95 + NSD (1 mm) of three regions", race(contestants, cases, pairs), pairs, cases)
+
+
+def test_overlap_metrics_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    contestants: dict[str, Callable[[Any], list[float]]] = {
+        "ours": lambda case: [
+            value
+            for scores in score_regions(*case[:2], ISO, REGIONS, profile="brats2023", metrics=("dice", "iou")).values()
+            for value in scores.values()
+        ],
+        **installed({"MONAI": lambda case: monai_overlap(case[2])}),
+    }
+    cases = [(*case, region_masks(*case)) for case in label_maps()]
+    pairs = {"MONAI": "ours"}
+    report(capsys, "Dice + IoU of three regions", race(contestants, cases, pairs), pairs, cases)
+
+
+def test_lesionwise_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    contestants: dict[str, Callable[[Any], list[float]]] = {
+        "ours": lambda case: [
+            value
+            for scores in score_regions(*case, ISO, REGIONS, profile="brats2023", metrics=TABLE).values()
+            for value in scores.values()
+        ],
+        **installed({"BraTS 2023": official_table}),
+    }
+    pairs = {"BraTS 2023": "ours"}
+    cases = label_maps()
+    report(capsys, "lesion-wise table of three regions", race(contestants, cases, pairs, repeats=1), pairs, cases)
+
+
+# --- the contestants ---------------------------------------------------------------------------------------------
+
+
+def ours_surface(masks: Masks, definition: Any) -> list[float]:
+    found = []
+    for prediction, truth in masks:
+        distances = surface_distances(prediction, truth, ISO, definition=definition)
+        found += [hausdorff(distances, 95), nsd(distances, 1)]
+    return found
+
+
+def monai_surface(masks: Masks) -> list[float]:
+    import monai.metrics as m
+    import torch
+
+    torch.set_num_threads(1)
+    found = []
+    for masks_of_region in masks:
+        p, t = (torch.from_numpy(mask)[None, None] for mask in masks_of_region)
+        options = {"include_background": True, "spacing": list(ISO)}
+        found += [
+            float(m.compute_hausdorff_distance(p, t, percentile=95, **options)),
+            float(m.compute_surface_dice(p, t, class_thresholds=[1.0], **options)),
+        ]
+    return found
+
+
+def monai_overlap(masks: Masks) -> list[float]:
+    import monai.metrics as m
+    import torch
+
+    torch.set_num_threads(1)
+    found = []
+    for masks_of_region in masks:
+        p, t = (torch.from_numpy(mask)[None, None] for mask in masks_of_region)
+        found += [float(m.compute_dice(p, t)), float(m.compute_iou(p, t))]
+    return found
+
+
+def deepmind_surface(masks: Masks) -> list[float]:
+    import surface_distance as m
+
+    found = []
+    for prediction, truth in masks:
+        distances = m.compute_surface_distances(truth, prediction, ISO)
+        found += [m.compute_robust_hausdorff(distances, 95), m.compute_surface_dice_at_tolerance(distances, 1)]
+    return [float(value) for value in found]
+
+
+def medpy_surface(masks: Masks) -> list[float]:
+    from medpy.metric.binary import hd95
+
+    return [float(hd95(prediction, truth, ISO)) for prediction, truth in masks]
+
+
+def official_table(case: tuple[np.ndarray, np.ndarray]) -> list[float]:
+    import nibabel as nib
+    from brats_2023_metrics.surface_distance.brats_metrics import get_lesion_wise_results
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{name}.nii" for name in ("prediction", "truth")]
+        for path, labels in zip(paths, case, strict=True):
+            nib.save(nib.Nifti1Image(labels.transpose(2, 1, 0), np.eye(4)), path)
+        table = get_lesion_wise_results(*paths, "BraTS-GLI")
+    return [float(value) for value in table.drop(columns=["Labels", "GT_Complete_Volume"]).to_numpy().ravel()]
+
+
+def installed(contestants: dict[str, Any]) -> dict[str, Any]:
+    """The contestants whose packages are there."""
+    for name, value in (("Inf", np.inf), ("NaN", np.nan)):  # surface-distance uses them, numpy 2 dropped them
+        if not hasattr(np, name):
+            setattr(np, name, value)
+    if os.environ.get("BRATS_METRICS") and os.environ["BRATS_METRICS"] not in sys.path:
+        sys.path.insert(0, os.environ["BRATS_METRICS"])
+        compare_cells_one_by_one()
+    modules = {"MONAI": "monai.metrics", "DeepMind": "surface_distance", "MedPy HD95": "medpy.metric.binary",
+               "BraTS 2023": "brats_2023_metrics.surface_distance.brats_metrics"}  # fmt: skip
+    found = {}
+    for name, function in contestants.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                __import__(modules[name])
+        except ImportError:
+            continue
+        found[name] = function
+    return found
+
+
+def compare_cells_one_by_one() -> None:
+    """As pandas 1.3.4 did, which the BraTS 2023 script asks for and which has no wheel for today's Python."""
+    import pandas as pd
+
+    def replace(frame: Any, value: Any, by: Any, inplace: bool = False) -> Any:
+        swapped = frame.map(lambda cell: by if isinstance(cell, float) and cell == value else cell)
+        if inplace:
+            frame[:] = swapped
+        return None if inplace else swapped
+
+    pd.DataFrame.replace = replace  # type: ignore[method-assign]
+
+
+# --- the cases ---------------------------------------------------------------------------------------------------
+
+
+def label_maps() -> list[tuple[np.ndarray, np.ndarray]]:
+    """(prediction, truth) with labels 1/2/3: real truths, bent smoothly and with a stray blob, then made-up ones."""
+    truths = []
+    if REAL.is_dir():
+        from medsam_core.data.volume import read_labels
+
+        truths = [read_labels(path).voxels for path in sorted(REAL.glob("*/*/*_seg.nii*"))[:CASES]]
+    while len(truths) < CASES:
+        truths.append(made_up(seed=len(truths)))
+    cases = []
+    for seed, truth in enumerate(truths):
+        truth = np.where(truth == 4, np.uint8(3), truth)
+        cases.append((bent(truth, seed), truth))
+    return cases
+
+
+def made_up(seed: int) -> np.ndarray:
+    """A tumour as the level sets of smooth noise around a centre."""
+    random = np.random.default_rng(seed)
+    noise = ndimage.zoom(random.normal(0, 1, (10, 15, 15)), np.array(SHAPE) / (10, 15, 15), order=1)
+    grid = np.indices(SHAPE, np.float32)
+    centre = np.reshape(random.uniform(0.35, 0.65, 3) * SHAPE, (3, 1, 1, 1))
+    radius = np.sqrt(((grid - centre) ** 2).sum(0)) + 6 * noise
+    labels = np.zeros(SHAPE, np.uint8)
+    for label, size in ((2, 36), (1, 22), (3, 15)):
+        labels[radius < size] = label
+    return labels
+
+
+def bent(truth: np.ndarray, seed: int) -> np.ndarray:
+    random = np.random.default_rng(1000 + seed)
+    grid = np.indices(truth.shape, np.float32)
+    for along in grid:
+        along += ndimage.zoom(random.normal(0, 2.5, (6, 8, 8)), np.array(truth.shape) / (6, 8, 8), order=1)
+    prediction = ndimage.map_coordinates(truth, grid, order=0)
+    prediction[20:23, 50:53, 50:53] = 3
+    return np.ascontiguousarray(prediction)
+
+
+def region_masks(prediction: np.ndarray, truth: np.ndarray) -> Masks:
+    return [(np.isin(prediction, list(values)), np.isin(truth, list(values))) for values in REGIONS.values()]
+
+
+# --- the race ----------------------------------------------------------------------------------------------------
+
+
+def race(
+    contestants: dict[str, Callable[[Any], list[float]]],
+    cases: list[Any],
+    pairs: dict[str, str],
+    repeats: int = REPEATS,
+) -> dict[str, list[float]]:
+    """CPU seconds of each contestant on each case, the best of the repeats; results are compared in passing."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for case in cases:
+        best = dict.fromkeys(contestants, float("inf"))
+        results: dict[str, list[float]] = {}
+        for _repeat in range(repeats):
+            for name, function in contestants.items():
+                gc.collect()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    start = time.process_time()
+                    results[name] = function(case)
+                    best[name] = min(best[name], time.process_time() - start)
+        for name, ours in pairs.items():
+            if name in results and name != "MedPy HD95":  # pooled, another number
+                assert results[ours] == pytest.approx(results[name], rel=1e-6)
+        for name, value in best.items():
+            seconds[name].append(value)
+    return seconds
+
+
+def report(
+    capsys: pytest.CaptureFixture[str],
+    title: str,
+    seconds: dict[str, list[float]],
+    pairs: dict[str, str],
+    cases: list[Any],
+) -> None:
+    with capsys.disabled():
+        print(f"\n{title}, median of {len(cases)} cases:")
+        for name, values in seconds.items():
+            line = f"  {name:14} {statistics.median(values) * 1000:9.1f} ms"
+            if name in pairs:
+                ratio = statistics.median(a / b for a, b in zip(values, seconds[pairs[name]], strict=True))
+                line += f"   {ratio:6.1f} × {pairs[name]}"
+            print(line)
+
+
+def test_peak_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the masks themselves, as numpy reports it to tracemalloc."""
+    peaks: dict[str, list[float]] = {}
+    for case in label_maps():
+        masks = region_masks(*case)
+        contestants: dict[str, Callable[[], object]] = {
+            "voxel": lambda masks=masks: ours_surface(masks, "voxel"),  # type: ignore[misc]
+            "surfel": lambda masks=masks: ours_surface(masks, "surfel"),  # type: ignore[misc]
+            "lesion-wise table": lambda case=case: score_regions(  # type: ignore[misc]
+                *case, ISO, REGIONS, profile="brats2023", metrics=TABLE
+            ),
+        }
+        for name, function in contestants.items():
+            function()
+            tracemalloc.start()
+            function()
+            peaks.setdefault(name, []).append(tracemalloc.get_traced_memory()[1] / 2**20)
+            tracemalloc.stop()
+    with capsys.disabled():
+        print("\npeak extra memory, largest of the cases:")
+        for name, values in peaks.items():
+            print(f"  {name:18} {max(values):6.1f} MiB")
