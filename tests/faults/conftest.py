@@ -45,19 +45,22 @@ def bench(medsam_configuration, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def table(bench, pytestconfig):
-    """Rows that tests add to; written at the end of the session if asked for."""
-    rows: list[str] = []
-    yield rows
+def add_row(bench, pytestconfig):
+    """`add_row(line)` adds to the table, if one was asked for; written at every row, so that a torn run leaves some."""
     chosen = pytestconfig.getoption("--faults-table", None)
-    if chosen:
-        header = bench.healthy.run.header
-        head = HEAD.format(
-            cohort=f"{len(bench.subjects)} phantoms of {' × '.join(map(str, bench.shape))} voxels, prompted by a box,",
-            checkpoint=f"checkpoint {header['checkpoint']['name']} (sha256 {header['checkpoint']['sha256'][:12]})",
-            gates=header["gates"]["file"],
-        )
-        Path(chosen).write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+    header, rows = bench.healthy.run.header, []
+    head = HEAD.format(
+        cohort=f"{len(bench.subjects)} phantoms of {' × '.join(map(str, bench.shape))} voxels, prompted by a box,",
+        checkpoint=f"checkpoint {header['checkpoint']['name']} (sha256 {header['checkpoint']['sha256'][:12]})",
+        gates=header["gates"]["file"],
+    )
+
+    def add(row: str) -> None:
+        rows.append(row)
+        if chosen:
+            Path(chosen).write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+
+    return add
 
 
 def _applying(gates: Path, settings, path: Path) -> Path:

@@ -37,10 +37,10 @@ def test_there_are_as_many_faults_as_promised():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_does_not_pass(bench, table, fault, monkeypatch):
+def test_a_fault_does_not_pass(bench, add_row, fault, monkeypatch):
     judged = bench.judged(fault, monkeypatch)
     gates = [judged.crash, *judged.gate_reasons] if judged.crash else judged.gate_reasons
-    table.append(f"| {fault.name} | {judged.outcome.value} | {short(gates)} | {short(judged.comparison_reasons)} |")
+    add_row(f"| {fault.name} | {judged.outcome.value} | {short(gates)} | {short(judged.comparison_reasons)} |")
     assert bench.baseline is not None, "the healthy run does not pass, so that nothing can be said of a fault"
     assert judged.outcome is not Outcome.PASS, f"{fault.name}: caught by nothing"
     assert judged.reasons
