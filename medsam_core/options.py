@@ -53,7 +53,7 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
     ("--phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
     ("--phantom-subjects", "6", "N", "size of the phantom cohort (default: %(default)s)"),
     ("--phantom-size", "64,160,160", "D,H,W", "voxels of a phantom (default: %(default)s)"),
-    ("--phantom-seed", "2026", "N", "seed of the phantom cohort (default: %(default)s)"),
+    ("--phantom-seed", "19", "N", "seed of the phantom cohort (default: %(default)s)"),
 )  # fmt: skip
 
 

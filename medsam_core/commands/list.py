@@ -29,6 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
         parts += [text for text in (subject.grade, subject.site) if text]
         parts += [] if subject.segmentation else ["no segmentation"]
         print("  ".join(parts + [f"({note})" for note in subject.notes]))
-    conventions = sorted({subject.convention for subject in subjects})
-    print(f"{len(subjects)} subjects; labels: {'; '.join(str(CONVENTIONS[name]) for name in conventions)}")
+    named = sorted({subject.convention for subject in subjects if subject.convention is not None})
+    conventions = [str(CONVENTIONS[name]) for name in named]
+    if any(subject.convention is None for subject in subjects):
+        conventions.append("not told by the names, to be given with --labels")
+    print(f"{len(subjects)} subjects; labels: {'; '.join(conventions)}")
     return 0
