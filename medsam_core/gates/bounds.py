@@ -11,8 +11,8 @@ from medsam_core.gates.statistics import DECIMALS
 
 _SIDES = ("minimum", "maximum")
 ABSOLUTE = tuple(f"{name}_{side}" for name in ("case", "mean", "median", "worst_decile") for side in _SIDES)
-RELATIVE = ("mean_ratio_minimum", "mean_ratio_maximum", "mean_drop_maximum", "case_drop_maximum")
-"""Against a baseline: the ratio of the means, the drop of the mean, the drop of every case."""
+RELATIVE = ("mean_ratio_minimum", "mean_ratio_maximum", "mean_drop_maximum", "case_drop_maximum", "case_change_maximum")
+"""Against a baseline: the ratio of the means, the drop of the mean, the drop of every case, its change either way."""
 BEATS_CONTROLS = "beats_controls"
 BOUNDS = ABSOLUTE + RELATIVE
 
@@ -42,7 +42,7 @@ class Bound:
     @property
     def per_case(self) -> bool:
         """Whether it can be seen broken by one case alone, so also in a run that is not complete."""
-        return self.statistic in ("case", "case_drop", "beats")
+        return self.statistic in ("case", "case_drop", "case_change", "beats")
 
     @property
     def of_controls(self) -> bool:
@@ -82,13 +82,19 @@ def drops(current: Sequence[float], reference: Sequence[float], sign: int) -> li
     return [round(sign * (before - now), DECIMALS) for now, before in zip(current, reference, strict=True)]
 
 
+def moves(bound: Bound, current: Sequence[float], reference: Sequence[float], sign: int) -> list[float]:
+    """What a relative per-case bound limits of each case: the drop, or for `case_change` the change whichever way."""
+    found = drops(current, reference, sign)
+    return [abs(move) for move in found] if bound.statistic == "case_change" else found
+
+
 def relative_statistic(bound: Bound, current: Sequence[float], reference: Sequence[float], sign: int) -> float:
     """The number that a relative bound limits; the two sequences hold the same cases, none of them NaN.
 
     mean_ratio: mean of the current scores / mean of the reference's; 1 if both are 0, infinite if only the latter is.
     """
-    if bound.statistic == "case_drop":
-        return statistic(bound, drops(current, reference, sign))
+    if bound.per_case:
+        return statistic(bound, moves(bound, current, reference, sign))
     now, before = mean(sorted(current)), mean(sorted(reference))
     if bound.statistic == "mean_drop":
         return round(sign * (before - now), DECIMALS)

@@ -171,7 +171,11 @@ def check_gates(gates: Gates | None, floor: NoiseFloor | None) -> None:
         spread = floor.spreads.get(f"{gate.metric}@{gate.scope}")
         if spread is None:
             continue
-        noise = {"case_drop_maximum": spread.case, "mean_drop_maximum": spread.mean}
+        noise = {
+            "case_drop_maximum": spread.case,
+            "case_change_maximum": spread.case,
+            "mean_drop_maximum": spread.mean,
+        }
         for bound in gate.bounds:
             if bound.limit < noise.get(bound.name, 0.0):
                 _refuse(f"{gates.path}: gate {gate.number}: {bound.name}", bound.limit, noise[bound.name], floor)

@@ -9,7 +9,7 @@ from typing import Any
 
 from medsam_core.evaluation import CaseRecord
 from medsam_core.gates.baseline import Baseline
-from medsam_core.gates.bounds import Bound, drops, relative_statistic, statistic
+from medsam_core.gates.bounds import Bound, moves, relative_statistic, statistic
 from medsam_core.gates.gate import Gate, Violation
 from medsam_core.gates.outcome import Outcome
 from medsam_core.gates.statistics import DECIMALS
@@ -119,7 +119,7 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
             results.append(GateResult(gate, bound.name, bound.limit, None, len(known), Outcome.INCONCLUSIVE, text))
             continue
         results.append(_judge_bound(gate, bound, known, whole, context))
-        if bound.statistic == "case_drop" and not hole:
+        if bound.relative and bound.per_case and not hole:
             violations += _fallen(gate, bound, known, context)
     if gate.of_cohort and not whole:
         violations = []
@@ -169,6 +169,7 @@ _WORDS = {
     "mean_ratio": "ratio of the mean {}",
     "mean_drop": "drop of the mean {}",
     "case_drop": "largest drop of {}",
+    "case_change": "largest change of {}",
     "beats": "smallest margin of {} over the controls",
 }
 
@@ -209,9 +210,10 @@ def _lacking_baseline(gate: Gate, bound: Bound, known: Sequence[_Scored], contex
 
 
 def _fallen(gate: Gate, bound: Bound, known: Sequence[_Scored], context: Context) -> list[Violation]:
-    """The cases that dropped by more than the bound allows."""
+    """The cases that dropped, or changed, by more than the bound allows."""
     pairs = [(one, one.before) for one in known if one.before is not None]
-    fallen = drops([one.value for one, _ in pairs], [before for _, before in pairs], gate.sign)
+    fallen = moves(bound, [one.value for one, _ in pairs], [before for _, before in pairs], gate.sign)
+    how, what = ("is not", "change") if bound.statistic == "case_change" else ("is worse than", "drop")
     name = context.baseline.name if context.baseline is not None else "the baseline"
     return [
         Violation(
@@ -220,7 +222,7 @@ def _fallen(gate: Gate, bound: Bound, known: Sequence[_Scored], context: Context
             bound.name,
             drop,
             bound.limit,
-            f"{metric_name(gate.metric, gate.scope)} {one.value:.3f} is worse than {before:.3f} in {name}: drop "
+            f"{metric_name(gate.metric, gate.scope)} {one.value:.3f} {how} {before:.3f} in {name}: {what} "
             f"{compared(drop, bound.limit, gate.metric)} ({of_case(one.record)})",
         )
         for (one, before), drop in zip(pairs, fallen, strict=True)

@@ -27,12 +27,15 @@ from medsam_core.gates.baseline import Baseline, read_baseline
 from medsam_core.gates.comparison import Comparison, compare
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.thresholds import load_gates
-from medsam_core.gates.verdict import Verdict
+from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.inference.predictor import EncodedVolume, Predictor
 from medsam_core.inference.prompts import Prompt
 from medsam_core.runs import Run, read_run
 from medsam_core.session import Evaluator, Recorder
 from tests.faults.catalogue import Fault, damaged_copy
+
+PINNED = 0.01
+PIN = f'version = 1\n[[gate]]\nmetric = "dice"\ncase_change_maximum = {PINNED}\n'
 
 
 @dataclass
@@ -85,25 +88,29 @@ class Judged:
     run: Run
     verdict: Verdict
     comparison: Comparison | None
+    pinned: Verdict | None
     crash: str = ""
 
     @property
     def outcome(self) -> Outcome:
-        """The worse of the two; a crash is a red test and never a pass."""
-        outcomes = [self.verdict.outcome, *([self.comparison.outcome] if self.comparison else [])]
+        """The worst of the three; a crash is a red test and never a pass."""
+        outcomes = [one.outcome for one in (self.verdict, self.comparison, self.pinned) if one is not None]
         return worst([*outcomes, Outcome.FAIL] if self.crash else outcomes)
 
     @property
     def reasons(self) -> list[str]:
         """Every line that says why it is no pass."""
-        lines = [self.crash] if self.crash else []
-        lines += self.gate_reasons
-        return lines + self.comparison_reasons
+        return self.gate_reasons + self.comparison_reasons + self.pin_reasons
 
     @property
     def gate_reasons(self) -> list[str]:
-        """Of the gates."""
-        return [line.strip() for line in self.verdict.lines()[1:] if line.strip().startswith(("FAIL", "INCONCLUSIVE"))]
+        """Of the gates, and the crash if there was one."""
+        return [*([self.crash] if self.crash else []), *_reasons(self.verdict)]
+
+    @property
+    def pin_reasons(self) -> list[str]:
+        """Of the gate that pins every case to the healthy run."""
+        return _reasons(self.pinned) if self.pinned is not None else []
 
     @property
     def comparison_reasons(self) -> list[str]:
@@ -112,6 +119,10 @@ class Judged:
             return []
         bad = [group.text for group in self.comparison.groups if group.outcome is not Outcome.PASS]
         return bad + [f"INCONCLUSIVE {reason}" for reason in self.comparison.reasons]
+
+
+def _reasons(verdict: Verdict) -> list[str]:
+    return [line.strip() for line in verdict.lines()[1:] if line.strip().startswith(("FAIL", "INCONCLUSIVE"))]
 
 
 class Bench:
@@ -125,6 +136,8 @@ class Bench:
         self.subjects = template.cohort
         self.shape = load(self.subjects[0], template.settings.modalities[0]).image.shape
         self._undo: list[Callable[[], object]] = []
+        self.pin = folder / "pin.toml"
+        self.pin.write_text(PIN, encoding="utf-8")
         self.baseline: Baseline | None = None
         self.healthy = self.run("healthy", "masks")
         if self.healthy.outcome is Outcome.PASS:
@@ -171,7 +184,10 @@ class Bench:
                 crash = f"{type(error).__name__}: {error}"
         verdict = recorder.finish()
         run = read_run(configuration.run_dir)
-        return Judged(run, verdict, compare(self.baseline, run) if self.baseline else None, crash)
+        if self.baseline is None:
+            return Judged(run, verdict, None, None, crash)
+        pinned = judge_run(run, load_gates(self.pin), baseline=self.baseline)
+        return Judged(run, verdict, compare(self.baseline, run), pinned, crash)
 
     # --- ways to put a fault in ---------------------------------------------------------------------------------
 
@@ -194,7 +210,9 @@ class Bench:
         )
 
     def change_weights(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-        """Load changed weights into the model; `judged` loads the healthy ones again."""
+        """Load changed weights into the model, as if from another file; `judged` loads the healthy ones again."""
+        file = dataclasses.replace(self.model.checkpoint, name="damaged", sha256="0" * 64)
+        self.predictor.model = dataclasses.replace(self.model, checkpoint=file)
         state = {name: weight.clone() for name, weight in self.model.module.state_dict().items()}
         self._undo.append(lambda: self.model.module.load_state_dict(state))
         self.model.module.load_state_dict(damaged_copy(state, change))

@@ -182,7 +182,7 @@ def _(patch, bench):
     patch.setattr(tracking, "interpolate", early)
 
 
-@fault("the object is judged to be absent", "features")
+@fault("the object is judged to be absent", "nothing")
 def _(patch, bench):
     bias = bench.name_of(bench.model.module.sam_mask_decoder.pred_obj_score_head.layers[-1].bias)
     bench.change_weights(lambda name, weight: weight - 100 if name == bias else weight)

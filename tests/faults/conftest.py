@@ -14,10 +14,12 @@ Made by `tox -e faults -- --faults-table=docs/faults.md`, not by hand. Every fau
 pipeline by replacing one function or by damaging the weights (`tests/faults/catalogue.py` says how), and {cohort} is
 scored and judged as a session does it, with {checkpoint}. *Gates* is the verdict by the gates file alone
 ({gates}, those of its gates that are about this run); *baseline* is the paired comparison with the healthy run,
-accepted before, at its default margin. The verdict is the worse of the two. The healthy run itself is a PASS.
+accepted before, at its default margin; *pinned* is one more gate against it, `case_change_maximum = 0.01` on Dice: with
+the same weights and prompts no case may move, up or down. The verdict is the worst of the three. A dash means that this
+one let the fault pass. The healthy run itself is a PASS of all three.
 
-| fault | verdict | gates | baseline |
-|---|---|---|---|
+| fault | verdict | gates | baseline | pinned |
+|---|---|---|---|---|
 """
 
 

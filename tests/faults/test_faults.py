@@ -39,8 +39,8 @@ def test_there_are_as_many_faults_as_promised():
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_does_not_pass(bench, add_row, fault, monkeypatch):
     judged = bench.judged(fault, monkeypatch)
-    gates = [judged.crash, *judged.gate_reasons] if judged.crash else judged.gate_reasons
-    add_row(f"| {fault.name} | {judged.outcome.value} | {short(gates)} | {short(judged.comparison_reasons)} |")
+    cells = [short(reasons) for reasons in (judged.gate_reasons, judged.comparison_reasons, judged.pin_reasons)]
+    add_row(f"| {' | '.join([fault.name, judged.outcome.value, *cells])} |")
     assert bench.baseline is not None, "the healthy run does not pass, so that nothing can be said of a fault"
     assert judged.outcome is not Outcome.PASS, f"{fault.name}: caught by nothing"
     assert judged.reasons

@@ -48,10 +48,19 @@ def verdict(make_record, recall):
         ("mean_drop_maximum = 0", [0.9, 0.6], Outcome.PASS),
         ("case_drop_maximum = 0.05", [0.75, 0.99], Outcome.PASS),
         ("case_drop_maximum = 0.05", [0.749, 0.99], Outcome.FAIL),
+        ("case_change_maximum = 0.05", [0.75, 0.65], Outcome.PASS),
+        ("case_change_maximum = 0.05", [0.749, 0.6], Outcome.FAIL),
+        ("case_change_maximum = 0.05", [0.8, 0.651], Outcome.FAIL),  # better is a change too
     ],
 )
 def test_relative_bounds_by_hand(verdict, gates, bound, after, outcome):
     assert verdict([0.8, 0.6], after, gates(bound)).outcome is outcome
+
+
+def test_a_change_for_the_better_is_named_as_a_change(verdict, gates):
+    got = verdict([0.8, 0.6], [0.8, 0.7], gates("case_change_maximum = 0.05"))
+    assert got.results[0].value == 0.1
+    assert got.cases[1].texts == ("Dice 0.700 is not 0.600 in old: change 0.100 > 0.050 (WT, box, key slice 95)",)
 
 
 def test_the_run_that_the_baseline_was_made_from_passes_every_relative_bound(verdict, gates):
