@@ -54,7 +54,7 @@ class FileName:
 
 
 def canonical_modality(name: str) -> str:
-    """"t1", "t1ce", "t2" or "flair" for any name in use (t1c, T1gd, t2w, t2f …). Raises OptionError for others."""
+    """ "t1", "t1ce", "t2" or "flair" for any name in use (t1c, T1gd, t2w, t2f …). Raises OptionError for others."""
     try:
         return _SYNONYMS[name.lower()]
     except KeyError:

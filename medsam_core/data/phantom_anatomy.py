@@ -135,6 +135,17 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
 
 
 __all__ = [
-    "AIR", "CSF", "DEEP_GREY", "FULL_SIZE", "GREY", "SCALP", "SKULL", "VENTRICLE", "WHITE",
-    "Anatomy", "Seed", "anatomy", "check_size",
+    "AIR",
+    "CSF",
+    "DEEP_GREY",
+    "FULL_SIZE",
+    "GREY",
+    "SCALP",
+    "SKULL",
+    "VENTRICLE",
+    "WHITE",
+    "Anatomy",
+    "Seed",
+    "anatomy",
+    "check_size",
 ]

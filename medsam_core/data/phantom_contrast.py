@@ -100,9 +100,7 @@ class _Canvas:
     def _grid(self, field: Field) -> Field:
         return resample(field, self.size, self.window)
 
-    def _vessels(
-        self, rng: np.random.Generator, growth: Growth, rind: Field, tissues: npt.NDArray[np.uint8]
-    ) -> Field:
+    def _vessels(self, rng: np.random.Generator, growth: Growth, rind: Field, tissues: npt.NDArray[np.uint8]) -> Field:
         """How much blood a voxel holds, 0 to 1: veins on the surface and in sulci, the sagittal sinus, the plexus."""
         a, b = self._grid(noise(rng, 11)), self._grid(noise(rng, 11))
         radius = np.float32(rng.uniform(0.18, 0.30))  # of the tubes in which both noises are near 0

@@ -119,7 +119,8 @@ def hausdorff(distances: SurfaceDistances, percentile: float = 100, *, directed:
 def assd(distances: SurfaceDistances) -> float:
     """Average symmetric surface distance, the mean over both surfaces together, mm; inf if one is empty, NaN if both.
 
-    As MedPy's assd and MONAI's SurfaceDistanceMetric(symmetric=True). Source: Maier-Hein, Reinke et al. 2024 (Metrics Reloaded).
+    As MedPy's assd and MONAI's SurfaceDistanceMetric(symmetric=True). Source: Maier-Hein, Reinke et al. 2024
+    (Metrics Reloaded).
     """
     if distances.undefined is not None:
         return distances.undefined

@@ -126,6 +126,4 @@ def test_every_name_of_a_modality_is_understood() -> None:
 def test_an_unknown_modality() -> None:
     with pytest.raises(OptionError) as caught:
         canonical_modality("pet")
-    assert str(caught.value) == (
-        "modality 'pet': unknown, expected one of t1, t1ce, t2, flair; choose one of these."
-    )
+    assert str(caught.value) == ("modality 'pet': unknown, expected one of t1, t1ce, t2, flair; choose one of these.")

@@ -356,9 +356,7 @@ def test_4d_where_3d_is_expected(tmp_path: Path) -> None:
 
 def test_2d_where_3d_is_expected(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii.gz", ramp((4, 3)))
-    assert text_of(read_image, path) == (
-        "a.nii.gz: shape (4, 3), expected three axes (x, y, z); export a 3-D volume."
-    )
+    assert text_of(read_image, path) == ("a.nii.gz: shape (4, 3), expected three axes (x, y, z); export a 3-D volume.")
 
 
 @pytest.mark.parametrize(("shape", "channel"), [((4, 3, 2), 0), ((4, 3, 2, 4), 4), ((4, 3, 2, 4), -1)])
@@ -412,9 +410,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("this user may read every file")
-    assert text_of(read_image, path) == (
-        f"{path}: not readable by this user, expected a NIfTI file; check its rights."
-    )
+    assert text_of(read_image, path) == (f"{path}: not readable by this user, expected a NIfTI file; check its rights.")
 
 
 # two files, one grid
