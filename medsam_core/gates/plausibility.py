@@ -33,7 +33,21 @@ def implausible(records: Sequence[CaseRecord]) -> list[str]:
     overlaps = [value for record in drawn for key, value in record.scores.items() if key.endswith("/dice@volume")]
     if len(drawn) >= MINIMUM_PERFECT and len(overlaps) == len(drawn) and all(value == 1 for value in overlaps):
         reasons.append(f"Dice is exactly 1 in all {len(drawn)} prompted cases: the truth was scored against itself")
+    copied = _copied(asked)
+    if copied:
+        reasons.append(
+            f"the same scores to the last digit in {counted(len(copied), 'case')} of other images: {few(copied)}"
+        )
     return reasons
+
+
+def _copied(asked: Sequence[CaseRecord]) -> list[str]:
+    """Cases whose every score equals that of a case of other voxels; two volumes and an overlap are never all equal."""
+    alike: dict[tuple[tuple[str, float], ...], list[CaseRecord]] = {}
+    for record in asked:
+        if record.data:  # without the hash of what was read it cannot be told which images are others
+            alike.setdefault(tuple(sorted(record.scores.items())), []).append(record)
+    return sorted(one.id for same in alike.values() if len({other.data for other in same}) > 1 for one in same)
 
 
 def _contradictions(record: CaseRecord) -> list[str]:

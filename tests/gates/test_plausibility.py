@@ -55,6 +55,16 @@ def test_perfect_scores_in_every_case_are_not_believed(make_record):
     assert implausible([make_record(f"S{i}", dice=1.0, prompt="mask") for i in range(3)]) == []
 
 
+def test_scores_copied_from_one_image_to_another_are_not_believed(make_record):
+    some = [make_record("S1", data="a"), make_record("S2", data="b"), make_record("S3", data="c", dice=0.8)]
+    assert implausible(some) == [
+        "the same scores to the last digit in 2 cases of other images: S1/t1ce/WT/box, S2/t1ce/WT/box"
+    ]
+    # the same image under another region, or records that do not say what was read
+    assert implausible([make_record("S1", data="a"), make_record("S1", "TC", data="a")]) == []
+    assert implausible([make_record("S1"), make_record("S2")]) == []
+
+
 def test_a_run_that_contradicts_itself_is_no_pass(make_record, tmp_path):
     path = tmp_path / "gates.toml"
     path.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n')
