@@ -158,6 +158,27 @@ class MedsamSession:
             def _split_scope(self, nodeid: str) -> str:
                 return subject_of(nodeid)
 
+            def remove_node(self, node: Any) -> Any:
+                """A worker died: its first open test is the one that killed it, and is not tried on the next worker."""
+                workload = self.assigned_work.pop(node)
+                pending = [nodeid for unit in workload.values() for nodeid, done in unit.items() if not done]
+                for scope, unit in workload.items():
+                    left = {nodeid: False for nodeid, done in unit.items() if not done and nodeid != pending[0]}
+                    if left:
+                        self.workqueue[scope] = left
+                if not pending:
+                    return None
+                for other in self.nodes:
+                    self._reschedule(other)
+                return pending[0]
+
+            def schedule(self) -> None:
+                """A worker that replaces a dead one would wait for ever with a single test: it gets more, or the end."""
+                replaced = self.collection is not None
+                super().schedule()
+                for node in self.nodes if replaced else ():
+                    self._reschedule(node)
+
         return SubjectScheduling(config, log)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
