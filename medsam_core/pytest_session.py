@@ -173,7 +173,7 @@ class MedsamSession:
                 return pending[0]
 
             def schedule(self) -> None:
-                """A worker that replaces a dead one would wait for ever with a single test: it gets more, or the end."""
+                """The replacement of a dead worker would wait for ever with a single test: it gets more, or the end."""
                 replaced = self.collection is not None
                 super().schedule()
                 for node in self.nodes if replaced else ():
