@@ -26,6 +26,7 @@ from medsam_core.gates.acceptance import accept
 from medsam_core.gates.baseline import Baseline, read_baseline
 from medsam_core.gates.comparison import Comparison, compare
 from medsam_core.gates.outcome import Outcome, worst
+from medsam_core.gates.proposal import propose_gates
 from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.inference.predictor import EncodedVolume, Predictor
@@ -139,11 +140,24 @@ class Bench:
         self.pin = folder / "pin.toml"
         self.pin.write_text(PIN, encoding="utf-8")
         self.baseline: Baseline | None = None
+        self.gates_from = "those given with --gates"
+        if template.gates is None:
+            self._propose()
         self.healthy = self.run("healthy", "masks")
         if self.healthy.outcome is Outcome.PASS:
             gates = load_gates(self.configuration("x").gates_path)  # type: ignore[arg-type]
             path, _ = accept(self.healthy.run, "healthy", gates, folder=folder / "baselines")
             self.baseline = read_baseline(path)
+
+    def _propose(self) -> None:
+        """Floors as `medsam-core propose` sets them: the default gates are of a cohort with twice as many slices."""
+        self.gates_from = "proposed from the healthy run as `medsam-core propose` does at its default margins"
+        floors = self.folder / "proposed.toml"
+        floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.0\n', encoding="utf-8")
+        self.template = dataclasses.replace(self.template, gates=floors)
+        measured = self.run("measured", "masks").run
+        floors.write_text(propose_gates(measured), encoding="utf-8")
+        self.template = dataclasses.replace(self.template, gates=floors)  # anew: the old one has read the old floors
 
     def configuration(self, name: str) -> Configuration:
         """A new one: nothing that an earlier run resolved is kept, but for the model."""

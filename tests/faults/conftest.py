@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+SIZE = (32, 160, 160)  # half of the default's slices: the faults take half of the time
 HEAD = """\
 # Faults, and what catches them
 
 Made by `tox -e faults -- --faults-table=docs/faults.md`, not by hand. Every fault is put alone into the running
 pipeline by replacing one function or by damaging the weights (`tests/faults/catalogue.py` says how), and {cohort} is
-scored and judged as a session does it, with {checkpoint}. *Gates* is the verdict by the gates file alone
-({gates}, those of its gates that are about this run); *baseline* is the paired comparison with the healthy run,
+scored and judged as a session does it, with {checkpoint}. *Gates* is the verdict by floors alone, {gates};
+*baseline* is the paired comparison with the healthy run,
 accepted before, at its default margin; *pinned* is one more gate against it, `case_change_maximum = 0.01` on Dice: with
 the same weights and prompts no case may move, up or down. The verdict is the worst of the three. A dash means that this
 one let the fault pass. The healthy run itself is a PASS of all three.
@@ -30,20 +31,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def bench(medsam_configuration, tmp_path_factory):
-    """Three subjects of the default cohort, prompted by a box, under the default gates that are about them."""
+    """Three subjects prompted by a box: thin phantoms of the default seed, or the first of what the options name."""
     from tests.faults.bench import Bench, no_overlays
 
-    folder = tmp_path_factory.mktemp("faults")
-    settings = dataclasses.replace(medsam_configuration.settings, prompts=("box",))
+    configuration = medsam_configuration
     template = dataclasses.replace(
-        medsam_configuration, settings=settings, limit=medsam_configuration.limit or 3, overlays=0
+        configuration,
+        settings=dataclasses.replace(configuration.settings, prompts=("box",)),
+        phantom=dataclasses.replace(configuration.phantom, size=SIZE, subjects=3),
+        limit=configuration.limit or 3,
+        overlays=0,
     )
-    gates = template.gates_path
-    assert gates is not None
-    template = dataclasses.replace(template, gates=_applying(gates, settings, folder / gates.name))
     with pytest.MonkeyPatch.context() as patch:
         no_overlays(patch)
-        yield Bench(template, folder)
+        yield Bench(template, tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +55,7 @@ def add_row(bench, pytestconfig):
     head = HEAD.format(
         cohort=f"{len(bench.subjects)} phantoms of {' × '.join(map(str, bench.shape))} voxels, prompted by a box,",
         checkpoint=f"checkpoint {header['checkpoint']['name']} (sha256 {header['checkpoint']['sha256'][:12]})",
-        gates=header["gates"]["file"],
+        gates=bench.gates_from,
     )
 
     def add(row: str) -> None:
@@ -63,25 +64,3 @@ def add_row(bench, pytestconfig):
             Path(chosen).write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
 
     return add
-
-
-def _applying(gates: Path, settings, path: Path) -> Path:
-    """The gates file without the gates that are about no case of these settings: those would evaluate nothing."""
-    from medsam_core.gates.thresholds import load_gates
-
-    head, *blocks = gates.read_text(encoding="utf-8").split("[[gate]]")
-    kept = [
-        block
-        for block, gate in zip(blocks, load_gates(gates).gates, strict=True)
-        if all(
-            set(gate.filters.get(name, chosen)) & set(chosen)
-            for name, chosen in (
-                ("prompt", settings.prompts),
-                ("region", settings.regions),
-                ("modality", settings.modalities),
-                ("protocol", settings.protocols),
-            )
-        )
-    ]
-    path.write_text("[[gate]]".join([head, *kept]), encoding="utf-8")
-    return path
