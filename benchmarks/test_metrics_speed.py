@@ -10,6 +10,7 @@ not asserted: it belongs to the machine.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import statistics
@@ -80,7 +81,7 @@ def test_lesionwise_speed(capsys: pytest.CaptureFixture[str]) -> None:
     }
     pairs = {"BraTS 2023": "ours"}
     cases = label_maps()
-    report(capsys, "lesion-wise table of three regions", race(contestants, cases, pairs, repeats=1), pairs, cases)
+    report(capsys, "lesion-wise table of three regions", race(contestants, cases, pairs), pairs, cases)
 
 
 # --- the contestants ---------------------------------------------------------------------------------------------
@@ -188,6 +189,7 @@ def compare_cells_one_by_one() -> None:
 # --- the cases ---------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def label_maps() -> list[tuple[np.ndarray, np.ndarray]]:
     """(prediction, truth) with labels 1/2/3: real truths, bent smoothly and with a stray blob, then made-up ones."""
     truths = []
@@ -218,13 +220,18 @@ def made_up(seed: int) -> np.ndarray:
 
 
 def bent(truth: np.ndarray, seed: int) -> np.ndarray:
+    """The truth, displaced by smooth noise of 2.5 voxels, and a stray blob."""
     random = np.random.default_rng(1000 + seed)
-    grid = np.indices(truth.shape, np.float32)
+    at = np.argwhere(truth)
+    box = tuple(slice(max(0, low - 12), high + 12) for low, high in zip(at.min(0), at.max(0), strict=True))
+    inner = truth[box]
+    grid = np.indices(inner.shape, np.float32)
     for along in grid:
-        along += ndimage.zoom(random.normal(0, 2.5, (6, 8, 8)), np.array(truth.shape) / (6, 8, 8), order=1)
-    prediction = ndimage.map_coordinates(truth, grid, order=0)
+        along += ndimage.zoom(random.normal(0, 2.5, (5, 5, 5)), np.array(inner.shape) / 5, order=1)
+    prediction = np.zeros_like(truth)
+    prediction[box] = ndimage.map_coordinates(inner, grid, order=0)
     prediction[20:23, 50:53, 50:53] = 3
-    return np.ascontiguousarray(prediction)
+    return prediction
 
 
 def region_masks(prediction: np.ndarray, truth: np.ndarray) -> Masks:
@@ -238,15 +245,19 @@ def race(
     contestants: dict[str, Callable[[Any], list[float]]],
     cases: list[Any],
     pairs: dict[str, str],
-    repeats: int = REPEATS,
 ) -> dict[str, list[float]]:
-    """CPU seconds of each contestant on each case, the best of the repeats; results are compared in passing."""
+    """CPU seconds of each contestant on each case; results are compared in passing.
+
+    The best of three rounds, or one for those that need more than a second: a hiccup does not show in these.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for case in cases:
         best = dict.fromkeys(contestants, float("inf"))
         results: dict[str, list[float]] = {}
-        for _repeat in range(repeats):
+        for _repeat in range(REPEATS):
             for name, function in contestants.items():
+                if 1 < best[name] < float("inf"):
+                    continue
                 gc.collect()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from medsam_core.errors import OptionError
 from medsam_core.metrics import overlap, surface
 from medsam_core.metrics.calibration import IouCalibration
-from medsam_core.metrics.comparison import Comparison
+from medsam_core.metrics.comparison import Comparison, RegionComparison
 from medsam_core.metrics.lesionwise import LesionScores, count_components
 from medsam_core.metrics.masks import Mask, bounding_box
 from medsam_core.metrics.overlap import Counts, count_regions
@@ -107,8 +107,7 @@ def score_regions(
     chosen = find_profile(profile)
     found = {}
     for name, values in regions.items():
-        inside = np.isin(np.arange(256), list(values))
-        pair = Comparison(inside[prediction], inside[truth], spacing_mm, chosen, counts=counts[name])
+        pair = RegionComparison(prediction, truth, values, counts[name], spacing_mm, chosen)
         found[name] = score_comparison(pair, metrics)
     return found
 

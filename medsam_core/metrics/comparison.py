@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from medsam_core.errors import MaskError
 from medsam_core.metrics.calibration import IouCalibration, iou_calibration, slice_iou
@@ -23,7 +24,6 @@ class Comparison:
     prediction, truth: (D, H, W) or (H, W) bool, same shape; either may be empty.
     spacing_mm: millimetres along each axis of the masks, (dz, dy, dx).
     profile: decides the surface definition and the rules for empty masks.
-    counts: the pair's counts, where they are known already (for instance from overlap.count_regions).
     key_slices: the slices that were prompted, for half_life; () if they are not known.
     predicted_iou: (D,) float, the model's own estimate for each slice, NaN where it gave none; None if not known.
     Raises MaskError and ShapeMismatch for masks or a spacing that cannot be used.
@@ -36,7 +36,6 @@ class Comparison:
         spacing_mm: Sequence[float],
         profile: Profile,
         *,
-        counts: Counts | None = None,
         key_slices: Sequence[int] = (),
         predicted_iou: ArrayLike | None = None,
     ) -> None:
@@ -45,8 +44,6 @@ class Comparison:
         self.profile = profile
         self.key_slices = tuple(key_slices)
         self.predicted_iou = predicted_iou
-        if counts is not None:
-            self.__dict__["counts"] = counts
 
     @cached_property
     def counts(self) -> Counts:
@@ -88,3 +85,38 @@ class Comparison:
         if self.counts.prediction:
             return rule.truth
         return rule.prediction if self.counts.truth else rule.both
+
+
+class RegionComparison(Comparison):
+    """One region of two label maps, whose counts are known and whose masks are drawn only if a metric asks for them.
+
+    prediction, truth: (D, H, W) or (H, W) uint8 label maps of one shape, cropped or not.
+    values: the labels that make up the region. counts: of the uncropped maps.
+    """
+
+    def __init__(
+        self,
+        prediction: NDArray[np.uint8],
+        truth: NDArray[np.uint8],
+        values: Collection[int],
+        counts: Counts,
+        spacing_mm: Sequence[float],
+        profile: Profile,
+    ) -> None:
+        self._labels = prediction, truth
+        self._inside = np.isin(np.arange(256), list(values))
+        self.__dict__["counts"] = counts
+        self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
+        self.profile = profile
+        self.key_slices = ()
+        self.predicted_iou = None
+
+    @cached_property
+    def prediction(self) -> Mask:  # type: ignore[override]
+        """The region in the prediction."""
+        return self._inside[self._labels[0]]
+
+    @cached_property
+    def truth(self) -> Mask:  # type: ignore[override]
+        """The region in the truth."""
+        return self._inside[self._labels[1]]
