@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -20,7 +20,7 @@ from medsam_core.metrics.calibration import IouCalibration
 from medsam_core.metrics.comparison import Comparison, RegionComparison
 from medsam_core.metrics.lesionwise import LesionScores, count_components
 from medsam_core.metrics.masks import Mask, bounding_box
-from medsam_core.metrics.overlap import Counts, count_regions
+from medsam_core.metrics.overlap import Counts, check_label_maps, count_regions
 from medsam_core.metrics.profiles import Profile, find_profile
 from medsam_core.metrics.propagation import half_life
 
@@ -101,13 +101,16 @@ def score_regions(
     The voxels of all regions are counted at once, and the rest looks only at the box around the labels.
     Raises as `score`, and MaskError for another dtype.
     """
-    counts = count_regions(prediction, truth, regions)
+    check_label_maps(prediction, truth)
+    voxels = prediction.size
     box = bounding_box(prediction, truth) or (slice(0, 1),) * prediction.ndim
-    prediction, truth = prediction[box], truth[box]
+    prediction, truth = np.ascontiguousarray(prediction[box]), np.ascontiguousarray(truth[box])
+    counts = count_regions(prediction, truth, regions)
     chosen = find_profile(profile)
     found = {}
     for name, values in regions.items():
-        pair = RegionComparison(prediction, truth, values, counts[name], spacing_mm, chosen)
+        everywhere = replace(counts[name], tn=counts[name].tn + voxels - prediction.size)
+        pair = RegionComparison(prediction, truth, values, everywhere, spacing_mm, chosen)
         found[name] = score_comparison(pair, metrics)
     return found
 

@@ -52,16 +52,8 @@ def count(prediction: Mask, truth: Mask) -> Counts:
     return Counts(tp, fp, fn, prediction.size - tp - fp - fn)
 
 
-def count_regions(
-    prediction: NDArray[np.uint8], truth: NDArray[np.uint8], regions: Mapping[str, Collection[int]]
-) -> dict[str, Counts]:
-    """Count every region of two label maps from one joint histogram of their labels.
-
-    prediction, truth: uint8 label maps of the same shape, any number of axes.
-    regions: name -> label values that make up the region, for instance {"WT": {1, 2, 4}, "ET": {4}}.
-    Values that no region names count as background: unknown labels are the reader's business.
-    Raises MaskError for another dtype, ShapeMismatch for different shapes.
-    """
+def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    """Refuse label maps that are not uint8 (MaskError) or not of one shape (ShapeMismatch)."""
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8:
             raise MaskError(
@@ -73,6 +65,19 @@ def count_regions(
             f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; "
             "resample it to the grid of the truth."
         )
+
+
+def count_regions(
+    prediction: NDArray[np.uint8], truth: NDArray[np.uint8], regions: Mapping[str, Collection[int]]
+) -> dict[str, Counts]:
+    """Count every region of two label maps from one joint histogram of their labels.
+
+    prediction, truth: uint8 label maps of the same shape, any number of axes.
+    regions: name -> label values that make up the region, for instance {"WT": {1, 2, 4}, "ET": {4}}.
+    Values that no region names count as background: unknown labels are the reader's business.
+    Raises MaskError for another dtype, ShapeMismatch for different shapes.
+    """
+    check_label_maps(prediction, truth)
     table = joint_histogram(prediction, truth)
     total = int(table.sum())
     found = {}
@@ -85,8 +90,8 @@ def count_regions(
     return found
 
 
-_BLOCK = 1 << 20
-"""Voxels packed at a time, which bounds the memory whatever the labels."""
+_BLOCK = 1 << 18
+"""Voxels packed at a time: bounds the memory whatever the labels, and stays in the cache."""
 
 
 def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -101,7 +106,7 @@ def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> 
         p, t = prediction[box].reshape(-1), truth[box].reshape(-1)
         for start in range(0, p.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            inside = np.flatnonzero(p[block] | t[block])
+            inside = np.flatnonzero((p[block] | t[block]) != 0)  # of bool: several times faster than of bytes
             codes = (p[block][inside].astype(np.uint16) << 8) | t[block][inside]
             counts += np.bincount(codes, minlength=1 << 16)
     counts[0] = prediction.size - counts.sum()

@@ -55,7 +55,7 @@ def half_life(prediction: Mask, truth: Mask, key_slices: Sequence[int], *, thres
     occupied = np.flatnonzero(truth.any(axis=(1, 2)))
     if not len(key_slices) or not occupied.size:
         return None
-    distances = np.abs(occupied[:, None] - np.asarray(key_slices, dtype=int)).min(axis=1)
+    distances = np.abs(occupied[:, None] - np.asarray(key_slices)).min(axis=1)
     below = distances[dice[occupied] < threshold]
     if below.size:
         return HalfLife(int(below.min()), lost=True)

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from medsam_core.errors import MaskError
 from medsam_core.metrics.lesionwise import (
+    Lesion,
     LesionScores,
     count_components,
     dilate,
@@ -43,7 +44,7 @@ def test_nothing_to_find_and_nothing_made_up_is_perfect() -> None:
     none = np.zeros((5, 5, 5), bool)
     found = lesion_scores(none, none, ISO, GLI)
     assert (found.dice, found.hd95_mm, found.tp, found.fp, found.fn) == (1.0, 0.0, 0, 0, 0)
-    assert found.lesions == found.false_positives == ()
+    assert found == LesionScores((), (), 374.0)
 
 
 def test_a_perfect_mask_is_perfect() -> None:
@@ -72,7 +73,7 @@ def test_a_missed_lesion_counts_0_and_the_penalty() -> None:
     assert (found.dice, found.hd95_mm) == (0.5, 187.0)
     assert (found.tp, found.fp, found.fn) == (1, 0, 1)
     missed = found.lesions[1]
-    assert (missed.matches, missed.dice, missed.hd95_mm, missed.scored) == ((), 0.0, 374.0, True)
+    assert missed == Lesion(number=2, volume_mm3=64.0, matches=(), dice=0.0, hd95_mm=374.0, scored=True)
 
 
 @pytest.mark.parametrize(("gap", "lesions"), [(5, 1), (6, 1), (7, 2)])
@@ -208,8 +209,9 @@ def test_lesions_need_three_axes() -> None:
     assert str(error.value) == (
         "prediction: shape (4, 4), expected (D, H, W) for lesions; leave lesion metrics out of 2-D."
     )
-    with pytest.raises(MaskError):
-        count_components(flat.astype(int))  # type: ignore[arg-type]
+    for function in (count_components, label_components):
+        with pytest.raises(MaskError, match=r"^mask: dtype int64, expected bool; "):
+            function(flat.astype(int))  # type: ignore[operator]
     with pytest.raises(MaskError, match="spacing_mm"):
         lesion_scores(np.ones((2, 2, 2), bool), np.ones((2, 2, 2), bool), (1, 1, 0), GLI)
 

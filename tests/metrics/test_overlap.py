@@ -95,6 +95,11 @@ def test_labels_that_no_map_holds_count_nothing() -> None:
     assert count_regions(zeros, zeros, {"all": {-1, 300}})["all"] == Counts(0, 0, 0, 4)
 
 
+def test_background_may_be_a_region() -> None:
+    prediction, truth = np.array([[0, 0, 2]], np.uint8), np.array([[0, 1, 1]], np.uint8)
+    assert count_regions(prediction, truth, {"background": {0}})["background"] == Counts(tp=1, fp=1, fn=0, tn=1)
+
+
 def test_histogram_is_as_small_as_the_labels_allow() -> None:
     prediction, truth = np.array([[0, 1, 2]], np.uint8), np.array([[0, 1, 1]], np.uint8)
     assert joint_histogram(prediction, truth).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]

@@ -16,9 +16,9 @@ def volume(*sizes: int) -> np.ndarray:
 
 
 def test_dice_of_every_slice() -> None:
-    profile = slice_dice(volume(4, 2, 0, 3, 0), volume(4, 6, 5, 0, 0))
+    profile = slice_dice(volume(4, 2, 0, 3, 0, 1), volume(4, 6, 5, 0, 0, 0))
     assert profile.dtype == np.float64
-    assert profile[:4].tolist() == [1.0, 0.5, 0.0, 0.0]
+    assert profile[[0, 1, 2, 3, 5]].tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
     assert math.isnan(profile[4])
 
 

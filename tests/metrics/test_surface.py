@@ -93,6 +93,7 @@ def test_percentiles_pooled_and_by_direction() -> None:
     line, point = voxels((1, 1, 8), *[(0, 0, x) for x in range(8)]), voxels((1, 1, 8), (0, 0, 0))
     found = surface_distances(line, point, ISO)
     assert hausdorff(found, 50) == 3.5
+    assert hausdorff(found, 0.5) == pytest.approx(0.035)
     assert hausdorff(found, 50, directed="max") == 3.5
     assert hausdorff(found, 50, directed="pooled") == 3.0
     assert hausdorff(found, 100, directed="pooled") == 7.0
