@@ -40,7 +40,7 @@ class PhantomCohort:
 
     directory: Path
     subjects: int = 6
-    size: tuple[int, int, int] = (64, 160, 160)
+    size: tuple[int, int, int] = (40, 160, 160)
     seed: int = 19
 
     @property

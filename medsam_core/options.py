@@ -52,7 +52,7 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
     ("--overlays", "4", "N|all", "pictures of the N worst cases beside the failed ones (default: %(default)s)"),
     ("--phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
     ("--phantom-subjects", "6", "N", "size of the phantom cohort (default: %(default)s)"),
-    ("--phantom-size", "64,160,160", "D,H,W", "voxels of a phantom (default: %(default)s)"),
+    ("--phantom-size", "40,160,160", "D,H,W", "voxels of a phantom (default: %(default)s)"),
     ("--phantom-seed", "19", "N", "seed of the phantom cohort (default: %(default)s)"),
 )  # fmt: skip
 
