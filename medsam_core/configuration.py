@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam_core import __version__
+from medsam_core.cases import Case, Settings
 from medsam_core.data.cohort import Subject, check_subjects, find_subjects
 from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
-from medsam_core.evaluation import Case, Settings
 from medsam_core.gates.thresholds import load_gates
 
 if TYPE_CHECKING:

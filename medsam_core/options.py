@@ -85,8 +85,8 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
 
     Raises OptionError in a sentence that names the option.
     """
+    from medsam_core.cases import Settings
     from medsam_core.configuration import Configuration, PhantomCohort
-    from medsam_core.evaluation import Settings
 
     def get(flag: str) -> Any:
         return config.getoption(_destination(flag))

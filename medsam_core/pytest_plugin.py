@@ -23,9 +23,9 @@ from medsam_core.options import add_options, configuration_from, given_options
 from medsam_core.pytest_session import MedsamSession
 
 if TYPE_CHECKING:
+    from medsam_core.cases import Case, CaseRecord
     from medsam_core.configuration import Configuration
     from medsam_core.data.cohort import Subject
-    from medsam_core.evaluation import Case, CaseRecord
     from medsam_core.inference.predictor import Predictor
 
 MARKERS = (

@@ -16,8 +16,8 @@ import pytest
 from medsam_core.errors import MedsamError
 
 if TYPE_CHECKING:
+    from medsam_core.cases import Case
     from medsam_core.configuration import Configuration
-    from medsam_core.evaluation import Case
     from medsam_core.gates.verdict import Verdict
     from medsam_core.session import Evaluated, Evaluator, Recorder
 

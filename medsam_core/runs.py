@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.evaluation import CaseRecord
 
 SCHEMA = 1
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"

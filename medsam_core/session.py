@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.configuration import Configuration
 from medsam_core.errors import MedsamError, RunError
-from medsam_core.evaluation import Case, CaseRecord, CaseResult, evaluate_subject
+from medsam_core.evaluation import CaseResult, evaluate_subject
 from medsam_core.gates.baseline import find_reference
 from medsam_core.gates.calibration import check_gates, floor_of
 from medsam_core.gates.thresholds import Gates, load_gates

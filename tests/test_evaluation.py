@@ -8,9 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medsam_core.cases import CaseRecord, Settings, score_key
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.errors import OptionError, PromptError
-from medsam_core.evaluation import Case, CaseRecord, Settings, data_hash, evaluate_subject, score_case, score_key
+from medsam_core.evaluation import data_hash, evaluate_subject, score_case
 from medsam_core.inference.prompts import Prompt
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -167,33 +168,6 @@ def test_a_score_that_is_not_a_number_beats_no_control(subject):
 def test_a_record_survives_json(subject):
     record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
     assert CaseRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ({"regions": ("WT", "XT")}, "unknown region 'XT': expected one of WT, TC, ET; mend the spelling."),
-        ({"prompts": ("boxes",)}, "unknown prompt mode 'boxes': expected one of box, point, points3, box+point, mask"),
-        ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair"),
-        ({"protocols": ("backward",)}, "unknown protocol 'backward'"),
-        ({"key_slice": "last"}, "unknown key slice 'last'"),
-        ({"profile": "brats1999"}, "unknown profile 'brats1999'"),
-        ({"metrics": ("dise",)}, "unknown metric 'dise'"),
-        ({"labels": "mine"}, "unknown label convention 'mine'"),
-        ({"regions": ()}, "region: got none, expected at least one of WT, TC, ET; name one."),
-        ({"regions": ("WT", "WT")}, "region: got WT, WT with a repetition"),
-        ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number of voxels ≥ 0"),
-    ],
-)
-def test_an_unknown_choice_is_told_in_a_sentence(given, sentence):
-    with pytest.raises(OptionError) as caught:
-        Settings(**given)
-    assert str(caught.value).startswith(sentence)
-
-
-def test_case_ids_are_stable_and_name_only_an_unusual_protocol():
-    assert Case("Brats18_2013_21_1", "t1ce", "WT", "box").id == "Brats18_2013_21_1/t1ce/WT/box"
-    assert Case("s", "flair", "ET", "point", "slicewise").id == "s/flair/ET/point/slicewise"
 
 
 def test_asking_for_a_score_that_was_not_computed_names_those_that_were(subject):

@@ -13,6 +13,7 @@ ORDER = (
     "data",
     "inference",
     "metrics",
+    "cases",
     "evaluation",
     "runs",
     "gates",

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.evaluation import Case, CaseRecord
 from medsam_core.runs import CASES, HEADER, RunWriter, read_run
 
 HEADER_CONTENT = {

@@ -34,8 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the comparison; its exit code. Raises GateError or RunError in one sentence."""
+    from medsam_core.cases import SCOPES, check_choices
     from medsam_core.errors import RunError
-    from medsam_core.evaluation import SCOPES, check_choices
     from medsam_core.gates.baseline import FOLDER, find_reference
     from medsam_core.gates.calibration import check_rule, floor_of
     from medsam_core.gates.comparison import Rule, compare

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the list, draw the plot. Raises RunError or OptionError in one sentence."""
     from tempfile import TemporaryDirectory
 
-    from medsam_core.evaluation import SCOPES, check_choices
+    from medsam_core.cases import SCOPES, check_choices
     from medsam_core.gates.history import fetch, history, plot, table
     from medsam_core.metrics import METRICS
 

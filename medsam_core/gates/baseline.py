@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from medsam_core.cases import CaseRecord
 from medsam_core.errors import GateError
-from medsam_core.evaluation import CaseRecord
 from medsam_core.gates.statistics import DECIMALS
 from medsam_core.metrics import METRICS
 from medsam_core.runs import HEADER, Run, read_run

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from medsam_core.cases import score_key
 from medsam_core.errors import GateError
-from medsam_core.evaluation import score_key
 from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers

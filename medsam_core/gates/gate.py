@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from medsam_core.cases import MODALITIES, CaseRecord, score_key
 from medsam_core.data.regions import REGIONS
-from medsam_core.evaluation import MODALITIES, CaseRecord, score_key
 from medsam_core.gates.bounds import BEATS_CONTROLS, Bound
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
 from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case

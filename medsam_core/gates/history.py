@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import RunError
-from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
 from medsam_core.runs import CASES, HEADER, VERDICT, Run, read_run

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medsam_core.evaluation import CaseRecord
+from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.bounds import Bound, moves, relative_statistic, statistic
 from medsam_core.gates.gate import Gate, Violation

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medsam_core.evaluation import CaseRecord
+from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import Baseline, BaselineCase, identity_of
 from medsam_core.gates.statistics import DECIMALS
 from medsam_core.gates.wording import counted, few, group_name, group_order

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from medsam_core.evaluation import SCOPES, CaseRecord, score_key
+from medsam_core.cases import SCOPES, CaseRecord, score_key
 from medsam_core.gates.wording import counted, few
 
 TOLERANCE = 1e-6

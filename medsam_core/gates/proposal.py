@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
-from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.thresholds import VERSION
 from medsam_core.gates.verdict import attendance
 from medsam_core.gates.wording import counted, few, group_name, group_order, metric_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping
 
-from medsam_core.evaluation import CaseRecord
+from medsam_core.cases import CaseRecord
 
 TERCILES = ("small", "middle", "large")
 COMPONENTS = ("one", "several")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
-from medsam_core.evaluation import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS, RELATIVE, Bound
 from medsam_core.gates.gate import FILTERS, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES

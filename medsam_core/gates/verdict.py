@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medsam_core.evaluation import CaseRecord
+from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import FOLDER, Baseline, baseline_case, baseline_path, read_baseline
 from medsam_core.gates.gate import Violation
 from medsam_core.gates.judging import Context, GateResult, judge_gate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medsam_core.cases import MODALITIES, Case, CaseRecord
 from medsam_core.data.regions import REGIONS
-from medsam_core.evaluation import MODALITIES, Case, CaseRecord
 from medsam_core.inference.prompts import MODES, PROTOCOLS
 from medsam_core.metrics import METRICS
 

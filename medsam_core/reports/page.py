@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import MedsamError, RunError
-from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.wording import counted, few, metric_name
 from medsam_core.reports.page_assets import SCRIPT, STYLE
 from medsam_core.reports.tables import WORDS, cells, control_lines, ranked, rows

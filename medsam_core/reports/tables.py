@@ -12,8 +12,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import OptionError
-from medsam_core.evaluation import CaseRecord, score_key
 from medsam_core.gates.wording import counted, few, metric_name, of_case
 from medsam_core.metrics import METRICS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.runs import Run, RunWriter
 
 

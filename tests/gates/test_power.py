@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.comparison import Rule, compare
 from medsam_core.gates.outcome import Outcome

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medsam_core.cases import Case, CaseRecord, Settings
 from medsam_core.configuration import Configuration, PhantomCohort
 from medsam_core.data.cohort import ImageFile, Subject
-from medsam_core.evaluation import Case, CaseRecord, Settings, score_case, score_controls
+from medsam_core.evaluation import score_case, score_controls
 from medsam_core.inference.prompts import simulate
 from medsam_core.runs import SCHEMA, RunWriter
 

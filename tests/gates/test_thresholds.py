@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import GateError
-from medsam_core.evaluation import Case, CaseRecord
 from medsam_core.gates.thresholds import load_gates
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsam_core.evaluation import Case, CaseRecord
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.gates.bounds import Bound, statistic
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.thresholds import load_gates

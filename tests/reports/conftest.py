@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from medsam_core.cases import Case, CaseRecord, Settings
 from medsam_core.data.volume import Grid, Volume
-from medsam_core.evaluation import Case, CaseRecord, CaseResult, Settings, score_case
+from medsam_core.evaluation import CaseResult, score_case
 from medsam_core.inference.prompts import Prompt, simulate
 
 

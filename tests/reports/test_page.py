@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.evaluation import CaseRecord
 from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import judge
 from medsam_core.reports.page import page, write_page

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import OptionError
-from medsam_core.evaluation import Case, CaseRecord
 from medsam_core.reports.tables import case_lines, control_lines, markdown_table, ranked, rows, shortened, summary_lines
 
 Make = Callable[..., CaseRecord]

@@ -1,0 +1,33 @@
+"""Settings refuse what is unknown; a case's id is stable."""
+
+import pytest
+
+from medsam_core.cases import Case, Settings
+from medsam_core.errors import OptionError
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"regions": ("WT", "XT")}, "unknown region 'XT': expected one of WT, TC, ET; mend the spelling."),
+        ({"prompts": ("boxes",)}, "unknown prompt mode 'boxes': expected one of box, point, points3, box+point, mask"),
+        ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair"),
+        ({"protocols": ("backward",)}, "unknown protocol 'backward'"),
+        ({"key_slice": "last"}, "unknown key slice 'last'"),
+        ({"profile": "brats1999"}, "unknown profile 'brats1999'"),
+        ({"metrics": ("dise",)}, "unknown metric 'dise'"),
+        ({"labels": "mine"}, "unknown label convention 'mine'"),
+        ({"regions": ()}, "region: got none, expected at least one of WT, TC, ET; name one."),
+        ({"regions": ("WT", "WT")}, "region: got WT, WT with a repetition"),
+        ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number of voxels ≥ 0"),
+    ],
+)
+def test_an_unknown_choice_is_told_in_a_sentence(given, sentence):
+    with pytest.raises(OptionError) as caught:
+        Settings(**given)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_case_ids_are_stable_and_name_only_an_unusual_protocol():
+    assert Case("Brats18_2013_21_1", "t1ce", "WT", "box").id == "Brats18_2013_21_1/t1ce/WT/box"
+    assert Case("s", "flair", "ET", "point", "slicewise").id == "s/flair/ET/point/slicewise"
