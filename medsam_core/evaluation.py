@@ -21,9 +21,11 @@ from medsam_core.errors import DataError, PromptError
 from medsam_core.inference.controls import CONTROLS
 from medsam_core.inference.prompts import Prompt, simulate
 from medsam_core.metrics import score
+from medsam_core.metrics.lesionwise import count_components
 from medsam_core.metrics.overlap import Counts, dice, iou
 
 if TYPE_CHECKING:
+    from medsam_core.data.cohort import LoadedSubject
     from medsam_core.data.volume import Volume
     from medsam_core.inference.predictor import Predictor
 
@@ -42,6 +44,30 @@ class CaseResult:
     prompts: tuple[Prompt, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Cases of one subject in one modality with all that comes before the device: read, and the prompts made.
+
+    truths: region -> (D, H, W) bool. prompts: one entry per case, () where the region is absent.
+    data: `data_hash` of image and labels. seconds: what it took.
+    """
+
+    loaded: LoadedSubject
+    truths: Mapping[str, np.ndarray]
+    prompts: Mapping[Case, tuple[Prompt, ...]]
+    data: str
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What the model made of them. masks: case -> (D, H, W) bool. seconds: what it took on the device."""
+
+    prepared: Prepared
+    masks: Mapping[Case, np.ndarray]
+    seconds: float
+
+
 def evaluate_subject(
     subject: Subject,
     cases: Iterable[Case],
@@ -55,50 +81,76 @@ def evaluate_subject(
     replay: prompts by case id, used instead of simulated ones; a case it lacks raises PromptError.
     Raises DataError, LabelError or PromptError in a sentence that names the subject's file.
     """
-    wanted = list(cases)
-    for modality in dict.fromkeys(case.modality for case in wanted):
-        yield from _evaluate_modality(
-            subject, modality, [c for c in wanted if c.modality == modality], predictor, settings, replay
-        )
+    for modality, chosen in by_modality(cases).items():
+        prepared = prepare(subject, modality, chosen, settings, replay=replay)
+        yield from score_segmented(segment(prepared, predictor), settings)
 
 
-def _evaluate_modality(
+def by_modality(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """The cases that share one reading and one encoding, in the order given."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.modality, []).append(case)
+    return groups
+
+
+def prepare(
     subject: Subject,
     modality: str,
-    cases: list[Case],
-    predictor: Predictor,
+    cases: Iterable[Case],
     settings: Settings,
-    replay: Mapping[str, tuple[Prompt, ...]] | None,
-) -> Iterator[CaseResult]:
+    *,
+    replay: Mapping[str, tuple[Prompt, ...]] | None = None,
+) -> Prepared:
+    """Read one modality and the labels and make the prompts of the given cases. Touches no device.
+
+    Raises as `evaluate_subject` does.
+    """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
+    cases = list(cases)
     truths = {
         region: region_mask(loaded.labels.voxels, region, loaded.convention)
         for region in dict.fromkeys(case.region for case in cases)
     }
     prompts = {case: _prompts(case, truths[case.region], settings, replay) for case in cases}
-    masks = _predict(predictor, loaded.image, prompts)
-    scores = {
-        case: score_case(masks[case], truths[case.region], loaded.image.spacing_mm, prompts[case], settings)
-        for case in cases
-    }
     data = data_hash(loaded.image, loaded.labels)
-    seconds = (time.perf_counter() - started) / len(cases)
-    for case in cases:
+    return Prepared(loaded, truths, prompts, data, time.perf_counter() - started)
+
+
+def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
+    """Put the prompts of all cases to the model. Raises DeviceError, DataError or PromptError in a sentence."""
+    started = time.perf_counter()
+    masks = _predict(predictor, prepared.loaded.image, prepared.prompts)
+    return Segmented(prepared, masks, time.perf_counter() - started)
+
+
+def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseResult]:
+    """The records of the cases with what they were made from, in the order of the cases. Touches no device."""
+    started = time.perf_counter()
+    prepared, masks = segmented.prepared, segmented.masks
+    loaded, prompts = prepared.loaded, prepared.prompts
+    image, truths = loaded.image, {case: prepared.truths[case.region] for case in prompts}
+    scores = {case: score_case(masks[case], truths[case], image.spacing_mm, prompts[case], settings) for case in prompts}
+    controls = {
+        case: score_controls(image.voxels, truths[case], prompts[case], case.protocol, settings) for case in prompts
+    }
+    seconds = (prepared.seconds + segmented.seconds + time.perf_counter() - started) / max(len(prompts), 1)
+    for case, asked in prompts.items():
         record = CaseRecord(
             case=case,
             scores=scores[case],
-            key_slices=tuple(sorted({prompt.key_slice for prompt in prompts[case]})),
-            grade=subject.grade,
-            site=subject.site,
+            key_slices=tuple(sorted({prompt.key_slice for prompt in asked})),
+            grade=loaded.subject.grade,
+            site=loaded.subject.site,
             labels=loaded.convention.name,
             seconds=seconds,
-            data=data,
-            prompts=tuple(prompt.to_json() for prompt in prompts[case]),
-            notes=tuple(subject.notes),
-            controls=score_controls(loaded.image.voxels, truths[case.region], prompts[case], case.protocol, settings),
+            data=prepared.data,
+            prompts=tuple(prompt.to_json() for prompt in asked),
+            notes=tuple(loaded.subject.notes),
+            controls=controls[case],
         )
-        yield CaseResult(record, loaded.image, masks[case], truths[case.region], prompts[case])
+        yield CaseResult(record, image, masks[case], truths[case], asked)
 
 
 def data_hash(image: Volume, labels: Volume) -> str:

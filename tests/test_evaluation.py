@@ -115,10 +115,18 @@ def test_a_case_of_several_components_is_the_union_of_their_masks(tmp_path):
     subject = find_subjects(tmp_path)[0]
     one = evaluate(subject, BoxFiller())["Two/t1ce/ET/box"].record
     both = evaluate(subject, BoxFiller(), per_component=True)["Two/t1ce/ET/box"].record
+    assert one.score("truth_components") == 2.0
     assert one.key_slices == (6,)
     assert both.key_slices == (2, 6)
     assert both.score("dice") == 1.0
     assert one.score("dice") < 1.0
+
+
+def test_the_truths_components_are_recorded_without_being_asked_for(subject):
+    found = evaluate(subject, BoxFiller(), prompts=("box", "box+point"), metrics=("dice",), profile="brats2023")
+    wanted = {"WT": 1.0, "TC": 1.0, "ET": 0.0}
+    got = {name: result.record.score("truth_components", profile="brats2023") for name, result in found.items()}
+    assert got == {f"Case_001/t1ce/{region}/{mode}": n for region, n in wanted.items() for mode in ("box", "box+point")}
 
 
 def test_replayed_prompts_are_the_ones_asked(subject):
