@@ -16,6 +16,7 @@ from typing import Any
 
 from medsam_core.cases import score_key
 from medsam_core.errors import GateError
+from medsam_core.gates import breakdown
 from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers
@@ -98,7 +99,10 @@ class GroupComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All groups, and the reasons for which the two runs cannot be compared as wholes."""
+    """All groups, and the reasons for which the two runs cannot be compared as wholes.
+
+    subgroups: the same pairs by what the current run's records say of the cases; for the reader, not for the verdict.
+    """
 
     reference: str
     current: str
@@ -107,6 +111,7 @@ class Comparison:
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
     outcome: Outcome
+    subgroups: tuple[breakdown.Subgroup, ...] = ()
 
     def lines(self) -> list[str]:
         """For the terminal."""
@@ -115,6 +120,7 @@ class Comparison:
             *(f"  {group.text}" for group in self.groups),
             *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
             *(f"  note: {note}" for note in self.notes),
+            *(f"  {line}" for line in breakdown.text_lines(self.subgroups)),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -136,6 +142,10 @@ class Comparison:
                     "pairs": {pair.case: [_finite(pair.reference), _finite(pair.current)] for pair in group.pairs},
                 }
                 for group in self.groups
+            ],
+            "subgroups": [
+                {**asdict(one), **{name: _finite(getattr(one, name)) for name in ("reference", "current", "change")}}
+                for one in self.subgroups
             ],
         }
 
@@ -188,6 +198,7 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> Comparis
         outcome=worst(
             [*(one.outcome for one in results), Outcome.PASS if comparable is Comparable.YES else Outcome.INCONCLUSIVE]
         ),
+        subgroups=breakdown.subgroups(run.records, groups),
     )
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from xml.etree import ElementTree
 
+from medsam_core.gates.breakdown import table
 from medsam_core.gates.comparison import Comparison, GroupComparison
 from medsam_core.gates.outcome import Outcome
 from medsam_core.gates.wording import few, metric_name, signed, unit_of
@@ -15,7 +16,7 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def markdown(comparison: Comparison) -> str:
-    """The verdict, a table with a row per group, and what fell; ends with a line break."""
+    """The verdict, a table with a row per group, what fell, and a table by subgroup; ends with a line break."""
     rule = comparison.rule
     name = metric_name(rule.metric, rule.scope)
     percent = f"{rule.confidence:.0%}"
@@ -39,6 +40,10 @@ def markdown(comparison: Comparison) -> str:
     ]
     if remarks:
         lines += ["", *(f"- {_cell(remark)}" for remark in remarks)]
+    if comparison.subgroups:
+        head, *rows = table(comparison.subgroups)
+        lines.append("")
+        lines += [f"| {' | '.join(map(_cell, row))} |" for row in (head, ("---", *("---:" for _ in head[1:])), *rows)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,87 @@
+"""A comparison by subgroup: where a change comes from. Means alone; the verdict is on the groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from medsam_core.cases import CaseRecord
+from medsam_core.gates.pairing import Pair
+from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components, volume_terciles
+from medsam_core.gates.wording import signed
+
+KINDS: Mapping[str, tuple[str, ...]] = {"grade": (), "volume_tercile": TERCILES, "components": COMPONENTS}
+"""What pairs are divided by, under the names of a gate's filters, and the values in order; () for the alphabet's."""
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """The pairs of one group that share a grade, a tercile of volume, or whether the region is in one piece.
+
+    n: at least one. reference, current: means; change: of the means, above 0 where the score rose. NaN if one is.
+    """
+
+    kind: str
+    value: str
+    group: str
+    n: int
+    reference: float
+    current: float
+    change: float
+
+
+def subgroups(records: Sequence[CaseRecord], groups: Mapping[str, Sequence[Pair]]) -> tuple[Subgroup, ...]:
+    """Every kind and value that the records carry, for every group of pairs; a kind with one value says nothing new.
+
+    records: of the current run; they need not hold every pair. groups: by name, in the order of the table.
+    """
+    terciles = volume_terciles(records)
+    own: Mapping[str, Mapping[str, str | None]] = {
+        "grade": {record.id: record.grade for record in records},
+        "volume_tercile": terciles,
+        "components": {record.id: components(record) for record in records},
+    }
+    return tuple(
+        _subgroup(kind, value, group, members)
+        for kind, order in KINDS.items()
+        for value in _values(own[kind], groups, order)
+        for group, pairs in groups.items()
+        if (members := [pair for pair in pairs if own[kind].get(pair.case) == value])
+    )
+
+
+def table(found: Sequence[Subgroup]) -> list[tuple[str, ...]]:
+    """A head and a row for each kind and value, a column for each group: `−0.012 (14)`, the change and how many."""
+    groups = list(dict.fromkeys(one.group for one in found))
+    cells = {(one.kind, one.value, one.group): f"{signed(one.change)} ({one.n})" for one in found}
+    rows = list(dict.fromkeys((one.kind, one.value) for one in found))
+    return [
+        ("change (cases)", *groups),
+        *((f"{kind} {value}", *(cells.get((kind, value, group), "") for group in groups)) for kind, value in rows),
+    ]
+
+
+def text_lines(found: Sequence[Subgroup]) -> Iterator[str]:
+    """The table for the terminal, aligned; nothing for no subgroup."""
+    rows = table(found) if found else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _values(
+    own: Mapping[str, str | None], groups: Mapping[str, Sequence[Pair]], order: Sequence[str]
+) -> tuple[str, ...]:
+    seen = {own.get(pair.case) for pairs in groups.values() for pair in pairs} - {None}
+    known = sorted(str(value) for value in seen)
+    return () if len(known) < 2 else tuple(value for value in order or known if value in known)
+
+
+def _subgroup(kind: str, value: str, group: str, members: Sequence[Pair]) -> Subgroup:
+    before, after = (_mean([getattr(pair, side) for pair in members]) for side in ("reference", "current"))
+    return Subgroup(kind, value, group, len(members), before, after, after - before)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
