@@ -131,7 +131,11 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseRe
     prepared, masks = segmented.prepared, segmented.masks
     loaded, prompts = prepared.loaded, prepared.prompts
     image, truths = loaded.image, {case: prepared.truths[case.region] for case in prompts}
-    scores = {case: score_case(masks[case], truths[case], image.spacing_mm, prompts[case], settings) for case in prompts}
+    scores = {
+        case: score_case(masks[case], truths[case], image.spacing_mm, prompts[case], settings) for case in prompts
+    }
+    counted = score_key(settings.profile, "truth_components", "volume")  # whether asked for or not: gates filter by it
+    components = {region: float(count_components(truth)) for region, truth in prepared.truths.items()}
     controls = {
         case: score_controls(image.voxels, truths[case], prompts[case], case.protocol, settings) for case in prompts
     }
@@ -139,7 +143,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseRe
     for case, asked in prompts.items():
         record = CaseRecord(
             case=case,
-            scores=scores[case],
+            scores={**scores[case], counted: components[case.region]},
             key_slices=tuple(sorted({prompt.key_slice for prompt in asked})),
             grade=loaded.subject.grade,
             site=loaded.subject.site,
