@@ -84,6 +84,76 @@ def test_every_metric_of_two_boxes_by_hand() -> None:
     assert set(found) == set(wanted) | undefined
 
 
+def box(shape: tuple[int, ...], *sides: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(*side) for side in sides)] = True
+    return mask
+
+
+CUBE = (3, 3, 3)
+EDGES: dict[str, tuple[np.ndarray, np.ndarray, tuple[float, ...], str, dict[str, float]]] = {
+    "full against full": (
+        np.ones(CUBE, bool), np.ones(CUBE, bool), ISO, "brats2019",
+        {"dice": 1, "specificity": math.nan, "hd": 0, "hd95": 0, "assd": 0, "masd": 0, "nsd_1mm": 1, "components": 1},
+    ),
+    # 26 of the 27 voxels are surface; the farthest of them lies 2√3 from the corner, the next three 3
+    "full against a corner": (
+        np.ones(CUBE, bool), box(CUBE, (0, 1), (0, 1), (0, 1)), ISO, "brats2019",
+        {"dice": 2 / 28, "sensitivity": 1, "specificity": 0, "precision": 1 / 27, "hd": math.sqrt(12), "hd95": 3,
+         "volumetric_similarity": 1 - 26 / 28, "nsd_1mm": 5 / 27, "overspill_ml": 0.026, "underspill_ml": 0},
+    ),
+    "one voxel against another": (
+        box((5, 5, 5), (0, 1), (2, 3), (2, 3)), box((5, 5, 5), (4, 5), (2, 3), (2, 3)), (2.0, 1.0, 1.0), "brats2019",
+        {"dice": 0, "iou": 0, "volumetric_similarity": 1, "hd": 8, "hd95": 8, "assd": 8, "masd": 8, "nsd_2mm": 0},
+    ),
+    # every voxel of a single slice is surface: of 9, 6 coincide and 3 lie beside the other square
+    "squares in a volume of one slice": (
+        box((1, 5, 5), (0, 1), (1, 4), (0, 3)), box((1, 5, 5), (0, 1), (1, 4), (1, 4)), (5.0, 1.0, 1.0), "brats2019",
+        {"dice": 2 / 3, "hd": 1, "hd95": 1, "assd": 1 / 3, "masd": 1 / 3, "nsd_1mm": 1},
+    ),
+    # in 2-D the middle of a square is not: of 8, 4 coincide
+    "squares in a slice": (
+        box((5, 5), (1, 4), (0, 3)), box((5, 5), (1, 4), (1, 4)), (1.0, 1.0), "brats2019",
+        {"dice": 2 / 3, "hd": 1, "hd95": 1, "assd": 1 / 2, "masd": 1 / 2, "nsd_1mm": 1},
+    ),
+    "a cube in the corner of the array, voxels": (
+        box((4, 4, 4), (0, 2), (0, 2), (0, 2)), box((4, 4, 4), (0, 2), (0, 2), (1, 3)), ISO, "brats2019",
+        {"dice": 1 / 2, "hd": 1, "hd95": 1, "assd": 1 / 2, "masd": 1 / 2, "nsd_1mm": 1},
+    ),
+    # 26 corners of a cube of 2: 8 at its corners (√3/8 each), 12 on its edges (√2/2), 6 on its faces (1). Off by 1:
+    # the left face (4 corners, 4 edges, 1 face) and the middle of the right one
+    "a cube in the corner of the array, surfels": (
+        box((4, 4, 4), (0, 2), (0, 2), (0, 2)), box((4, 4, 4), (0, 2), (0, 2), (1, 3)), ISO, "brats2023",
+        {"hd": 1, "hd95": 1, "nsd_1mm": 1, "assd": (math.sqrt(3) / 2 + 2 * math.sqrt(2) + 2) /
+         (math.sqrt(3) + 6 * math.sqrt(2) + 6), "lesion_tp": 0, "lesion_fp": 0, "lesion_fn": 0, "lesion_dice": 1},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edge_cases_by_hand(name: str) -> None:
+    prediction, truth, spacing, profile, wanted = EDGES[name]
+    found = bare(score(prediction, truth, spacing, profile=profile, metrics=tuple(wanted)))
+    assert found == pytest.approx(wanted, nan_ok=True)
+
+
+@pytest.mark.parametrize("profile", ["brats2019", "brats2023-men"])
+@given(*[hnp.arrays(bool, (4, 5, 6))] * 2)
+@settings(deadline=None, max_examples=20)
+def test_neither_background_nor_the_order_of_axes_changes_a_score(
+    profile: str, prediction: np.ndarray, truth: np.ndarray
+) -> None:
+    names = tuple(name for name in METRICS if name != "specificity")
+    wanted = score(prediction, truth, (1, 2, 3), profile=profile, metrics=names)
+    padded = [np.pad(mask, ((3, 0), (1, 2), (0, 4))) for mask in (prediction, truth)]
+    assert score(*padded, (1, 2, 3), profile=profile, metrics=names) == pytest.approx(wanted, nan_ok=True)
+    turned = [mask.transpose(2, 0, 1) for mask in (prediction, truth)]
+    assert score(*turned, (3, 1, 2), profile=profile, metrics=names) == pytest.approx(wanted, nan_ok=True)
+    both_ways = ("dice", "iou", "volumetric_similarity", *DISTANCES, *SHARES)
+    swapped = score(truth, prediction, (1, 2, 3), profile=profile, metrics=both_ways)
+    assert swapped == pytest.approx({key: wanted[key] for key in swapped}, nan_ok=True)
+
+
 def test_profiles_choose_surface_and_direction() -> None:
     hd95 = {name: score(SOME, MORE, ISO, profile=name, metrics=("hd95",))[f"{name}/hd95"] for name in PROFILES}
     assert hd95["monai"] == pytest.approx(3.0)

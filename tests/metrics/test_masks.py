@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -120,6 +120,7 @@ def test_bounding_box_of_nothing_is_none() -> None:
 @given(
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=3, max_side=5), elements=st.sampled_from([0, 0, 0, 4]))
 )
+@settings(deadline=None)
 def test_bounding_box_is_the_extent_of_the_voxels(labels: np.ndarray) -> None:
     at = np.argwhere(labels)
     wanted = tuple(slice(low, high + 1) for low, high in zip(at.min(0), at.max(0), strict=True)) if len(at) else None

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -68,12 +68,14 @@ def test_a_larger_prediction_has_a_relative_difference_above_0() -> None:
 
 
 @given(counts)
+@settings(deadline=None)
 def test_dice_follows_from_iou(some: Counts) -> None:
     dice, iou = overlap.dice(some), overlap.iou(some)
     assert dice == pytest.approx(2 * iou / (1 + iou), nan_ok=True)
 
 
 @given(counts)
+@settings(deadline=None)
 def test_swapping_the_masks_swaps_sensitivity_and_precision(some: Counts) -> None:
     swapped = Counts(some.tp, some.fn, some.fp, some.tn)
     assert overlap.sensitivity(some) == pytest.approx(overlap.precision(swapped), nan_ok=True)
@@ -82,6 +84,7 @@ def test_swapping_the_masks_swaps_sensitivity_and_precision(some: Counts) -> Non
 
 
 @given(labels, labels)
+@settings(deadline=None)
 def test_one_histogram_counts_every_region_as_masks_do(prediction: np.ndarray, truth: np.ndarray) -> None:
     found = count_regions(prediction, truth, BRATS)
     assert list(found) == ["WT", "TC", "ET"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -59,7 +59,9 @@ def brute_force(mask: np.ndarray, definition: str) -> set[tuple[int, ...]]:
 def brute_distances(
     ours: set[tuple[int, ...]], theirs: set[tuple[int, ...]], spacing: tuple[float, ...]
 ) -> list[float]:
-    return sorted(min(math.dist(np.multiply(a, spacing), np.multiply(b, spacing)) for b in theirs) for a in ours)
+    """From each of ours to every one of theirs; the least, sorted."""
+    others = np.array(sorted(theirs))
+    return sorted(float(np.sqrt((((others - a) * spacing) ** 2).sum(axis=1)).min()) for a in ours)
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
@@ -192,6 +194,15 @@ def test_near_and_far_elements_are_found_alike(far: int, definition: Any) -> Non
     assert sorted(found.to_prediction) == pytest.approx(brute_distances(theirs, ours, (1, 1.5, 1)))
 
 
+def test_elements_within_reach_are_found_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surface, "_far", lambda *_: pytest.fail("asked a tree"))
+    one = voxels((7, 7, 7), (3, 3, 3))
+    for vector in itertools.product(range(-3, 4), repeat=3):
+        other = voxels((7, 7, 7), tuple(3 + by for by in vector))  # type: ignore[arg-type]
+        if math.hypot(*vector) <= 3:
+            assert hausdorff(surface_distances(one, other, ISO)) == pytest.approx(math.hypot(*vector))
+
+
 @given(pairs(max_side=5), spacings, st.sampled_from(DEFINITIONS))
 @settings(deadline=None, max_examples=60)
 def test_distances_are_those_of_brute_force(masks: Any, spacing: Any, definition: Any) -> None:
@@ -201,13 +212,25 @@ def test_distances_are_those_of_brute_force(masks: Any, spacing: Any, definition
     assert np.sort(found.to_prediction) == pytest.approx(np.array(brute_distances(theirs, ours, spacing)))
 
 
-@pytest.mark.parametrize("definition", DEFINITIONS)
-def test_distances_of_12_cubed_are_those_of_brute_force(definition: Any) -> None:
-    random = np.random.default_rng(12)
-    one, other = random.random((2, 12, 12, 12)) > 0.97
-    found = surface_distances(one, other, (1.0, 0.8, 2.0), definition=definition)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(*[st.integers(1, 12)] * 3),
+    st.sampled_from([0.02, 0.3, 0.9]),
+    spacings,
+    st.sampled_from(DEFINITIONS),
+)
+@example(12, (12, 12, 12), 0.03, (1.0, 0.8, 2.0), "voxel")
+@example(12, (12, 12, 12), 0.03, (1.0, 0.8, 2.0), "surfel")
+@settings(deadline=None, max_examples=20)
+def test_distances_of_up_to_12_cubed_are_those_of_brute_force(
+    seed: int, shape: Any, share: float, spacing: Any, definition: Any
+) -> None:
+    one, other = np.random.default_rng(seed).random((2, *shape)) < share
+    assume(one.any() and other.any())
+    found = surface_distances(one, other, spacing, definition=definition)
     ours, theirs = brute_force(one, definition), brute_force(other, definition)
-    assert np.sort(found.to_truth) == pytest.approx(np.array(brute_distances(ours, theirs, (1.0, 0.8, 2.0))))
+    assert np.sort(found.to_truth) == pytest.approx(np.array(brute_distances(ours, theirs, spacing)))
+    assert np.sort(found.to_prediction) == pytest.approx(np.array(brute_distances(theirs, ours, spacing)))
 
 
 @given(pairs(), spacings, st.sampled_from(DEFINITIONS))
@@ -239,8 +262,9 @@ def test_the_grid_does_not_matter(masks: Any, spacing: Any, definition: Any) -> 
     mirrored = [mask[::-1, :, ::-1] for mask in masks]
     assert scores(surface_distances(*mirrored, spacing, definition=definition)) == pytest.approx(wanted)
     double = [step * 2 for step in spacing]
-    scaled = scores(surface_distances(*masks, double, definition=definition))
-    assert scaled[:5] == pytest.approx([value * 2 for value in wanted[:5]])
+    scaled = surface_distances(*masks, double, definition=definition)
+    assert scores(scaled)[:5] == pytest.approx([value * 2 for value in wanted[:5]])
+    assert [nsd(scaled, 0), nsd(scaled, 2)] == pytest.approx(wanted[5:])
 
 
 def scores(found: SurfaceDistances) -> list[float]:
