@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import resource
 import shutil
 import statistics
@@ -9,13 +11,42 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+RESULTS = Path(__file__).parent / "results"
 SECONDS = 6.0  # what the warm rounds of one stage may take, if that leaves enough rounds
 ROUNDS = (5, 40)
 SMI = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_event_reasons.active")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--keep-as", metavar="NAME", help="keep pytest-benchmark's JSON as benchmarks/results/NAME-<device>.json"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the results file after the machine, before pytest-benchmark looks where to write."""
+    name = config.getoption("--keep-as", None)
+    if name:
+        RESULTS.mkdir(exist_ok=True)
+        config.option.benchmark_json = RESULTS / f"{name}-{_device_name(config)}.json"
+
+
+def _device_name(config: pytest.Config) -> str:
+    """E.g. `nvidia-h200` or `amd-epyc-2-cores`."""
+    import torch
+
+    from medsam_core.configuration import environment
+
+    seen = environment()
+    cpu = f"{seen['cpu']} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    cuda = config.getoption("--device").startswith("cuda") and torch.cuda.is_available()
+    return re.sub(r"[^a-z0-9]+", "-", (seen["gpu"] if cuda else cpu).lower()).strip("-")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -28,6 +59,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     configuration = config.pluginmanager.get_plugin("medsam-session").configuration  # type: ignore[union-attr]
     model, seen = configuration.predictor.model, environment()
     cuda = model.device.type == "cuda"
+    machine_info.pop("node", None)  # the machine's name on its network is nobody's business
     machine_info["medsam"] = {
         "cpu": seen["cpu"],
         "threads": torch.get_num_threads(),

@@ -1,0 +1,178 @@
+"""This engine against sam2's own predictor in MedSAM2's flow: same weights, same volume, same process, in turns.
+
+    tox -e speedup        the CPU; minutes
+    tox -e speedup-gpu    CUDA, where a cohort is scored too; an error where there is none
+
+Twelve prompts: WT, TC and ET of a phantom by box, point, three points and mask, bidirectional. sam2 takes them one by
+one and encodes every slice again in each pass; the engine takes all of them at once. Both start from the voxels and
+end with masks on the host. Speed is printed, not asserted: it belongs to the machine. What is asserted is that both
+found the same masks, without which a ratio means nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import speedup
+from benchmarks.sam2_flow import lively_model
+from medsam_core.data.phantom import FULL_SIZE, subject
+from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
+from medsam_core.inference.architectures import ARCHITECTURES
+from medsam_core.inference.checkpoints import embedded_path
+from medsam_core.inference.devices import resolve_device, resolve_precision
+from medsam_core.inference.model import LoadedModel, load_model
+from medsam_core.inference.prompts import Prompt, simulate
+
+pytestmark = pytest.mark.latency
+
+MODES = ("box", "point", "points3", "mask")
+ROUNDS = 3
+AGREEMENT = 0.995
+COHORT, SUBJECTS = 369, 16  # BraTS 2020's training cases; how many phantoms stand for them
+# (model, slices, the places of the prompts that sam2 runs): on the CPU few stand for all, and the output says so
+CPU_JOBS = [("embedded", 20, (0, 5)), ("embedded", 40, (0, 5)), ("medsam2", 12, (0,))]
+CUDA_JOBS = [(model, slices, tuple(range(12))) for model in ("embedded", "medsam2") for slices in (20, 80, 155, 310)]
+
+
+def pytest_generate_tests(metafunc):
+    cuda = metafunc.config.getoption("--device").startswith("cuda")
+    if "job" in metafunc.fixturenames:
+        jobs = CUDA_JOBS if cuda else CPU_JOBS
+        metafunc.parametrize("job", jobs, ids=[f"{model}-{slices}" for model, slices, _ in jobs])
+
+
+@pytest.fixture(scope="module")
+def device(medsam_configuration):
+    return resolve_device(medsam_configuration.device)
+
+
+@pytest.fixture(scope="module")
+def say(pytestconfig):
+    """Print past pytest's capture."""
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+
+    def write(lines):
+        with capture.global_and_fixture_disabled():
+            print("", *lines, sep="\n")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def make_model(device):
+    """The embedded checkpoint, or made-up weights of MedSAM2's full size, at a precision."""
+
+    def make(name: str, precision: str) -> LoadedModel:
+        if name == "embedded":
+            return load_model(embedded_path(), device=device, precision=precision)
+        return lively_model(ARCHITECTURES[name], seed=0, device=device, precision=precision)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def encoder(device, make_model):
+    """(model's name) -> precision -> what `encoder_throughput` tells; measured once for all volumes."""
+
+    @functools.cache
+    def measure(name: str) -> dict[str, dict[str, float]]:
+        batch, rounds = (16, 20) if device.type == "cuda" else (4, 3)
+        return {
+            precision: speedup.encoder_throughput(make_model(name, precision), batch=batch, rounds=rounds)
+            for precision in ("fp32", "bf16")
+        }
+
+    return measure
+
+
+def volume_and_prompts(slices: int) -> tuple[np.ndarray, list[Prompt]]:
+    """T1ce of a phantom head cut into that many slices of 240 × 240, and its twelve prompts."""
+    phantom = subject(19, 0, (slices, *FULL_SIZE[1:]))
+    convention = CONVENTIONS["brats2019"]
+    truths = [region_mask(phantom.labels, region, convention) for region in REGIONS]
+    prompts = [prompt for truth in truths for mode in MODES for prompt in simulate(truth, mode)]
+    assert len(prompts) == len(REGIONS) * len(MODES), "a region is absent"
+    return phantom.images["t1ce"], prompts
+
+
+def test_speedup(job, device, make_model, encoder, benchmark, say):
+    name, slices, only = job
+    volume, prompts = volume_and_prompts(slices)
+    models = {precision: make_model(name, precision) for precision in ("fp32", "bf16")}
+    own = resolve_precision("auto", device)  # MedSAM2 runs under bf16 on a GPU; on the CPU it has fp32
+    reference = speedup.sam2(models[own], volume, prompts, only)
+    engines = {precision: speedup.engine(models[precision], volume, prompts) for precision in models}
+    other = "bf16" if own == "fp32" else "fp32"
+
+    for one in (reference, *engines.values()):  # cold: compiled kernels, caches, the memory pool
+        if device.type == "cuda":
+            one.turn(device)
+    cold = {one.name: one.seconds.pop() for one in (reference, *engines.values()) if one.seconds}
+
+    def others_first():
+        reference.turn(device)
+        engines[other].turn(device)
+
+    benchmark.pedantic(engines[own].turn, (device,), setup=others_first, rounds=ROUNDS)
+
+    agreement = {
+        one.name: min(speedup.dice(one.masks[at], mask) for at, mask in zip(only, reference.masks, strict=True))
+        for one in engines.values()
+    }
+    contestants = [reference, *engines.values()]
+    title = (
+        f"{name}, {models[own].architecture.image_size} px, {slices} slices × {len(prompts)} prompts, "
+        f"{_where(device)}; medians of {ROUNDS} rounds in turns"
+    )
+    ratios = {precision: reference.median / one.median for precision, one in engines.items()}
+    lines = speedup.table(title, contestants, agreement, slices * len(prompts))
+    lines.append(f"  {reference.name} / engine: " + ", ".join(f"{ratio:.2f}× {p}" for p, ratio in ratios.items()))
+    if cold:
+        lines.append("  first run, cold: " + ", ".join(f"{one} {seconds:.2f} s" for one, seconds in cold.items()))
+    lines += [f"  encoder {precision}: {speedup.told(found)}" for precision, found in encoder(name).items()]
+    say(lines)
+    benchmark.extra_info |= {
+        "slices": slices,
+        "prompts": len(prompts),
+        "contestants": speedup.as_json(contestants, agreement),
+        "ratio": {precision: round(ratio, 3) for precision, ratio in ratios.items()},
+        "encoder": encoder(name),
+        "cold_s": {one: round(seconds, 3) for one, seconds in cold.items()},
+    }
+    assert all(mask.any() for mask in reference.masks), "empty masks agree about nothing"
+    assert agreement[engines[own].name] >= AGREEMENT
+
+
+def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_path):
+    """Reading, prompting, segmenting and scoring phantoms of full size, as the gate does it, scaled to a cohort."""
+    if device.type != "cuda":
+        pytest.skip("a cohort of full size is for CUDA: tox -e speedup-gpu")
+    cohort = speedup.Cohort(make_model("medsam2", "bf16"), medsam_configuration, MODES, SUBJECTS, FULL_SIZE, tmp_path)
+    benchmark.pedantic(cohort.score, rounds=1)
+    minutes = COHORT * cohort.seconds_per_subject / 60
+    benchmark.extra_info |= {
+        "subjects": SUBJECTS,
+        "cases": len(cohort.plan),
+        "s_per_subject": round(cohort.seconds_per_subject, 3),
+        "cohort_minutes": round(minutes, 2),
+        "resident_mib": [round(mib) for mib in cohort.resident_mib],
+    }
+    say(
+        [
+            f"cohort: {SUBJECTS} phantoms of full size, {len(cohort.plan)} cases, read and scored, {_where(device)}",
+            f"  {cohort.seconds_per_subject:.2f} s per subject after the first, which is cold: "
+            f"{COHORT} subjects would take {minutes:.1f} min",
+            f"  resident after each subject, MiB: {', '.join(f'{mib:.0f}' for mib in cohort.resident_mib)}",
+        ]
+    )
+    assert len(cohort.records) == SUBJECTS * len(REGIONS) * len(MODES)
+
+
+def _where(device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
