@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -204,11 +205,11 @@ class Configuration:
         }
 
     def cohort_identity(self) -> dict[str, Any]:
-        """Layouts, label conventions, subjects, and a fingerprint of the files' names and sizes (no voxel is read)."""
+        """Layouts, label conventions, subjects, and a fingerprint of names and contents of files (no voxel is read)."""
         digest = hashlib.sha256()
         for subject in self.cohort:
             for path in sorted({image.path for image in subject.images.values()} | {subject.segmentation or Path()}):
-                digest.update(f"{subject.id}\0{path.name}\0{path.stat().st_size}\n".encode())
+                digest.update(f"{subject.id}\0{path.name}\0{_content_mark(path)}\n".encode())
         return {
             "layouts": sorted({subject.layout for subject in self.cohort}),
             "labels": sorted({self.settings.labels or str(subject.convention) for subject in self.cohort}),
@@ -252,6 +253,18 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
     }
+
+
+def _content_mark(path: Path) -> str:
+    """What a gzip file says at its end of its content, CRC-32 and size, or the size of any other file.
+
+    Unlike the size of the file itself, it does not depend on which zlib packed it.
+    """
+    if path.suffix != ".gz":
+        return str(path.stat().st_size)
+    with path.open("rb") as file:
+        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
+        return file.read(8).hex()
 
 
 def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:

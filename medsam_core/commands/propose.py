@@ -14,6 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory with every planned case scored")
     parser.add_argument("--margin", type=float, default=0.05, help="below the worst case (default: %(default)s)")
     parser.add_argument("--mean-margin", type=float, default=0.02, help="below the mean (default: %(default)s)")
+    parser.add_argument("--baseline", metavar="NAME", help="add gates against this baseline, which the file names")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, not to the terminal")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
 
@@ -23,7 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.gates.proposal import propose_gates
     from medsam_core.runs import read_run
 
-    text = propose_gates(read_run(arguments.run), margin=arguments.margin, mean_margin=arguments.mean_margin)
+    text = propose_gates(
+        read_run(arguments.run),
+        margin=arguments.margin,
+        mean_margin=arguments.mean_margin,
+        baseline=arguments.baseline,
+    )
     if arguments.output is None:
         print(text, end="")
         return 0

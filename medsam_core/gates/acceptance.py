@@ -9,6 +9,7 @@ from medsam_core.errors import GateError
 from medsam_core.gates.baseline import FOLDER, Baseline, baseline_path, read_baseline, write_baseline
 from medsam_core.gates.comparison import Rule, compare
 from medsam_core.gates.outcome import Outcome, worst
+from medsam_core.gates.stored import gates_of
 from medsam_core.gates.thresholds import Gates
 from medsam_core.gates.verdict import judge_run
 from medsam_core.runs import VERDICT, Run
@@ -33,7 +34,7 @@ def accept(
     path = baseline_path(name, folder)
     if not run.records:
         raise GateError(f"{run.directory}: has no scored case, expected a run to accept; score one first.")
-    outcome, against = objections(run, gates, folder)
+    outcome, against = objections(run, gates, folder, name=name)
     if path.exists():
         comparison = compare(read_baseline(path), run, rule)
         if comparison.outcome is not Outcome.PASS:
@@ -49,13 +50,18 @@ def accept(
     return write_baseline(Baseline.of(run, name, **decided), folder), tuple(against)
 
 
-def objections(run: Run, gates: Gates | None, folder: Path = FOLDER) -> tuple[Outcome, list[str]]:
-    """The run's outcome and why it should not become a baseline, [] if nothing speaks against it.
+def objections(
+    run: Run, gates: Gates | None, folder: Path = FOLDER, *, name: str | None = None
+) -> tuple[Outcome, list[str]]:
+    """The run's outcome and why it should not become the baseline `name`, [] if nothing speaks against it.
 
     The records are judged anew, and the stored verdict counts beside: it also knows what the records do not show, such
-    as a test that crashed. A run without a stored verdict did not end.
+    as a test that crashed. A run without a stored verdict did not end. Gates that refer to the very baseline that is
+    not there yet find the run itself in its place, or there could never be a first one.
     """
-    judged = judge_run(run, gates, folder=folder)
+    asked = None if gates is None else gates.baseline
+    first = asked is not None and asked == name and not baseline_path(asked, folder).exists()
+    judged = judge_run(run, gates, baseline=Baseline.of(run, name) if first else None, folder=folder)
     against = [] if judged.outcome is Outcome.PASS else ["; ".join(line.strip() for line in judged.lines()[:3])]
     stored = run.directory / VERDICT
     if not stored.exists():
@@ -66,6 +72,16 @@ def objections(run: Run, gates: Gates | None, folder: Path = FOLDER) -> tuple[Ou
     except (OSError, ValueError, KeyError, TypeError):
         against.append(f"INCONCLUSIVE: {stored.name} cannot be read")
         return worst([judged.outcome, Outcome.INCONCLUSIVE]), against
-    if outcome is not Outcome.PASS and judged.outcome is Outcome.PASS:
+    explained = outcome is Outcome.INCONCLUSIVE and _inconclusive_by_records(run, folder)
+    if outcome is not Outcome.PASS and judged.outcome is Outcome.PASS and not explained:
         against.append(f"{outcome.value}: so its session ended, whatever its records say")
-    return worst([judged.outcome, outcome]), against
+    return worst([judged.outcome, *([] if explained else [outcome])]), against
+
+
+def _inconclusive_by_records(run: Run, folder: Path) -> bool:
+    """Whether the session's own gates explain its verdict, as those do that ask for a baseline that was not there."""
+    try:
+        gates = gates_of(run)
+        return gates is not None and judge_run(run, gates, folder=folder).outcome is Outcome.INCONCLUSIVE
+    except GateError:
+        return False

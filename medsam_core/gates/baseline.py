@@ -26,6 +26,8 @@ from medsam_core.runs import HEADER, Run, read_run
 
 SCHEMA = 1
 FOLDER = Path("benchmarks/baselines")
+_PACKAGE = Path(__file__).parent.parent
+SHIPPED = (_PACKAGE / "baseline_files", _PACKAGE.parent / "benchmarks" / "baselines")  # in a wheel, in the checkout
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -146,8 +148,8 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
         return Baseline.of(read_run(path))
     if path.is_file():
         return read_baseline(path)
-    named = folder / f"{text}.json"
-    if named.is_file():
+    named = find_baseline(str(text), folder) if _NAME.fullmatch(str(text)) else None
+    if named is not None:
         return read_baseline(named)
     known = sorted(one.stem for one in folder.glob("*.json"))
     close = difflib.get_close_matches(str(text), known, n=1)
@@ -155,6 +157,13 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
     raise GateError(
         f"{text}: neither a run, a baseline file nor a name in {folder} ({', '.join(known) or 'it has none'}); {mend}"
     )
+
+
+def find_baseline(name: str, folder: Path = FOLDER) -> Path | None:
+    """The file of that name in `folder`, or, unless a folder of one's own is named, among those that come with this
+    package; None if there is none. Raises GateError if the name is no file name."""
+    places = (folder, *SHIPPED) if folder == FOLDER else (folder,)
+    return next((path for place in places if (path := baseline_path(name, place)).is_file()), None)
 
 
 def write_baseline(baseline: Baseline, folder: Path = FOLDER) -> Path:

@@ -25,6 +25,7 @@ FILTERS: Mapping[str, tuple[str, ...] | None] = {
     "volume_tercile": TERCILES,
     "components": COMPONENTS,
 }
+SAME = ("checkpoint", "device", "precision")
 _DEFAULTS = ((DEFAULT_MODALITY,), (DEFAULT_PROTOCOL,))
 
 
@@ -49,7 +50,7 @@ class Gate:
     """One `[[gate]]` table.
 
     number: its place in the file, from 1. filters: name of FILTERS → accepted values; a filter left out accepts all.
-    bounds: at least one.
+    bounds: at least one. same: what of SAME the run has to share with the baseline for the gate to be about it.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Gate:
     scope: str
     filters: Mapping[str, tuple[str, ...]]
     bounds: tuple[Bound, ...]
+    same: tuple[str, ...] = ()
 
     @property
     def of_cohort(self) -> bool:

@@ -54,6 +54,20 @@ def differences(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]
     return reasons
 
 
+def others(reference: Baseline, run: Run) -> dict[str, str]:
+    """What of `gate.SAME` the run does not share with the reference → `bf16, there fp32`; devices without number."""
+    old, new = (
+        {**identity, "device": str(identity.get("device")).split(":")[0]}
+        for identity in (reference.identity, identity_of(run))
+    )
+    checkpoints = [str((one.get("checkpoint") or {}).get("sha256")) for one in (new, old)]
+    pairs = {
+        "checkpoint": checkpoints,
+        **{key: [str(one.get(key)) for one in (new, old)] for key in ("device", "precision")},
+    }
+    return {key: f"{now[:12]}, there {before[:12]}" for key, (now, before) in pairs.items() if now != before}
+
+
 def strangers(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]) -> list[str]:
     """Cases that only one side has, [] if none. A planned case that was not scored is attendance's to tell."""
     reasons = []

@@ -13,6 +13,7 @@ from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
+from medsam_core.gates.baseline import baseline_path
 from medsam_core.gates.thresholds import VERSION
 from medsam_core.gates.verdict import attendance
 from medsam_core.gates.wording import counted, few, group_name, group_order, metric_name
@@ -20,13 +21,18 @@ from medsam_core.runs import Run
 
 METRICS = ("dice", "iou")
 SCOPES = ("volume", "key_slice")
+CASE_CHANGE = 0.02
+"""How far Dice of a case may move with the same weights, device and precision: sums are rounded otherwise elsewhere."""
+MEAN_DROP, CASE_DROP = 0.01, 0.20
+"""What `compare` tolerates of a mean and of a case, with whatever weights and device."""
 
 
-def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02) -> str:
+def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02, baseline: str | None = None) -> str:
     """TOML text of a gates file with floors for each modality × region × prompt × protocol of the run.
 
     case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin; both rounded down to 3 decimals and
     left out where they would be 0 or less and so hold nothing back. Cases whose region is absent do not count.
+    baseline: with a name, two gates on Dice against it are added, one for the same weights and device, one for all.
     Raises GateError if a planned case has no record, a score is missing or NaN, a margin is not in [0, 1), or
     nothing can be proposed.
     """
@@ -48,7 +54,28 @@ def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02) 
             f"{run.directory}: no floor above 0 can be proposed, expected at least one mean above {mean_margin:g}; "
             "take a checkpoint that finds the tumours."
         )
+    if baseline is not None:
+        baseline_path(baseline)  # that it is a name
+        lines.append(f"baseline = {json.dumps(baseline)}")
+        tables += _against(baseline)
     return "\n".join([*lines, *tables]) + "\n"
+
+
+def _against(baseline: str) -> Iterator[str]:
+    yield from (
+        "",
+        f"# against {baseline}: the same weights on the same kind of device give the same masks",
+        "[[gate]]",
+        'metric = "dice"',
+        'same = ["checkpoint", "device", "precision"]',
+        f"case_change_maximum = {CASE_CHANGE}",
+        "",
+        f"# against {baseline}: whatever the weights and the device, neither the cohort nor a case gets worse",
+        "[[gate]]",
+        'metric = "dice"',
+        f"mean_drop_maximum = {MEAN_DROP}",
+        f"case_drop_maximum = {CASE_DROP}",
+    )
 
 
 def _head(header: Mapping[str, Any], margin: float, mean_margin: float) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
 from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS, RELATIVE, Bound
-from medsam_core.gates.gate import FILTERS, Gate, Violation
+from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
 
 if sys.version_info >= (3, 11):
@@ -101,7 +101,7 @@ def load_gates(path: Path | str) -> Gates:
 
 
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
-    _check_keys(where, table, ("metric", "scope", "description", *FILTERS, *BOUNDS, BEATS_CONTROLS))
+    _check_keys(where, table, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS, BEATS_CONTROLS))
     if "metric" not in table:
         raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
     _check_choice(where, "metric", table["metric"], METRICS)
@@ -124,7 +124,13 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
             f"{where}: {table['metric']} neither gets better nor worse, so that it has no bound against a baseline; "
             "choose another metric or an absolute bound."
         )
-    return Gate(number=number, metric=table["metric"], scope=scope, filters=filters, bounds=bounds)
+    same = _filter(where, "same", table["same"], SAME) if "same" in table else ()
+    if same and not all(bound.relative for bound in bounds):
+        raise GateError(
+            f"{where}: same: got it beside a bound that needs no baseline, expected only bounds against one; "
+            "move the others to a gate of their own."
+        )
+    return Gate(number=number, metric=table["metric"], scope=scope, filters=filters, bounds=bounds, same=same)
 
 
 def _beats_controls(where: str, table: Mapping[str, Any], scope: str) -> tuple[Bound, ...]:

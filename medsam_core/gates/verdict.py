@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.baseline import FOLDER, Baseline, baseline_case, baseline_path, read_baseline
-from medsam_core.gates.gate import Violation
+from medsam_core.gates.baseline import FOLDER, Baseline, baseline_case, find_baseline, read_baseline
+from medsam_core.gates.gate import Gate, Violation
 from medsam_core.gates.judging import Context, GateResult, judge_gate
 from medsam_core.gates.outcome import Outcome, worst
-from medsam_core.gates.pairing import differences, strangers
+from medsam_core.gates.pairing import differences, others, strangers
 from medsam_core.gates.plausibility import implausible
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.gates.thresholds import Gates
@@ -96,11 +96,13 @@ def judge(
     *,
     baseline: Baseline | None = None,
     unlike: Sequence[str] = (),
+    other: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Judge records against the plan and the gates; the order of neither matters.
 
     plan: every case id that the run was asked to score. gates: None if there are none, which is INCONCLUSIVE.
-    baseline: what relative bounds refer to; unlike: why it cannot be compared with this run (`judge_run` finds both).
+    baseline: what relative bounds refer to; unlike: why it cannot be compared with this run; other: what of `gate.SAME`
+    differs from it, and how (`judge_run` finds all three).
     """
     planned = set(plan)
     # sorted, so that sums and texts do not depend on which worker was first
@@ -113,9 +115,16 @@ def judge(
         baseline=baseline,
         alike=not unlike,
     )
-    judged = [judge_gate(gate, scored, context) for gate in (gates.gates if gates else ())]
+    aside = [one for gate in (gates.gates if gates else ()) if (one := _set_aside(gate, other or {}))]
+    judged = [
+        judge_gate(gate, scored, context)
+        for gate in (gates.gates if gates else ())
+        if not _set_aside(gate, other or {})
+    ]
     if gates is None:
         reasons.append(NO_GATES)
+    elif not judged:
+        reasons.append("no gate is about this run")
     elif gates.relative:
         reasons += unlike
     reasons += dict.fromkeys(reason for one in judged for reason in one.reasons)
@@ -141,7 +150,10 @@ def judge(
             "broken": sum(result.outcome is Outcome.FAIL for result in results),
         },
         cases=cases,
-        notes=(f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}",) if gates and ungated else (),
+        notes=(
+            *aside,
+            *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if gates and ungated else []),
+        ),
     )
 
 
@@ -152,13 +164,21 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     Raises GateError if that is damaged.
     """
     if baseline is None and gates is not None and gates.relative and gates.baseline is not None:
-        path = baseline_path(gates.baseline, folder)
-        baseline = read_baseline(path) if path.exists() else None
+        path = find_baseline(gates.baseline, folder)
+        baseline = None if path is None else read_baseline(path)
     unlike: list[str] = []
+    other: dict[str, str] = {}
     if baseline is not None:
+        other = others(baseline, run)
         cases = {record.id: baseline_case(record) for record in run.records}
         unlike = [*differences(baseline, run, cases), *strangers(baseline, run, cases)]
-    return judge(run.plan, run.records, gates, baseline=baseline, unlike=unlike)
+    return judge(run.plan, run.records, gates, baseline=baseline, unlike=unlike, other=other)
+
+
+def _set_aside(gate: Gate, other: Mapping[str, str]) -> str:
+    """Why a gate is not about a run that differs from the baseline in `other`, "" if it is."""
+    differing = ", ".join(f"{key} {other[key]}" for key in gate.same if key in other)
+    return f"{gate.label} is for the baseline's own {' and '.join(gate.same)}: {differing}" if differing else ""
 
 
 def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:

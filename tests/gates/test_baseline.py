@@ -122,6 +122,59 @@ def test_what_is_no_pass_is_refused_unless_forced(finished, gates, tmp_path, dic
     assert read_baseline(path).identity["objections"] == list(overruled)
 
 
+@pytest.fixture
+def gated(finished, tmp_path):
+    """`gated(0.9, verdict="INCONCLUSIVE")`: a run whose own gates refer to the baseline main; and those gates."""
+
+    def make(*dice, **more):
+        path = tmp_path / "relative.toml"
+        body = '[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\nmean_drop_maximum = 0.01'
+        path.write_text(f'version = 1\nbaseline = "main"\n{body}\n')
+        gates = load_gates(path)
+        run = finished(*dice, gates={"file": "relative.toml", "sha256": gates.sha256}, **more)
+        (run.directory / "gates.toml").write_bytes(path.read_bytes())
+        return run, gates
+
+    return make
+
+
+def test_the_first_baseline_is_accepted_under_gates_that_already_ask_for_it(gated, tmp_path):
+    run, read = gated(0.9, 0.8, verdict="INCONCLUSIVE")  # as a session without that baseline ends
+    path, overruled = accept(run, "main", read, folder=tmp_path / "b")
+    assert overruled == ()
+    assert read_baseline(path).identity["outcome"] == "PASS"
+    worse, read = gated(0.8, 0.7, name="worse", verdict="FAIL")
+    with pytest.raises(GateError, match="FAIL gate 1"):  # from now on it is the accepted one that counts
+        accept(worse, "main", read, folder=tmp_path / "b")
+
+
+def test_the_first_baseline_has_to_hold_the_other_bounds(gated, tmp_path):
+    run, read = gated(0.9, 0.4, verdict="INCONCLUSIVE")
+    with pytest.raises(GateError, match=r"worst Dice 0\.400 < 0\.500"):
+        accept(run, "main", read, folder=tmp_path / "b")
+
+
+def test_a_first_baseline_of_another_name_does_not_stand_for_the_one_asked_for(gated, tmp_path):
+    run, read = gated(0.9, 0.8, verdict="INCONCLUSIVE")
+    with pytest.raises(GateError, match="needs a baseline"):
+        accept(run, "other", read, folder=tmp_path / "b")
+
+
+def test_a_verdict_of_fail_is_an_objection_whatever_the_gates(gated, tmp_path):
+    run, read = gated(0.9, 0.8, verdict="FAIL")
+    with pytest.raises(GateError, match="FAIL: so its session ended"):
+        accept(run, "main", read, folder=tmp_path / "b")
+
+
+def test_a_baseline_that_comes_with_the_package_is_found_from_anywhere(finished, tmp_path, monkeypatch):
+    write_baseline(Baseline.of(finished(0.9), "shipped"), tmp_path / "package")
+    monkeypatch.setattr("medsam_core.gates.baseline.SHIPPED", (tmp_path / "package",))
+    monkeypatch.chdir(tmp_path)
+    assert find_reference("shipped").name == "shipped"
+    with pytest.raises(GateError, match="neither a run, a baseline file nor a name"):
+        find_reference("shipped", tmp_path / "mine")  # a folder that was named is the only one
+
+
 def test_a_damaged_verdict_is_an_objection(finished, gates, tmp_path):
     run = finished(0.9)
     (run.directory / "verdict.json").write_text("{")

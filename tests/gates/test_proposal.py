@@ -7,9 +7,10 @@ import math
 import pytest
 
 from medsam_core.errors import GateError
+from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.proposal import propose_gates
 from medsam_core.gates.thresholds import load_gates
-from medsam_core.gates.verdict import Outcome, judge
+from medsam_core.gates.verdict import Outcome, judge, judge_run
 
 
 def test_floors_lie_under_the_worst_case_and_the_mean(make_record, make_run, tmp_path):
@@ -102,6 +103,24 @@ def test_what_cannot_be_measured_is_refused(make_record, make_run):
         propose_gates(run, margin=math.nan)
     with pytest.raises(GateError, match=r"mean margin: got -1, .* mend --mean-margin"):
         propose_gates(run, mean_margin=-1)
+
+
+def test_gates_against_a_baseline_pass_the_run_that_it_is_made_from(make_record, make_run, tmp_path, command):
+    run, file = make_run([make_record("S1", dice=0.9), make_record("S2", dice=0.8)]), tmp_path / "gates.toml"
+    assert command("propose", run.directory, "--baseline", "main", "-o", file) == 0
+    read = load_gates(file)
+    assert read.baseline == "main"
+    assert read.gates[-2].same == ("checkpoint", "device", "precision")
+    assert [bound.name for gate in read.gates[-2:] for bound in gate.bounds] == [
+        "case_change_maximum",
+        "mean_drop_maximum",
+        "case_drop_maximum",
+    ]
+    assert judge_run(run, read, baseline=Baseline.of(run)).outcome is Outcome.PASS
+    moved = make_run([make_record("S1", dice=0.93), make_record("S2", dice=0.8)], name="moved")
+    assert judge_run(moved, read, baseline=Baseline.of(run)).outcome is Outcome.FAIL
+    with pytest.raises(GateError, match="baseline name 'a/b'"):
+        propose_gates(run, baseline="a/b")
 
 
 def test_the_command_writes_a_new_file_only(make_record, make_run, tmp_path, command, capsys):

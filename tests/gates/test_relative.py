@@ -145,6 +145,8 @@ def test_gates_name_their_baseline(make_record, recall, gates, tmp_path):
         ("mean_ratio_minimum = -1", "dice", "mean_ratio_minimum: got -1, expected a number ≥ 0"),
         ("case_drop_maximum = 0.1", "volume_ml", "volume_ml neither gets better nor worse"),
         ("case_drop_minimum = 0.1", "dice", "did you mean 'case_drop_maximum'?"),
+        ('same = "weights"\ncase_drop_maximum = 0.1', "dice", "unknown same 'weights', expected one of checkpoint"),
+        ('same = "device"\ncase_minimum = 0.1', "dice", "beside a bound that needs no baseline"),
         ('volume_tercile = "tiny"\ncase_minimum = 0.1', "dice", "unknown volume_tercile 'tiny'"),
     ],
 )
@@ -152,6 +154,39 @@ def test_mistakes_are_refused(gates, body, metric, message):
     with pytest.raises(GateError) as caught:
         gates(body, metric)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"checkpoint": {"sha256": "d" * 64}}, "checkpoint dddddddddddd, there cccccccccccc"),
+        ({"device": "cuda:1"}, "device cuda, there cpu"),
+        ({"precision": "bf16"}, "precision bf16, there fp32"),
+    ],
+)
+def test_a_gate_for_the_same_weights_and_device_alone_leaves_others_to_the_rest(
+    make_record, recall, gates, changes, differs
+):
+    before = Baseline.of(recall([make_record(dice=0.80)], name="old"))
+    body = 'same = ["checkpoint", "device", "precision"]\ncase_change_maximum = 0.01'
+    alone = gates(body)
+    read = gates(f'{body}\n[[gate]]\nmetric = "dice"\ncase_drop_maximum = 0.1')
+    same, other = recall([make_record(dice=0.82)]), recall([make_record(dice=0.82)], **changes)
+    assert judge_run(same, read, baseline=before).outcome is Outcome.FAIL
+    got = judge_run(other, read, baseline=before)
+    assert got.outcome is Outcome.PASS
+    assert got.notes == (f"gate 1 (Dice) is for the baseline's own checkpoint and device and precision: {differs}",)
+    assert [result.gate.number for result in got.results] == [2]
+    got = judge_run(other, alone, baseline=before)
+    assert got.outcome is Outcome.INCONCLUSIVE
+    assert "no gate is about this run" in got.reasons
+    assert judge_run(same, alone).outcome is Outcome.INCONCLUSIVE  # no baseline to be the same as
+
+
+def test_the_number_of_a_device_does_not_make_it_another(make_record, recall, gates):
+    before = Baseline.of(recall([make_record(dice=0.80)], name="old", device="cuda:0"))
+    read = gates('same = "device"\ncase_change_maximum = 0.01')
+    assert judge_run(recall([make_record(dice=0.82)], device="cuda"), read, baseline=before).outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize("baseline", ["3", '""', '["a"]'])
