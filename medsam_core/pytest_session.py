@@ -127,7 +127,9 @@ class MedsamSession:
             from medsam_core.session import Evaluator
 
             self._share_cores()
-            self._evaluator = Evaluator(self.configuration)
+            # which subject comes next to a worker is decided when it has nearly done this one; workers beside one
+            # another keep the device busy without looking ahead
+            self._evaluator = Evaluator(self.configuration, ahead=False if self.is_worker else None)
         return self._evaluator
 
     def _share_cores(self) -> None:
@@ -222,6 +224,8 @@ class MedsamSession:
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge the run; the exit code is 0 only for PASS."""
+        if self._evaluator is not None:
+            self._evaluator.close()
         if self.is_worker or not self.cases_seen or exitstatus not in (0, 1):
             return
         if self.recorder is None:

@@ -15,6 +15,7 @@ ORDER = (
     "metrics",
     "cases",
     "evaluation",
+    "lookahead",
     "runs",
     "gates",
     "reports",
