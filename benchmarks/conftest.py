@@ -26,6 +26,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--keep-as", metavar="NAME", help="keep pytest-benchmark's JSON as benchmarks/results/NAME-<device>.json"
     )
+    parser.addoption(
+        "--latency-against",
+        metavar="REV_OR_CHECKPOINT",
+        help="time this code in turn with another git revision's, or with other weights, and compare",
+    )
+    parser.addoption("--latency-pairs", type=int, default=5, metavar="N", help="rounds of each side (%(default)s)")
+    parser.addoption("--latency-factor", type=float, default=1.1, help="how much slower a stage may be (%(default)s)")
+    parser.addoption("--latency-seconds", type=float, default=SECONDS, help="warm timing of a stage (%(default)s s)")
+    parser.addoption("--latency-rounds", type=int, default=ROUNDS[0], metavar="N", help="at least (%(default)s)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With --latency-against the session times nothing itself: it runs both sides in processes of their own."""
+    against = config.getoption("--latency-against", None)
+    if against is None:
+        return None
+    from benchmarks.against import main
+
+    return main(config, against)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -78,12 +98,13 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 
 @pytest.fixture
-def stage(benchmark: Any, medsam_predictor: Any) -> Callable[..., None]:
+def stage(benchmark: Any, medsam_predictor: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
     """`stage(run, slices=D)` times `run()` cold once, then warm, and says in `extra_info` what one should know.
 
     before: makes what `run` takes as its only argument, anew for each round and outside of the timing.
     """
     device = medsam_predictor.model.device
+    seconds, least = pytestconfig.getoption("--latency-seconds"), pytestconfig.getoption("--latency-rounds")
 
     def measure(run: Callable[..., object], *, slices: int, before: Callable[[], object] | None = None) -> None:
         if benchmark.disabled:
@@ -98,7 +119,7 @@ def stage(benchmark: Any, medsam_predictor: Any) -> Callable[..., None]:
         benchmark.pedantic(
             _with_events(timed, device, device_ms),
             setup=None if before is None else lambda: ((before(),), {}),
-            rounds=max(ROUNDS[0], min(ROUNDS[1], int(SECONDS / cold))),
+            rounds=max(least, min(ROUNDS[1], int(seconds / cold))),
         )
         ms = sorted(1000 * seconds for seconds in benchmark.stats.stats.data)
         benchmark.extra_info |= {

@@ -21,10 +21,11 @@ from medsam_core.runs import Run
 
 METRICS = ("dice", "iou")
 SCOPES = ("volume", "key_slice")
-CASE_CHANGE = 0.02
-"""How far Dice of a case may move with the same weights, device and precision: sums are rounded otherwise elsewhere."""
-MEAN_DROP, CASE_DROP = 0.01, 0.20
-"""What `compare` tolerates of a mean and of a case, with whatever weights and device."""
+CASE_CHANGE = 0.005
+"""How far Dice of a case may move with the same weights, device and precision. On CPUs with other instructions it moved
+by up to 0.0001."""
+MEAN_DROP, CASE_DROP = 0.02, 0.20
+"""What is tolerated of a mean and of a case, whatever the weights, device and precision."""
 
 
 def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02, baseline: str | None = None) -> str:
