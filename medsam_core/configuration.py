@@ -81,6 +81,7 @@ class Configuration:
     gates: a gates file, or None for the default of the cohort (`benchmarks/gates/phantom.toml` for phantoms, none
         for others). baseline: what relative bounds refer to, by name or path; None takes the one the gates file names.
     overlays: how many of the worst cases get one beside the failed ones; None for every case.
+    workers: how many processes share this machine's cores, 0 for one alone.
     """
 
     settings: Settings
@@ -101,6 +102,7 @@ class Configuration:
     save_masks: bool = False
     overlays: int | None = 4
     allow_no_gpu: bool = False
+    workers: int = field(default=0, compare=False)
     command: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
@@ -186,7 +188,13 @@ class Configuration:
 
     def header(self) -> dict[str, Any]:
         """What is written into `run.json`: question, cohort, checkpoint and environment, in built-in types."""
-        from medsam_core.inference.devices import resolve_device, resolve_precision
+        from medsam_core.inference.devices import (
+            resolve_device,
+            resolve_precision,
+            threads_for,
+            why_device,
+            why_precision,
+        )
 
         device = resolve_device(self.device)
         gates = self.gates_path
@@ -197,6 +205,11 @@ class Configuration:
             "checkpoint": self.checkpoint_identity,
             "device": str(device),
             "precision": resolve_precision(self.precision, device),
+            "decided": {
+                "device": why_device(self.device, device),
+                "precision": why_precision(self.precision, device),
+                "threads": threads_for(self.workers)[1],
+            },
             "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
             "plan": [case.id for case in self.plan],
             "gates": {"file": gates.name, "sha256": _sha256(gates)} if gates else None,
@@ -222,13 +235,15 @@ def describe(header: Mapping[str, Any]) -> list[str]:
     """The effective configuration in a few lines for a person: what the terminal and the page show."""
     cohort, settings, checkpoint = header["cohort"], header["settings"], header["checkpoint"]
     environment_ = header["environment"]
-    gates = header["gates"]
+    gates, decided = header["gates"], header.get("decided", {})  # a run of an older version does not say
+    why = {name: f" ({decided[name]})" if decided.get(name) else "" for name in ("device", "precision")}
     return [
         f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}), {checkpoint['architecture']}, "
         f"{checkpoint['image_size']} px",
         *(f"note: {note}" for note in checkpoint["notes"]),
-        f"device: {header['device']} ({environment_.get('gpu') or environment_['cpu']}), "
-        f"precision {header['precision']}, torch {environment_['torch']}, sam2 {environment_['sam2']}",
+        f"device: {header['device']}{why['device']}: {environment_.get('gpu') or environment_['cpu']}, "
+        f"torch {environment_['torch']}, sam2 {environment_['sam2']}",
+        f"precision {header['precision']}{why['precision']}, threads {decided.get('threads', 'not recorded')}",
         f"cohort: {cohort['root']}, {len(cohort['subjects'])} subjects, layout {'/'.join(cohort['layouts'])}, "
         f"labels {'/'.join(cohort['labels'])}, fingerprint {cohort['fingerprint'][:12]}",
         f"cases: {len(header['plan'])} = modality {', '.join(settings['modalities'])} × region "

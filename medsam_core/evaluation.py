@@ -61,11 +61,16 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
-    """What the model made of them. masks: case -> (D, H, W) bool. seconds: what it took on the device."""
+    """What the model made of them.
+
+    masks: case -> (D, H, W) bool. seconds: what it took on the device. notes: what the predictor had to say meanwhile,
+    such as that a batch did not fit into the device's memory.
+    """
 
     prepared: Prepared
     masks: Mapping[Case, np.ndarray]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_subject(
@@ -120,9 +125,9 @@ def prepare(
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     """Put the prompts of all cases to the model. Raises DeviceError, DataError or PromptError in a sentence."""
-    started = time.perf_counter()
+    started, said = time.perf_counter(), len(predictor.notes)
     masks = _predict(predictor, prepared.loaded.image, prepared.prompts)
-    return Segmented(prepared, masks, time.perf_counter() - started)
+    return Segmented(prepared, masks, time.perf_counter() - started, tuple(predictor.notes[said:]))
 
 
 def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseResult]:
@@ -151,7 +156,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseRe
             seconds=seconds,
             data=prepared.data,
             prompts=tuple(prompt.to_json() for prompt in asked),
-            notes=tuple(loaded.subject.notes),
+            notes=(*loaded.subject.notes, *segmented.notes),
             controls=controls[case],
         )
         yield CaseResult(record, image, masks[case], truths[case], asked)

@@ -134,8 +134,15 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         save_masks=get("--save-masks"),
         overlays=None if get("--overlays") == "all" else _number("--overlays", get("--overlays"), int),
         allow_no_gpu=get("--allow-no-gpu"),
+        workers=_workers(config),
         command=("pytest", *config.invocation_params.args),
     )
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many processes of xdist share the work, 0 without it."""
+    worker = getattr(config, "workerinput", None)
+    return int(worker["workercount"]) if worker else len(config.getoption("tx", None) or ())
 
 
 def _destination(flag: str) -> str:

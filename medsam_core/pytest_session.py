@@ -6,8 +6,8 @@ the controller alone records and judges, from the reports that reach it.
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import pytest
 from medsam_core.errors import MedsamError
 
 if TYPE_CHECKING:
-    from medsam_core.cases import Case
+    from medsam_core.cases import Case, CaseRecord
     from medsam_core.configuration import Configuration
     from medsam_core.gates.verdict import Verdict
     from medsam_core.session import Evaluated, Evaluator, Recorder
@@ -137,8 +137,9 @@ class MedsamSession:
         if self.is_worker:
             import torch
 
-            workers = int(self.config.workerinput["workercount"])  # type: ignore[attr-defined]
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+            from medsam_core.inference.devices import threads_for
+
+            torch.set_num_threads(threads_for(self.configuration.workers)[0])
 
     # --- recording (controller, or the only process) ------------------------------------------------------------
 
@@ -254,7 +255,7 @@ class MedsamSession:
         records, profile = self.recorder.records, self.configuration.settings.profile
         for line in (*summary_lines(records, profile=profile), *control_lines(records, profile=profile)):
             terminalreporter.write_line(line)
-        for line in self.verdict.lines():
+        for line in (*self.verdict.lines(), *note_lines(records)):
             terminalreporter.write_line(line)
         terminalreporter.write_line(f"run: {self.configuration.run_dir} (page.html shows it)")
 
@@ -280,6 +281,24 @@ class MedsamSession:
         for line in lines:
             reporter.ensure_newline()
             reporter.write_line(line)
+
+
+def note_lines(records: Iterable[CaseRecord], most: int = 5) -> list[str]:
+    """What was odd and went on, such as a batch that did not fit and was halved: each sentence once, with its subjects.
+
+    most: how many lines at most; a last one says how many more there are.
+    """
+    subjects: dict[str, dict[str, None]] = {}
+    for record in records:
+        for note in record.notes:
+            subjects.setdefault(note, {})[record.case.subject] = None
+    lines = []
+    for note, whose in subjects.items():
+        first, *others = whose
+        lines.append(f"note: {note.rstrip('.')} ({first}{f' and {len(others)} more' if others else ''})")
+    if len(lines) > most:
+        lines[most:] = [f"note: {len(lines) - most} more in page.html"]
+    return lines
 
 
 def subject_of(nodeid: str) -> str:

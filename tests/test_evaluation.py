@@ -26,6 +26,7 @@ class BoxFiller:
     """A predictor whose masks are known by hand: the prompt's box, filled, on the key slice and the one above."""
 
     def __init__(self):
+        self.notes = []
         self.encoded = 0
         self.batches = []
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
 
+from medsam_core.cases import Case, CaseRecord
+from medsam_core.inference.devices import THREAD_VARIABLES, threads_for
 from medsam_core.inference.prompts import read_manifest
-from medsam_core.pytest_session import subject_of
+from medsam_core.pytest_session import note_lines, subject_of
 from medsam_core.runs import read_run
 
 pytest_plugins = ["pytester"]
@@ -24,6 +26,16 @@ def test_case(medsam_case, medsam_evaluate, medsam_check):
 @pytest.mark.gpu
 def test_case_on_gpu(medsam_case, medsam_evaluate, medsam_check):
     medsam_check(medsam_evaluate(medsam_case))
+"""
+THREADS = """
+import pathlib
+
+def pytest_runtest_teardown(item):
+    worker = getattr(item.config, "workerinput", None)
+    if worker:
+        import torch
+
+        pathlib.Path(f"{worker['workerid']}-{torch.get_num_threads()}").touch()
 """
 LENIENT = 'version = 1\n[[gate]]\nmetric = "dice"\nregion = ["WT", "TC"]\ncase_minimum = 0.0\nmean_minimum = 0.0\n'
 PLUGIN = ("-p", "medsam_core.pytest_plugin", "--strict-markers")
@@ -60,6 +72,8 @@ def test_a_run_whose_bounds_all_hold_passes(gate, pytester):
     assert len(list((run.directory / "overlays").glob("*.png"))) == 4
     for line in (
         "*checkpoint: small*sha256*embedded, 64 px*",
+        "device: *torch *sam2 *",
+        "precision *, threads * of *",
         "*cohort: *2 subjects*labels brats2019*",
         "*PASSED Dice *",
         "*PASS*",
@@ -255,15 +269,72 @@ def test_a_subject_whose_file_is_damaged_is_not_scored_and_the_run_not_passed(ga
     assert "Traceback" not in said(result)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes the GPU")
+def test_the_header_says_what_was_decided_and_why(gate, monkeypatch):
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    result = gate("-k", "WT and box")
+    result.stdout.fnmatch_lines(
+        [
+            "device: cpu (auto: torch sees no GPU): *",
+            "precision fp32 (auto: the CPU is always fp32, so that scores do not depend on the processor), "
+            f"threads {torch.get_num_threads()} of * (OMP_NUM_THREADS)",
+        ]
+    )
+    asked = gate("-k", "WT and box", "--device", "cpu", "--precision", "fp32", run_dir="asked")
+    asked.stdout.fnmatch_lines(["device: cpu: *", "precision fp32, threads *"])
+
+
+def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pytester, monkeypatch):
+    from sam2.modeling.sam2_base import SAM2Base
+
+    forward = SAM2Base.forward_image
+
+    def crowded(self, images):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return forward(self, images)
+
+    monkeypatch.setattr(SAM2Base, "forward_image", crowded)
+    result = gate("--device", "cpu")
+    assert result.ret == 0
+    notes = [line for line in result.stdout.lines if "out of device memory" in line]
+    assert len(notes) == 1
+    said = "out of device memory: went on with a batch of 2"
+    first = read_run(pytester.path / "run").records[0]
+    assert notes[0].startswith(f"note: {said} ({first.case.subject}")
+    assert first.notes == (said,)
+    assert said in (pytester.path / "run" / "page.html").read_text()
+
+
+def test_notes_are_told_once_with_their_subjects_and_not_without_end():
+    noted = [CaseRecord(Case(f"S{n}", "t1ce", "WT", "box"), {}, (), notes=("odd.", f"note {n}")) for n in range(8)]
+    assert note_lines(noted) == [
+        "note: odd (S0 and 7 more)",
+        *(f"note: note {n} (S{n})" for n in range(4)),
+        "note: 4 more in page.html",
+    ]
+    assert note_lines([]) == []
+
+
 def test_workers_give_the_same_records(gate, pytester, small_cohort, small_checkpoint):
+    """And each has its share of the cores."""
+    pytester.makeconftest(THREADS)
     gate()
     alone = {record.id: record.scores for record in read_run(pytester.path / "run").records}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in THREAD_VARIABLES:
+            patch.delenv(name, raising=False)
+        share = threads_for(workers=2)
     options = ("--brats-root", small_cohort, "--checkpoint", small_checkpoint, "--gates", "gates.toml")
     command = [sys.executable, "-m", "pytest", *PLUGIN, "-m", "not gpu", "-n", "2", *map(str, options)]
     done = subprocess.run(
         [*command, "--run-dir", "parallel"],
         cwd=pytester.path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={
+            **{name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES},
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -273,6 +344,9 @@ def test_workers_give_the_same_records(gate, pytester, small_cohort, small_check
     together = read_run(pytester.path / "parallel")
     assert {record.id: record.scores for record in together.records} == alone
     assert "cohort: " in done.stdout
+    count, words = share
+    assert f"threads {words}" in done.stdout
+    assert sorted(path.name for path in pytester.path.glob("gw*")) == [f"gw{n}-{count}" for n in range(2)]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ SUBJECTS = 5
 class BoxFiller:
     """In place of a model where none is needed: each prompt's box, filled on every slice."""
 
+    notes = ()
+
     def encode(self, image):
         return image
 

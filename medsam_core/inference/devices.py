@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ from medsam_core.errors import DeviceError
 Result = TypeVar("Result")
 
 PRECISIONS = ("auto", "fp32", "bf16")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # those that torch goes by
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -57,6 +59,39 @@ def resolve_precision(precision: str, device: torch.device) -> str:
             "or higher; use fp32."
         )
     return "bf16" if supported else "fp32"
+
+
+def why_device(asked: str, device: torch.device) -> str:
+    """What made `auto` choose `device`, in a few words; "" where it was not asked to choose."""
+    if asked != "auto":
+        return ""
+    return "auto: torch sees no GPU" if device.type == "cpu" else "auto: the first GPU that torch sees"
+
+
+def why_precision(asked: str, device: torch.device) -> str:
+    """What made `auto` choose the precision on `device`, in a few words; "" where it was not asked to choose."""
+    if asked != "auto":
+        return ""
+    if device.type == "cpu":
+        return "auto: the CPU is always fp32, so that scores do not depend on the processor"
+    if resolve_precision(asked, device) == "bf16":
+        return "auto: the GPU has bf16, in which MedSAM2 runs"
+    return "auto: bf16 needs a GPU of compute capability 8.0"
+
+
+def threads_for(workers: int = 0) -> tuple[int, str]:
+    """How many threads torch is to use in each of `workers` processes beside one another, and that in words.
+
+    workers: 0 for one process alone. It takes what torch chose; workers share the cores that this process may run on,
+    with at least one thread each; OMP_NUM_THREADS or MKL_NUM_THREADS, where set, overrule both.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = next((name for name in THREAD_VARIABLES if os.environ.get(name)), None)
+    if given or not workers:
+        count, why = torch.get_num_threads(), given
+    else:
+        count, why = max(1, cores // workers), f"{workers} workers" if workers > 1 else "1 worker"
+    return count, f"{count} of {cores}" + (f" ({why})" if why else "")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
