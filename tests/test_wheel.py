@@ -30,10 +30,11 @@ def wheel(tmp_path_factory):
     return next(out.glob("*.whl"))
 
 
-def test_it_holds_the_embedded_checkpoint_and_its_gates_and_no_tests(wheel):
+def test_it_holds_the_embedded_checkpoint_its_gates_its_baseline_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "medsam_core/fixtures/embedded.safetensors" in names
     assert "medsam_core/gate_files/phantom.toml" in names
+    assert "medsam_core/baseline_files/phantom.json" in names
     assert "medsam_core/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "medsam_core/fixtures/training", "benchmarks/"))]
 

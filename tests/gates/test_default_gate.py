@@ -1,0 +1,33 @@
+"""The committed default: gates, baseline and embedded checkpoint are of one piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medsam_core.gates.baseline import find_baseline, read_baseline
+from medsam_core.gates.thresholds import load_gates
+from medsam_core.inference.checkpoints import embedded_path, sha256_of
+from medsam_core.options import OPTIONS
+
+GATES = load_gates(Path(__file__).parents[2] / "benchmarks" / "gates" / "phantom.toml")
+DEFAULTS = {flag: default for flag, default, *_ in OPTIONS}
+
+
+def test_the_baseline_that_the_default_gates_name_is_of_the_embedded_checkpoint():
+    """Red after a new checkpoint until both are renewed: docs/gates.md, "The default gate's"."""
+    path = find_baseline(GATES.baseline)
+    assert path is not None
+    assert read_baseline(path).identity["checkpoint"]["sha256"] == sha256_of(embedded_path())
+
+
+def test_the_baseline_holds_the_cases_of_the_default_options():
+    cases = read_baseline(find_baseline(GATES.baseline)).cases
+    subjects = {case.split("/")[0] for case in cases}
+    regions, prompts = DEFAULTS["--regions"].split(","), DEFAULTS["--prompts"].split(",")
+    assert len(subjects) == int(DEFAULTS["--phantom-subjects"])
+    assert set(cases) == {f"{s}/{DEFAULTS['--modality']}/{r}/{p}" for s in subjects for r in regions for p in prompts}
+
+
+def test_one_gate_pins_the_same_weights_and_one_holds_any():
+    relative = [gate for gate in GATES.gates if any(bound.relative for bound in gate.bounds)]
+    assert [gate.same for gate in relative] == [("checkpoint", "device", "precision"), ()]
