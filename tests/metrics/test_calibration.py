@@ -47,6 +47,16 @@ def test_the_head_may_overshoot() -> None:
     assert (found.bias, found.mean_absolute_error) == (0, 0)
 
 
+def test_single_precision_and_whole_numbers_are_computed_in_double() -> None:
+    predicted, real = np.float32([0.7, 0.65, 0.2]), np.float32([0.6, 0.75, 0.1])
+    found = iou_calibration(predicted, real)  # 0.7 in single precision lies just below 0.7, in the bin of 0.65
+    errors = [float(predicted[index]) - float(real[index]) for index in range(3)]
+    assert found.expected_error == pytest.approx((abs(errors[0] + errors[1]) + errors[2]) / 3, rel=1e-12)
+    wanted = np.corrcoef(predicted.astype(np.float64), real.astype(np.float64))[0, 1]
+    assert found.correlation == pytest.approx(wanted, rel=1e-13)
+    assert iou_calibration([1, 0], [1, 0]).correlation == 1.0
+
+
 def test_slices_without_either_are_left_out() -> None:
     found = iou_calibration([0.5, math.nan, 0.7], [0.25, 0.5, math.nan])
     assert found.slices == 1

@@ -107,6 +107,7 @@ def test_histogram_is_as_small_as_the_labels_allow() -> None:
     prediction, truth = np.array([[0, 1, 2]], np.uint8), np.array([[0, 1, 1]], np.uint8)
     assert joint_histogram(prediction, truth).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
     assert joint_histogram(truth[:, :1], truth[:, :1]).tolist() == [[1]]
+    assert joint_histogram(prediction, truth).dtype == np.int64
 
 
 def test_histogram_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

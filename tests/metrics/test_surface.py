@@ -136,6 +136,13 @@ def test_areas_weigh_surfels() -> None:
     assert nsd(weighted, 2) == pytest.approx(7 / 8)
 
 
+def test_the_largest_distance_is_found_where_rounding_leaves_the_areas_short_of_their_sum() -> None:
+    areas = np.full(1000, 0.1)
+    assert np.cumsum(areas)[-1] / areas.sum() < 1
+    found = SurfaceDistances(np.arange(1000.0), np.zeros(1), areas, np.ones(1))
+    assert hausdorff(found) == 999.0
+
+
 def test_area_of_one_voxel() -> None:
     found = surface_distances(
         voxels((3, 3, 3), (1, 1, 1)), voxels((3, 3, 3), (1, 1, 1)), (2, 2, 2), definition="surfel"
