@@ -61,7 +61,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
 
         load_gates(configuration.gates)
     if configuration.prompts_from is not None:
-        from medsam_core.inference.prompts import read_manifest
+        from medsam_core.inference.manifest import read_manifest
 
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:

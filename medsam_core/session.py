@@ -20,7 +20,8 @@ from medsam_core.gates.calibration import check_gates, floor_of
 from medsam_core.gates.thresholds import Gates, load_gates
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.inference.devices import resolve_device
-from medsam_core.inference.prompts import Prompt, read_manifest, write_manifest
+from medsam_core.inference.manifest import read_manifest, write_manifest
+from medsam_core.inference.prompts import Prompt
 from medsam_core.lookahead import Lookahead
 from medsam_core.reports.explain import explain
 from medsam_core.reports.overlay import write_overlay

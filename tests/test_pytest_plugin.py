@@ -11,7 +11,7 @@ import torch  # before pytester takes its snapshot of the modules, so that it st
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.inference.devices import THREAD_VARIABLES, threads_for
-from medsam_core.inference.prompts import read_manifest
+from medsam_core.inference.manifest import read_manifest
 from medsam_core.pytest_session import note_lines, subject_of
 from medsam_core.runs import read_run
 

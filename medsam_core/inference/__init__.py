@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medsam_core.inference.checkpoints import NAMES
+    from medsam_core.inference.manifest import read_manifest, write_manifest
     from medsam_core.inference.model import LoadedModel, load_model
     from medsam_core.inference.predictor import EncodedVolume, Prediction, Predictor, load_predictor
-    from medsam_core.inference.prompts import Prompt, read_manifest, simulate, write_manifest
+    from medsam_core.inference.prompts import Prompt, simulate
 
 __all__ = [
     "NAMES",
@@ -37,9 +38,9 @@ _HOME = {
     "Predictor": "predictor",
     "load_predictor": "predictor",
     "Prompt": "prompts",
-    "read_manifest": "prompts",
+    "read_manifest": "manifest",
     "simulate": "prompts",
-    "write_manifest": "prompts",
+    "write_manifest": "manifest",
 }
 
 

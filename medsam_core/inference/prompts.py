@@ -1,16 +1,14 @@
-"""What the model is told: a `Prompt` on one slice; prompts simulated from the truth, written down and replayed.
+"""What the model is told: a `Prompt` on one slice; prompts simulated from the truth.
 
-Numpy and SciPy only, so that prompts can be made and read without torch.
+Numpy and SciPy only, so that prompts can be made without torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +29,6 @@ MODES = ("box", "point", "points3", "box+point", "mask")
 KEY_SLICES = ("largest", "middle", "first")
 PROTOCOLS = ("bidirectional", "forward", "slicewise")
 MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxels are 1 mm³
-SCHEMA = "medsam-core/prompts/1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,91 +225,3 @@ def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: 
         if jitter_voxels:
             points = tuple(nearby_point(region, point, jitter_voxels, rng) for point in points)
     return Prompt(mode, index, box=box, points=points)
-
-
-class Manifest(Mapping[str, tuple[Prompt, ...]]):
-    """Every prompt of a run by case id: a read-only mapping whose lookup says what is wrong.
-
-    A case whose region was absent has (), which is not the same as a case that is missing.
-    cohort: the fingerprint of the cohort's files the prompts were made on, "" if unknown.
-    """
-
-    def __init__(self, prompts: Mapping[str, Sequence[Prompt]], cohort: str = "", source: str = "prompts") -> None:
-        self._prompts = {case: tuple(given) for case, given in prompts.items()}
-        self.cohort = cohort
-        self.source = source
-
-    def __getitem__(self, case: str) -> tuple[Prompt, ...]:
-        """The prompts of a case. Raises PromptError (not KeyError) if the manifest lacks it."""
-        if case not in self._prompts:
-            raise PromptError(
-                f"{self.source}: got no prompts for {case}, expected every case of this run; "
-                "record the manifest with the same options or run without it."
-            )
-        return self._prompts[case]
-
-    def __contains__(self, case: object) -> bool:
-        return case in self._prompts
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._prompts)
-
-    def __len__(self) -> int:
-        return len(self._prompts)
-
-
-def fingerprint(files: Sequence[str]) -> str:
-    """SHA-256 (hex) of a cohort's file names, whatever their order: says whether two machines have the same cohort."""
-    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
-
-
-def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *, cohort: str = "") -> None:
-    """Write the prompts of every case as JSON, whole or not at all.
-
-    cohort: the cohort's `fingerprint`. Raises PromptError if the file cannot be written.
-    """
-    path = Path(path)
-    cases = {case: [prompt.to_json() for prompt in prompts[case]] for case in sorted(prompts)}
-    text = json.dumps({"schema": SCHEMA, "cohort": cohort, "prompts": cases}, separators=(",", ":"))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise PromptError(
-            f"{path}: got {error.strerror or error}, expected to write the prompt manifest; "
-            "name a file in a folder that can be written."
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_manifest(path: str | Path, *, cohort: str | None = None) -> Manifest:
-    """The manifest that `write_manifest` wrote.
-
-    cohort: this run's `fingerprint`; if given, a manifest of another cohort is refused.
-    Raises PromptError if the file is missing, is no manifest or is of another cohort.
-    """
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PromptError(
-            f"{path}: got {error.strerror or error}, expected a prompt manifest; name the prompts.json of a run."
-        ) from None
-    except ValueError as error:
-        raise PromptError(
-            f"{path}: got text that is not JSON ({error}), expected a prompt manifest; copy it anew."
-        ) from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("prompts"), dict):
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise PromptError(
-            f"{path}: got schema {found!r}, expected {SCHEMA!r}; name the prompts.json of a run of this version."
-        )
-    if cohort is not None and data["cohort"] != cohort:
-        raise PromptError(
-            f"{path}: got prompts for cohort {data['cohort'][:12]}, expected {cohort[:12]} as found here; "
-            "use the cohort they were recorded on."
-        )
-    prompts = {case: tuple(map(Prompt.from_json, given)) for case, given in data["prompts"].items()}
-    return Manifest(prompts, data["cohort"], str(path))

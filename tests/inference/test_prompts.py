@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -12,11 +12,8 @@ from medsam_core.errors import OptionError, PromptError
 from medsam_core.inference.prompts import (
     MODES,
     Prompt,
-    fingerprint,
     key_slice_of,
-    read_manifest,
     simulate,
-    write_manifest,
 )
 
 truths = npst.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3)).filter(lambda truth: truth.any())
@@ -145,21 +142,6 @@ def test_json_round_trip_is_exact(truth, mode, jitter, seed):
         assert back.mask is None or np.array_equal(back.mask, prompt.mask)
 
 
-@settings(max_examples=20)
-@given(cases=st.lists(st.tuples(truths, modes), min_size=1, max_size=4))
-def test_a_manifest_replays_exactly(cases, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "prompts.json"
-    prompts = {f"s{i}/t1ce/WT/{m}": simulate(t, m, jitter_voxels=1, key=str(i)) for i, (t, m) in enumerate(cases)}
-    prompts["absent/t1ce/ET/box"] = ()
-    write_manifest(path, prompts, cohort="abc")
-    manifest = read_manifest(path, cohort="abc")
-    assert dict(manifest) == prompts
-    assert list(path.parent.iterdir()) == [path]
-    first = path.read_bytes()
-    write_manifest(path, manifest, cohort="abc")
-    assert path.read_bytes() == first
-
-
 def test_jitter_depends_on_seed_and_key_only_and_not_on_the_process():
     truth = np.zeros((3, 40, 40), bool)
     truth[1, 10:30, 10:30] = True
@@ -177,31 +159,6 @@ def test_jitter_depends_on_seed_and_key_only_and_not_on_the_process():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert Prompt.from_json(json.loads(out)) == wanted[0]
-
-
-def test_a_missing_case_says_so(tmp_path):
-    write_manifest(tmp_path / "p.json", {"a": ()})
-    with pytest.raises(PromptError, match=r"p\.json: got no prompts for b, expected every case of this run; record"):
-        read_manifest(tmp_path / "p.json")["b"]
-
-
-def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
-    path = tmp_path / "p.json"
-    write_manifest(path, {}, cohort=fingerprint(["b.nii", "a.nii"]))
-    assert read_manifest(path, cohort=fingerprint(["a.nii", "b.nii"])).cohort == fingerprint(["a.nii", "b.nii"])
-    with pytest.raises(PromptError, match="use the cohort they were recorded on"):
-        read_manifest(path, cohort=fingerprint(["a.nii"]))
-    with pytest.raises(PromptError, match="No such file"):
-        read_manifest(tmp_path / "none.json")
-    for text, said in (("{", "not JSON"), ("[]", "schema 'list'"), ('{"schema": "x"}', "schema 'x'")):
-        path.write_text(text)
-        with pytest.raises(PromptError, match=said):
-            read_manifest(path)
-    path.write_text('{"schema": "medsam-core/prompts/1", "cohort": "", "prompts": {"a": [{"mode": "box"}]}}')
-    with pytest.raises(PromptError, match="a prompt in JSON"):
-        read_manifest(path)
-    with pytest.raises(PromptError, match="expected to write the prompt manifest"):
-        write_manifest(tmp_path / "no" / "p.json", {})
 
 
 @pytest.mark.parametrize(
