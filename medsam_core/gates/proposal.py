@@ -58,7 +58,7 @@ def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02, 
     if baseline is not None:
         baseline_path(baseline)  # that it is a name
         lines.append(f"baseline = {json.dumps(baseline)}")
-        tables += _against(baseline)
+        tables = [*_against(baseline), *tables]  # first, as a broken one says the most
     return "\n".join([*lines, *tables]) + "\n"
 
 

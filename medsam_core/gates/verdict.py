@@ -178,7 +178,7 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
 def _set_aside(gate: Gate, other: Mapping[str, str]) -> str:
     """Why a gate is not about a run that differs from the baseline in `other`, "" if it is."""
     differing = ", ".join(f"{key} {other[key]}" for key in gate.same if key in other)
-    return f"{gate.label} is for the baseline's own {' and '.join(gate.same)}: {differing}" if differing else ""
+    return f"{gate.label} is for the baseline's own {', '.join(gate.same)}: here {differing}" if differing else ""
 
 
 def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:

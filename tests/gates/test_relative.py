@@ -175,7 +175,7 @@ def test_a_gate_for_the_same_weights_and_device_alone_leaves_others_to_the_rest(
     assert judge_run(same, read, baseline=before).outcome is Outcome.FAIL
     got = judge_run(other, read, baseline=before)
     assert got.outcome is Outcome.PASS
-    assert got.notes == (f"gate 1 (Dice) is for the baseline's own checkpoint and device and precision: {differs}",)
+    assert got.notes == (f"gate 1 (Dice) is for the baseline's own checkpoint, device, precision: here {differs}",)
     assert [result.gate.number for result in got.results] == [2]
     got = judge_run(other, alone, baseline=before)
     assert got.outcome is Outcome.INCONCLUSIVE
