@@ -7,25 +7,20 @@ in any of the 48 orientations is turned when it is read, and a mask is turned ba
 
 from __future__ import annotations
 
-import gzip
 import os
-import uuid
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medsam_core.data.nifti import DAMAGED, mask_header, open_nifti, save_whole, truncated
 from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
 
 Array = np.ndarray[Any, Any]
 
 AFFINE_TOLERANCE = 1e-3  # per entry: the released files disagree in the 6th digit, a real shift is larger
 LABEL_TOLERANCE = 1e-3  # segmentations saved as float hold 0.99999997
-
-# what a damaged file raises while its voxels are read; the last two where its header claims absurd sizes
-_DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +75,7 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
     holds NaN or Inf or the same value in every voxel (nothing can be segmented in it).
     """
     path = Path(path)
-    image = _open(path)
+    image = open_nifti(path)
     grid = _grid(path, image, channel)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf and is refused below
         voxels = _turned(_array(path, image, channel), grid, np.float32)
@@ -106,7 +101,7 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
     Raises LabelError for a value that is no integer in 0 … 255, DataError as `read_image` does for the file.
     """
     path = Path(path)
-    image = _open(path)
+    image = open_nifti(path)
     grid = _grid(path, image, None)
     raw = _array(path, image, None)
     if raw.dtype.kind == "f":
@@ -146,9 +141,9 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     on_disk = np.asfortranarray(
         nibabel.apply_orientation(mask.astype(np.uint8).transpose(2, 1, 0), _ornt_transform("LPS", grid.orientation))
     ).reshape(grid.shape, order="F")
-    header = _mask_header(grid.header)
+    header = mask_header(grid.header)
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    _save_whole(kind(on_disk, grid.affine, header), path)
+    save_whole(kind(on_disk, grid.affine, header), path)
 
 
 def check_same_grid(
@@ -174,48 +169,6 @@ def check_same_grid(
 
 def _voxels(count: int) -> str:
     return f"{count:,} voxel is" if count == 1 else f"{count:,} voxels are"
-
-
-def _open(path: Path) -> Any:
-    """The file as a nibabel image.
-
-    The whole stream is unpacked here, because only its end holds the checksum: nibabel stops before it and would
-    hand out the voxels of a damaged file.
-    """
-    import nibabel
-
-    if path.is_dir():
-        raise DataError(f"{path}: a folder, expected a NIfTI file (.nii or .nii.gz); give the file inside it.")
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file, expected a NIfTI file (.nii or .nii.gz); check the path.") from error
-    except PermissionError as error:
-        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
-    except _DAMAGED as error:
-        raise _truncated(path) from error
-    if content[344:348] == b"n+1\0":
-        kind = nibabel.Nifti1Image
-    elif content[4:8] == b"n+2\0":
-        kind = nibabel.Nifti2Image
-    else:
-        raise _not_nifti(path)
-    try:
-        return kind.from_bytes(content)
-    except Exception as error:  # nibabel has no common base for what a broken header raises
-        raise _not_nifti(path) from error
-
-
-def _not_nifti(path: Path) -> DataError:
-    return DataError(f"{path.name}: not a NIfTI image, expected .nii or .nii.gz content; convert or download it again.")
-
-
-def _truncated(path: Path) -> DataError:
-    return DataError(
-        f"{path.name}: truncated or damaged, expected as many voxels as its header says; copy or download it again."
-    )
 
 
 def _grid(path: Path, image: Any, channel: int | None) -> Grid:
@@ -252,8 +205,8 @@ def _array(path: Path, image: Any, channel: int | None) -> Array:
     """The file's voxels (x, y, z) in its own orientation and, unless they are scaled, in its own dtype."""
     try:
         raw = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
-    except _DAMAGED as error:
-        raise _truncated(path) from error
+    except DAMAGED as error:
+        raise truncated(path) from error
     return raw.reshape(raw.shape[:3])
 
 
@@ -290,37 +243,3 @@ def _canonical_affine(grid: Grid) -> Array:
 
     turn = nibabel.orientations.inv_ornt_aff(_ornt_transform(grid.orientation, "LPS"), grid.shape[:3])
     return np.asarray(grid.affine @ turn)
-
-
-def _mask_header(source: Any) -> Any:
-    """The source's header with its geometry only: its free text and extensions may name the patient."""
-    header = source.copy()
-    header.set_data_dtype(np.uint8)
-    for field in ("descrip", "aux_file", "intent_name"):
-        header[field] = b""
-    for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
-        header[field] = 0
-    header.extensions.clear()
-    return header
-
-
-def _save_whole(image: Any, path: Path) -> None:
-    import nibabel
-
-    # hidden, in the same folder (os.replace must not cross a file system), and with the ending nibabel goes by
-    ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
-    partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nibabel.save(image, partial)
-        partial.replace(path)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DataError(
-            f"{path}: the mask cannot be written ({reason}), expected a folder with free space that this user may "
-            "write to; choose another one."
-        ) from error
-    finally:
-        # after a failure nothing half-written stays behind; the folder itself may be out of reach
-        if os.path.lexists(partial):
-            partial.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""NIfTI files as files: opened with their checksum looked at, written whole, damage told in a sentence."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import uuid
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medsam_core.errors import DataError
+
+# what a damaged file raises while its voxels are read; the last two where its header claims absurd sizes
+DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
+
+
+def open_nifti(path: Path) -> Any:
+    """The file as a nibabel image: .nii, .nii.gz, NIfTI-1 or -2, by its content and not by its name.
+
+    The whole stream is unpacked here, because only its end holds the checksum: nibabel stops before it and would
+    hand out the voxels of a damaged file. Raises DataError for a file that is missing, not readable, damaged or not
+    NIfTI.
+    """
+    import nibabel
+
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, expected a NIfTI file (.nii or .nii.gz); give the file inside it.")
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file, expected a NIfTI file (.nii or .nii.gz); check the path.") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
+    except DAMAGED as error:
+        raise truncated(path) from error
+    if content[344:348] == b"n+1\0":
+        kind = nibabel.Nifti1Image
+    elif content[4:8] == b"n+2\0":
+        kind = nibabel.Nifti2Image
+    else:
+        raise not_nifti(path)
+    try:
+        return kind.from_bytes(content)
+    except Exception as error:  # nibabel has no common base for what a broken header raises
+        raise not_nifti(path) from error
+
+
+def not_nifti(path: Path) -> DataError:
+    """The error for a file that is something else."""
+    return DataError(f"{path.name}: not a NIfTI image, expected .nii or .nii.gz content; convert or download it again.")
+
+
+def truncated(path: Path) -> DataError:
+    """The error for a file that ends too early or whose checksum is wrong."""
+    return DataError(
+        f"{path.name}: truncated or damaged, expected as many voxels as its header says; copy or download it again."
+    )
+
+
+def mask_header(source: Any) -> Any:
+    """The source's header with its geometry only: its free text and extensions may name the patient."""
+    header = source.copy()
+    header.set_data_dtype(np.uint8)
+    for field in ("descrip", "aux_file", "intent_name"):
+        header[field] = b""
+    for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
+        header[field] = 0
+    header.extensions.clear()
+    return header
+
+
+def save_whole(image: Any, path: Path) -> None:
+    """Write a nibabel image: the file appears whole or not at all. Raises DataError if it cannot be written there."""
+    import nibabel
+
+    # hidden, in the same folder (os.replace must not cross a file system), and with the ending nibabel goes by
+    ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(image, partial)
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(
+            f"{path}: the mask cannot be written ({reason}), expected a folder with free space that this user may "
+            "write to; choose another one."
+        ) from error
+    finally:
+        # after a failure nothing half-written stays behind; the folder itself may be out of reach
+        if os.path.lexists(partial):
+            partial.unlink(missing_ok=True)
