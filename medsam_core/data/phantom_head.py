@@ -101,10 +101,12 @@ class Hull:
 
     @property
     def supratentorial(self) -> Field:
+        """Cerebrum and temporal lobes in one: what lies above the tentorium, negative inside."""
         return np.minimum(self.cerebrum, self.temporal)
 
     @property
     def brain(self) -> Field:
+        """The whole brain: cerebrum, temporal lobes, cerebellum and stem in one, negative inside."""
         return np.minimum(self.supratentorial, np.minimum(self.cerebellum, self.stem))
 
 
