@@ -116,9 +116,12 @@ class MedsamSession:
         try:
             evaluated = self.evaluator.evaluate(case, self._collected)
         except MedsamError as error:
-            pytest.fail(str(error), pytrace=False)
-        item.user_properties.append((RECORD_PROPERTY, evaluated.to_wire()))
-        return evaluated
+            sentence = str(error)
+        else:
+            item.user_properties.append((RECORD_PROPERTY, evaluated.to_wire()))
+            return evaluated
+        # not within the except: the error would be shown too, and pytest would keep its frames with their volumes
+        pytest.fail(sentence, pytrace=False)
 
     @property
     def evaluator(self) -> Evaluator:

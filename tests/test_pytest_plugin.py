@@ -265,8 +265,10 @@ def test_a_subject_whose_file_is_damaged_is_not_scored_and_the_run_not_passed(ga
     result = gate("--brats-root", str(root))
     assert result.ret == 10
     result.assert_outcomes(failed=6, passed=6, deselected=12)
-    assert image.name in said(result)
+    told = [line for line in result.stdout.lines if line.startswith(image.name)]
+    assert len(told) == 6, "one sentence for each of the subject's cases"
     assert "Traceback" not in said(result)
+    assert "exception" not in said(result)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes the GPU")
