@@ -14,7 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Write a run as benchmarks/baselines/NAME.json, to be committed. A run that is not a PASS, or is "
         "not shown to be as good as the baseline it would replace, is refused.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
     parser.add_argument("--as", dest="name", required=True, metavar="NAME", help="the baseline's name")
     parser.add_argument("--gates", type=Path, metavar="FILE", help="default: the gates that the run was judged by")
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
@@ -26,18 +26,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the baseline or raise GateError with the objections."""
     from medsam_core.gates.acceptance import accept
     from medsam_core.gates.baseline import FOLDER
+    from medsam_core.gates.remote import local
     from medsam_core.gates.stored import gates_of
     from medsam_core.runs import read_run
 
-    stored = read_run(arguments.run)
-    path, overruled = accept(
-        stored,
-        arguments.name,
-        gates_of(stored, arguments.gates),
-        folder=arguments.baselines or FOLDER,
-        force=arguments.force,
-        reason=arguments.reason,
-    )
+    with local(arguments.run) as directory:
+        stored = read_run(directory)
+        path, overruled = accept(
+            stored,
+            arguments.name,
+            gates_of(stored, arguments.gates),
+            folder=arguments.baselines or FOLDER,
+            force=arguments.force,
+            reason=arguments.reason,
+        )
     for objection in overruled:
         print(f"overruled: {objection}")
     print(f"wrote {path}: commit it")

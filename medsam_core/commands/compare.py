@@ -16,8 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="compare a run with a baseline or another run",
         description="Paired comparison by region and prompt. Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 misuse.",
     )
-    parser.add_argument("reference", metavar="REFERENCE", help="a run directory, a baseline file or a baseline's name")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("reference", metavar="REFERENCE", help="a run, a baseline file or a baseline's name")
+    parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
     parser.add_argument("--metric", default="dice", help="default: %(default)s")
     parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")
     parser.add_argument(
@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.gates.baseline import FOLDER, find_reference
     from medsam_core.gates.calibration import check_rule, floor_of
     from medsam_core.gates.comparison import Rule, compare
+    from medsam_core.gates.remote import local
     from medsam_core.gates.rendering import junit, markdown
     from medsam_core.runs import read_run
 
@@ -50,10 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
         listed_drop=arguments.listed_drop,
         case_drop_maximum=arguments.case_drop_maximum,
     )
-    reference = find_reference(arguments.reference, arguments.baselines or FOLDER)
-    stored = read_run(arguments.run)
-    check_rule(rule, floor_of(stored))
-    comparison = compare(reference, stored, rule)
+    with local(arguments.reference) as there, local(arguments.run) as here:
+        reference = find_reference(there, arguments.baselines or FOLDER)
+        stored = read_run(here)
+        check_rule(rule, floor_of(stored))
+        comparison = compare(reference, stored, rule)
     if arguments.format == "json":
         text = json.dumps(comparison.to_json(), indent=1, sort_keys=True) + "\n"
     elif arguments.format == "text":

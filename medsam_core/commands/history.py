@@ -27,21 +27,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, draw the plot. Raises RunError or OptionError in one sentence."""
-    from tempfile import TemporaryDirectory
-
     from medsam_core.cases import SCOPES, check_choices
-    from medsam_core.gates.history import fetch, history, plot, table
+    from medsam_core.gates.history import history, plot, table
+    from medsam_core.gates.remote import local
     from medsam_core.metrics import METRICS
 
     check_choices("metric", (arguments.metric,), tuple(METRICS))
     check_choices("scope", (arguments.scope,), SCOPES)
     asked = {"metric": arguments.metric, "scope": arguments.scope}
-    if "://" in arguments.folder:
-        with TemporaryDirectory() as local:
-            fetch(arguments.folder, Path(local))
-            entries = history(local, **asked)
-    else:
-        entries = history(arguments.folder, **asked)
+    with local(arguments.folder) as folder:
+        entries = history(folder, **asked)
     if arguments.json:
         print(json.dumps([one.to_json() for one in entries], indent=1))
     else:

@@ -12,7 +12,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "judge", help="judge a stored run again", description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 misuse."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
     parser.add_argument(
         "--gates", type=Path, metavar="FILE", help="a gates file (default: the one that the run was judged by)"
     )
@@ -25,16 +25,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
     from medsam_core.gates.baseline import FOLDER, find_reference
     from medsam_core.gates.calibration import check_gates, floor_of
+    from medsam_core.gates.remote import local
     from medsam_core.gates.stored import gates_of
     from medsam_core.gates.verdict import judge_run
     from medsam_core.runs import read_run
 
-    stored = read_run(arguments.run)
     folder = arguments.baselines or FOLDER
     baseline = find_reference(arguments.baseline, folder) if arguments.baseline else None
-    gates = gates_of(stored, arguments.gates)
-    check_gates(gates, floor_of(stored))
-    verdict = judge_run(stored, gates, baseline=baseline, folder=folder)
+    with local(arguments.run) as directory:
+        stored = read_run(directory)
+        gates = gates_of(stored, arguments.gates)
+        check_gates(gates, floor_of(stored))
+        verdict = judge_run(stored, gates, baseline=baseline, folder=folder)
     if arguments.json:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
     else:

@@ -11,7 +11,7 @@ from medsam_core.errors import GateError
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser("propose", help="propose a gates file from a run's measured scores")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory with every planned case scored")
+    parser.add_argument("run", metavar="RUN", help="a run directory or fsspec URL, every planned case scored")
     parser.add_argument("--margin", type=float, default=0.05, help="below the worst case (default: %(default)s)")
     parser.add_argument("--mean-margin", type=float, default=0.02, help="below the mean (default: %(default)s)")
     parser.add_argument("--baseline", metavar="NAME", help="add gates against this baseline, which the file names")
@@ -22,14 +22,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the proposal. Raises GateError or RunError in one sentence; never overwrites unasked."""
     from medsam_core.gates.proposal import propose_gates
+    from medsam_core.gates.remote import local
     from medsam_core.runs import read_run
 
-    text = propose_gates(
-        read_run(arguments.run),
-        margin=arguments.margin,
-        mean_margin=arguments.mean_margin,
-        baseline=arguments.baseline,
-    )
+    with local(arguments.run) as directory:
+        text = propose_gates(
+            read_run(directory),
+            margin=arguments.margin,
+            mean_margin=arguments.mean_margin,
+            baseline=arguments.baseline,
+        )
     if arguments.output is None:
         print(text, end="")
         return 0

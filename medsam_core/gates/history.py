@@ -14,7 +14,7 @@ from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import RunError
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
-from medsam_core.runs import CASES, HEADER, VERDICT, Run, read_run
+from medsam_core.runs import HEADER, VERDICT, Run, read_run
 
 _COLOURS = {"PASS": "#2a7f3f", "FAIL": "#c0392b", "INCONCLUSIVE": "#b8860b"}
 _MARKERS = {"PASS": "o", "FAIL": "X", "INCONCLUSIVE": "D"}
@@ -148,26 +148,6 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     except (OSError, ValueError) as error:  # ValueError: an ending that matplotlib does not know
         raise RunError(f"{path}: cannot be written ({error}); choose a place and an ending .png or .svg.") from None
     return len(drawn)
-
-
-def fetch(url: str, into: Path) -> None:
-    """Copy the runs under an fsspec URL (`s3://…`, `file://…`) into a local folder, without overlays and masks.
-
-    Raises RunError if the URL cannot be read, or its protocol needs a package that is not installed.
-    """
-    import fsspec  # type: ignore[import-untyped]  # comes with torch and huggingface_hub
-
-    try:
-        system, root = fsspec.core.url_to_fs(url)
-        for header in system.glob(f"{root.rstrip('/')}/**/{HEADER}"):
-            folder = header.rsplit("/", 1)[0]
-            local = into / folder[len(root.rstrip("/")) :].strip("/")
-            local.mkdir(parents=True, exist_ok=True)
-            for name in (HEADER, CASES, VERDICT):
-                if system.exists(f"{folder}/{name}"):
-                    system.get_file(f"{folder}/{name}", str(local / name))
-    except (OSError, ValueError, ImportError) as error:
-        raise RunError(f"{url}: cannot be read ({error}); mend the URL or install its fsspec package.") from None
 
 
 def _outcome(run: Run) -> str:

@@ -10,7 +10,8 @@ import fsspec
 import pytest
 
 from medsam_core.errors import OptionError, RunError
-from medsam_core.gates.history import Entry, entry, fetch, history, plot, table
+from medsam_core.gates.history import Entry, entry, history, plot, table
+from medsam_core.gates.remote import fetch
 
 
 @pytest.fixture

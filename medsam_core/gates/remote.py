@@ -1,0 +1,56 @@
+"""Runs under an fsspec URL (`s3://…`, `gs://…`, `file://…`): copied here for as long as a command reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from medsam_core.errors import RunError
+from medsam_core.gates.stored import IN_RUN
+from medsam_core.runs import CASES, HEADER, VERDICT
+
+FILES = (HEADER, CASES, VERDICT, IN_RUN)
+"""What judging, accepting and comparing read; overlays and masks stay where they are."""
+
+
+@contextmanager
+def local(place: Path | str) -> Iterator[Path]:
+    """A folder as it is, or what lies under a URL in a temporary folder that ends with the block.
+
+    The folder's own name is that of the URL's last part. Raises RunError as `fetch` does.
+    """
+    url = str(place)
+    if "://" not in url:
+        yield Path(place)
+        return
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / (url.rstrip("/").rsplit("/", 1)[-1] or "runs")
+        folder.mkdir(exist_ok=True)
+        fetch(url, folder)
+        yield folder
+
+
+def fetch(url: str, into: Path) -> None:
+    """Copy the runs under a URL into a local folder, each where it is below the URL.
+
+    Raises RunError if the URL cannot be read or holds no run, or its protocol needs a package that is not installed.
+    """
+    import fsspec  # type: ignore[import-untyped]  # comes with torch and huggingface_hub
+
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        root = root.rstrip("/")
+        headers = sorted({*system.glob(f"{root}/{HEADER}"), *system.glob(f"{root}/**/{HEADER}")})
+        for header in headers:
+            folder = header.rsplit("/", 1)[0]
+            own = into / folder[len(root) :].strip("/")
+            own.mkdir(parents=True, exist_ok=True)
+            for name in FILES:
+                if system.exists(f"{folder}/{name}"):
+                    system.get_file(f"{folder}/{name}", str(own / name))
+    except (OSError, ValueError, ImportError) as error:
+        raise RunError(f"{url}: cannot be read ({error}); mend the URL or install its fsspec package.") from None
+    if not headers:
+        raise RunError(f"{url}: holds no run, expected a {HEADER} there or below; mend the URL.")
