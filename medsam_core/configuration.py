@@ -11,7 +11,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -229,29 +228,6 @@ class Configuration:
             "subjects": [subject.id for subject in self.cohort],
             "fingerprint": digest.hexdigest(),
         }
-
-
-def describe(header: Mapping[str, Any]) -> list[str]:
-    """The effective configuration in a few lines for a person: what the terminal and the page show."""
-    cohort, settings, checkpoint = header["cohort"], header["settings"], header["checkpoint"]
-    environment_ = header["environment"]
-    gates, decided = header["gates"], header.get("decided", {})  # a run of an older version does not say
-    why = {name: f" ({decided[name]})" if decided.get(name) else "" for name in ("device", "precision")}
-    return [
-        f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}), {checkpoint['architecture']}, "
-        f"{checkpoint['image_size']} px",
-        *(f"note: {note}" for note in checkpoint["notes"]),
-        f"device: {header['device']}{why['device']}: {environment_.get('gpu') or environment_['cpu']}, "
-        f"torch {environment_['torch']}, sam2 {environment_['sam2']}",
-        f"precision {header['precision']}{why['precision']}, threads {decided.get('threads', 'not recorded')}",
-        f"cohort: {cohort['root']}, {len(cohort['subjects'])} subjects, layout {'/'.join(cohort['layouts'])}, "
-        f"labels {'/'.join(cohort['labels'])}, fingerprint {cohort['fingerprint'][:12]}",
-        f"cases: {len(header['plan'])} = modality {', '.join(settings['modalities'])} × region "
-        f"{', '.join(settings['regions'])} × prompt {', '.join(settings['prompts'])} × protocol "
-        f"{', '.join(settings['protocols'])}; key slice {settings['key_slice']}, jitter {settings['jitter_voxels']:g}, "
-        f"profile {settings['profile']}",
-        f"gates: {gates['file'] if gates else 'none: the verdict cannot be PASS (give --gates FILE)'}",
-    ]
 
 
 def environment() -> dict[str, Any]:

@@ -7,7 +7,6 @@ the controller alone records and judges, from the reports that reach it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import pytest
 from medsam_core.errors import MedsamError
 
 if TYPE_CHECKING:
-    from medsam_core.cases import Case, CaseRecord
+    from medsam_core.cases import Case
     from medsam_core.configuration import Configuration
     from medsam_core.gates.verdict import Verdict
     from medsam_core.session import Evaluated, Evaluator, Recorder
@@ -254,6 +253,7 @@ class MedsamSession:
             )
             return
         from medsam_core.reports.tables import control_lines, summary_lines
+        from medsam_core.terminal import note_lines
 
         records, profile = self.recorder.records, self.configuration.settings.profile
         for line in (*summary_lines(records, profile=profile), *control_lines(records, profile=profile)):
@@ -269,7 +269,7 @@ class MedsamSession:
             self.recorder = Recorder(self.configuration)
 
     def _header_lines(self) -> list[str]:
-        from medsam_core.configuration import describe
+        from medsam_core.terminal import describe
 
         assert self.recorder is not None
         lines = describe(self.recorder.header)
@@ -284,24 +284,6 @@ class MedsamSession:
         for line in lines:
             reporter.ensure_newline()
             reporter.write_line(line)
-
-
-def note_lines(records: Iterable[CaseRecord], most: int = 5) -> list[str]:
-    """What was odd and went on, such as a batch that did not fit and was halved: each sentence once, with its subjects.
-
-    most: how many lines at most; a last one says how many more there are.
-    """
-    subjects: dict[str, dict[str, None]] = {}
-    for record in records:
-        for note in record.notes:
-            subjects.setdefault(note, {})[record.case.subject] = None
-    lines = []
-    for note, whose in subjects.items():
-        first, *others = whose
-        lines.append(f"note: {note.rstrip('.')} ({first}{f' and {len(others)} more' if others else ''})")
-    if len(lines) > most:
-        lines[most:] = [f"note: {len(lines) - most} more in page.html"]
-    return lines
 
 
 def subject_of(nodeid: str) -> str:

@@ -20,6 +20,7 @@ ORDER = (
     "gates",
     "reports",
     "configuration",
+    "terminal",
     "session",
     "commands",
     "options",

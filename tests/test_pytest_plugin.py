@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
 
-from medsam_core.cases import Case, CaseRecord
 from medsam_core.inference.devices import THREAD_VARIABLES, threads_for
 from medsam_core.inference.manifest import read_manifest
-from medsam_core.pytest_session import note_lines, subject_of
+from medsam_core.pytest_session import subject_of
 from medsam_core.runs import read_run
 
 pytest_plugins = ["pytester"]
@@ -307,16 +306,6 @@ def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pyt
     assert notes[0].startswith(f"note: {said} ({first.case.subject}")
     assert first.notes == (said,)
     assert said in (pytester.path / "run" / "page.html").read_text()
-
-
-def test_notes_are_told_once_with_their_subjects_and_not_without_end():
-    noted = [CaseRecord(Case(f"S{n}", "t1ce", "WT", "box"), {}, (), notes=("odd.", f"note {n}")) for n in range(8)]
-    assert note_lines(noted) == [
-        "note: odd (S0 and 7 more)",
-        *(f"note: note {n} (S{n})" for n in range(4)),
-        "note: 4 more in page.html",
-    ]
-    assert note_lines([]) == []
 
 
 def test_workers_give_the_same_records(gate, pytester, small_cohort, small_checkpoint):
