@@ -1,49 +1,65 @@
-"""Mutation testing of medsam_core/metrics, in a copy: which changes of the code would no test notice?
+"""Mutation testing of medsam_core/metrics: which changes of the code would no test notice?
 
-    tox run -e mutation                            # about an hour on one core; a second run goes on where one stopped
-    python tests/metrics/mutants.py SCRATCH        # the same with numpy, scipy, nibabel, hypothesis and mutmut 3.8.1
+    tox run -e mutation                            # some 15 minutes of a core; goes on where an earlier run stopped
+    tox run -e mutation -- overlap surface         # these modules alone
 
-mutmut switches a mutant on after the package was imported and its tables were filled, so mutants of what runs at
-import look alive. These are tried again, each in a process of its own, and only what lives then counts.
-mutmut changes functions alone; the tables of profiles, metrics and surfels are changed here, entry by entry. A kill is
-kept in SCRATCH until its code changes; what lived is tried again each time, against the tests as they are now. Fails
-if fewer than 90 % were killed. docs/metrics.md lists the survivors and why they live.
+mutmut changes functions, one mutant each. The tables of profiles, metrics and surfels, which it leaves alone, are
+changed here, entry by entry; prose and types are not. Each mutant gets a process of its own, forked before the package
+was imported, and is killed if a test of its module or of the golden scores fails. Kills are kept until the module or
+the mutant changes; what lived is tried again each time, against the tests as they are now. Fails if fewer than 90 %
+were killed. docs/metrics.md lists the survivors and why they live.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.machinery
 import itertools
 import json
 import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import CodeType
+
+# what every mutant needs, before the forks
+import hypothesis.extra.numpy  # noqa: F401
+import pytest
+import scipy.ndimage
+import scipy.spatial  # noqa: F401
+from mutmut.mutation.file_mutation import mutate_file_contents
 
 ROOT = Path(__file__).parents[2]
 WANTED = 0.9
+MODULES = ("overlap", "surface", "lesionwise", "profiles", "surfels", "masks", "catalogue", "comparison",
+           "propagation", "calibration")  # fmt: skip
+ELSEWHERE = {"comparison": "catalogue"}
+"""Modules whose tests are in another's file."""
+TABLES = ("profiles", "catalogue", "surfels", "overlap", "surface")
+OVERLAPS = ("dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", "dice")
+SWAPS = {"prediction": "truth", "truth": "prediction", "tp": "fp", "fp": "fn", "fn": "fp", "masd": "assd"}
+SWAPS |= {"assd": "masd", "hd95_mm": "dice", "bias": "mean_absolute_error", "mean_absolute_error": "bias"}
+SWAPS |= dict(itertools.pairwise(OVERLAPS))
+"""What an entry may take for another."""
+PATIENCE_S = 120
+"""A mutant that needs more CPU seconds hangs, which a person would notice: killed."""
+KILLED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR, -signal.SIGXCPU)
+"""A test failed; a test's import failed; conftest's did; out of patience."""
 CONFIGURATION = """\
 [tool.pytest.ini_options]
-addopts = "--import-mode=importlib -p no:cacheprovider --hypothesis-profile=mutants"
+addopts = "--import-mode=importlib --assert=plain -p no:cacheprovider --hypothesis-profile=mutants"
 filterwarnings = ["error"]
 [tool.mutmut]
 source_paths = ["medsam_core/metrics"]
-pytest_add_cli_args_test_selection = ["tests/metrics"]
-pytest_add_cli_args = ["-x"]
-also_copy = ["fixtures", "conftest.py", {others}]
-use_git_change_detection = false
-timeout_multiplier = 10.0
 """
 CONFTEST = '''\
 """The same examples for every mutant, whatever the load; the first failure is enough, the smallest is not asked for."""
-
-import sys
 
 from hypothesis import HealthCheck, Phase, settings
 
@@ -60,104 +76,69 @@ settings.register_profile(
 def pytest_collection_modifyitems(items):
     """The slow ones last: most mutants are gone by then."""
     items.sort(key=lambda item: ("golden" in item.nodeid, getattr(item.function, "is_hypothesis_test", False)))
-
-
-def pytest_sessionstart():
-    """Forget what was cached before the mutant was switched on."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("medsam_core.metrics"):
-            for value in vars(module).values():
-                if hasattr(value, "cache_clear"):
-                    value.cache_clear()
 '''
-ELSEWHERE = {"comparison": "catalogue"}
-"""Modules whose tests are in another's file."""
-TABLES = ("profiles", "catalogue", "surfels", "overlap", "surface")
-OVERLAPS = ("dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", "dice")
-SWAPS = {"prediction": "truth", "truth": "prediction", "tp": "fp", "fp": "fn", "fn": "fp", "masd": "assd"}
-SWAPS |= {"assd": "masd", "hd95_mm": "dice", "bias": "mean_absolute_error", "mean_absolute_error": "bias"}
-SWAPS |= dict(itertools.pairwise(OVERLAPS))
-"""What an entry may take for another."""
-PATIENCE_S = 120
-"""A mutant that needs more CPU seconds, alone, hangs, which a person would notice: killed."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A changed module. function: the name that mutmut gave it, "" for one of a table."""
+
+    module: str
+    name: str
+    source: str
+    function: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name and what it was made from."""
+        return f"{self.module}: {self.name} ({hashlib.sha256(self.source.encode()).hexdigest()[:12]})"
 
 
 def main() -> None:
-    scratch = Path(sys.argv[1])
+    scratch, modules = Path(sys.argv[1]).resolve(), sys.argv[2:] or MODULES
     lay_out(scratch)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)], cwd=scratch, check=True)
-    for module in sorted(path.stem for path in (scratch / "medsam_core/metrics").glob("[!_]*.py")):
-        if run_alone("", module, scratch / "mutants") != 0:
+    os.chdir(scratch)  # where mutmut looks for its configuration
+    for module in modules:
+        plain = Mutant(module, "", (ROOT / f"medsam_core/metrics/{module}.py").read_text())
+        if finish(start(plain, scratch))[1] != 0:
             sys.exit(f"the tests of {module} fail without any mutant, so that a failure with one says nothing.")
-    results = judge(scratch, workers) | judge_tables(scratch)
-    alive = [mutant for mutant, killed in results.items() if not killed]
-    rate = 1 - len(alive) / len(results)
-    print(f"{len(results)} mutants, {rate:.1%} killed, {len(alive)} alive:", *alive, sep="\n")
+    kept = scratch / "killed.json"
+    killed = set(json.loads(kept.read_text())) if kept.exists() else set()
+    mutants = {mutant.key: mutant for module in modules for mutant in mutants_of(module)}
+    todo = [mutant for key, mutant in mutants.items() if key not in killed]
+    print(f"{len(mutants)} mutants, {len(todo)} to try", flush=True)
+    for mutant, code in run(todo, scratch):
+        print("killed" if code in KILLED else f"alive, exit code {code}", mutant.key, flush=True)
+        if code in KILLED:
+            killed.add(mutant.key)
+            kept.write_text(json.dumps(sorted(killed), indent=0))
+    alive = [key for key in mutants if key not in killed]
+    rate = 1 - len(alive) / len(mutants)
+    print(f"{len(mutants)} mutants, {rate:.1%} killed, {len(alive)} alive:", *alive, sep="\n")
+    for module in modules:
+        of_module = [key for key in mutants if key.startswith(f"{module}: ")]
+        print(f"{module}: {sum(key in killed for key in of_module)} of {len(of_module)} killed")
     sys.exit(not rate >= WANTED)
 
 
 def lay_out(scratch: Path) -> None:
-    """Copy what the tests need; what an earlier run found stays."""
+    """Copy what the tests need. Nothing is compiled there, so that no mutant meets the remains of another."""
     for folder in ("medsam_core", "tests/metrics", "fixtures/golden"):
         shutil.rmtree(scratch / folder, ignore_errors=True)
         shutil.copytree(ROOT / folder, scratch / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    # not the mutated package itself: its mutants would be written anew each time
-    beside = (path.relative_to(scratch) for path in (scratch / "medsam_core").iterdir() if path.name != "metrics")
-    others = ", ".join(f'"{path}"' for path in sorted(beside))
-    (scratch / "pyproject.toml").write_text(CONFIGURATION.replace("{others}", others))
+    (scratch / "pyproject.toml").write_text(CONFIGURATION)
     (scratch / "conftest.py").write_text(CONFTEST)
 
 
-def judge(scratch: Path, workers: int) -> dict[str, bool]:
-    """Whether each mutant was killed, by mutmut or alone."""
-    kept = scratch / "killed_alone.json"
-    known = set(json.loads(kept.read_text())) if kept.exists() else set()
-    results: dict[str, bool] = {}
-    again: dict[str, str] = {}
-    for path in sorted((scratch / "mutants/medsam_core/metrics").glob("*.meta")):
-        module = path.name.removesuffix(".py.meta")
-        source = hashlib.sha256((scratch / f"medsam_core/metrics/{module}.py").read_bytes()).hexdigest()[:12]
-        for mutant, code in json.loads(path.read_text())["exit_code_by_key"].items():
-            results[mutant] = code == 1 or f"{source} {mutant}" in known
-            if not results[mutant]:
-                again[mutant] = f"{source} {mutant}"
-    print(f"{len(results)} mutants, {len(again)} to try alone", flush=True)
-    with ThreadPoolExecutor(workers) as pool:
-        codes = pool.map(lambda mutant: run_alone(mutant, mutant.split(".")[2], scratch / "mutants"), again)
-        for mutant, code in zip(again, codes, strict=True):
-            results[mutant] = code in (1, 2, None)
-            print("killed" if results[mutant] else f"alive, exit code {code}", mutant, flush=True)
-            if results[mutant]:
-                known.add(again[mutant])
-                kept.write_text(json.dumps(sorted(known)))
-    return results
-
-
-def judge_tables(scratch: Path) -> dict[str, bool]:
-    """Whether each mutant of a table was killed by the tests of its module or the golden scores."""
-    folder, kept = scratch / "tables", scratch / "killed_tables.json"
-    known = set(json.loads(kept.read_text())) if kept.exists() else set()
-    shutil.rmtree(folder, ignore_errors=True)
-    for part in ("medsam_core", "tests", "fixtures", "conftest.py", "pyproject.toml"):
-        (shutil.copytree if (scratch / part).is_dir() else shutil.copy)(scratch / part, ensured(folder) / part)
-    results = {}
-    for module in TABLES:
-        path = folder / f"medsam_core/metrics/{module}.py"
-        source = path.read_text()
-        for name, mutated in table_mutants(source):
-            key = f"{module}, {name}"
-            results[key] = f"{hashlib.sha256(mutated.encode()).hexdigest()[:12]} {key}" in known
-            if not results[key]:
-                path.write_text(mutated)
-                code = run_alone("", module, folder, "tests/metrics/test_golden.py")
-                results[key] = code in (1, 2, 4, None)
-                print("killed" if results[key] else f"alive, exit code {code}", key, flush=True)
-            if results[key]:
-                known.add(f"{hashlib.sha256(mutated.encode()).hexdigest()[:12]} {key}")
-                kept.write_text(json.dumps(sorted(known)))
-        path.write_text(source)
-    return results
+def mutants_of(module: str) -> Iterator[Mutant]:
+    """mutmut's mutants of the functions share one source, which holds them all; a table's have one each."""
+    source = (ROOT / f"medsam_core/metrics/{module}.py").read_text()
+    mutated = mutate_file_contents(f"medsam_core/metrics/{module}.py", source)
+    for name in mutated.mutant_names:
+        yield Mutant(module, name, mutated.code, f"medsam_core.metrics.{module}.{name}")
+    if module in TABLES:
+        for name, code in table_mutants(source):
+            yield Mutant(module, name, code)
 
 
 def table_mutants(source: str) -> Iterator[tuple[str, str]]:
@@ -191,26 +172,61 @@ def other(value: object) -> str:
     return repr(value + "x" if isinstance(value, str) else value + 1)  # type: ignore[operator]
 
 
-def ensured(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def run(mutants: list[Mutant], scratch: Path) -> Iterator[tuple[Mutant, int]]:
+    """Every mutant with its exit code (below 0: the signal that ended it), as many at a time as there are cores."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    running: dict[int, Mutant] = {}
+    for mutant in mutants:
+        if len(running) == workers:
+            pid, code = finish()
+            yield running.pop(pid), code
+        running[start(mutant, scratch)] = mutant
+    while running:
+        pid, code = finish()
+        yield running.pop(pid), code
 
 
-def run_alone(mutant: str, module: str, folder: Path, *more: str) -> int | None:
-    """pytest's exit code for the module's tests, imported with the mutant in place: 1 and 2 are failures of tests and
-    of their import. None: it hung or crashed."""
-    tests = f"tests/metrics/test_{ELSEWHERE.get(module, module)}.py"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", tests, *more]
-    environment = os.environ | {"MUTANT_UNDER_TEST": mutant, "PYTHONPATH": str(folder)}
-    found = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE_S, PATIENCE_S + 1)),
-    )
-    return None if found.returncode in (-signal.SIGXCPU, -signal.SIGSEGV) else found.returncode
+def start(mutant: Mutant, scratch: Path) -> int:
+    """The process that runs the mutant's tests."""
+    code = compiled(mutant.source)  # before the fork, since the mutants of a module's functions share it
+    pid = os.fork()
+    if pid:
+        return pid
+    exit_code = -1
+    try:
+        exit_code = tested(mutant, code, scratch)
+    finally:
+        os._exit(exit_code & 0xFF)
+
+
+@lru_cache(maxsize=2)
+def compiled(source: str) -> CodeType:
+    return compile(source, "mutant.py", "exec", dont_inherit=True)
+
+
+def finish(pid: int = -1) -> tuple[int, int]:
+    pid, status = os.waitpid(pid, 0)
+    return pid, os.waitstatus_to_exitcode(status)
+
+
+def tested(mutant: Mutant, code: CodeType, scratch: Path) -> int:
+    """pytest's exit code with the mutant in place of its module."""
+    resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE_S, PATIENCE_S + 1))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.chdir(scratch)
+    sys.path.insert(0, str(scratch))
+    sys.dont_write_bytecode = True
+    os.environ["MUTANT_UNDER_TEST"] = mutant.function
+    read = importlib.machinery.SourceFileLoader.get_code
+
+    def get_code(loader: importlib.machinery.SourceFileLoader, fullname: str) -> CodeType | None:
+        return code if fullname == f"medsam_core.metrics.{mutant.module}" else read(loader, fullname)
+
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    tests = f"tests/metrics/test_{ELSEWHERE.get(mutant.module, mutant.module)}.py"
+    return int(pytest.main(["-x", "-q", tests, "tests/metrics/test_golden.py"]))
 
 
 if __name__ == "__main__":
