@@ -15,6 +15,7 @@ from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, Memory
 from sam2.modeling.position_encoding import PositionEmbeddingSine, compute_axial_cis
 from sam2.modeling.sam.transformer import Attention, RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe as sine_encoding
 
 from medsam_core.errors import CheckpointError
 from medsam_core.inference.architectures import ARCHITECTURES, BACKBONE_STRIDE, Architecture, architecture_named
@@ -30,6 +31,7 @@ __all__ = [
     "load_model",
     "resolve_device",
     "resolve_precision",
+    "sine_encoding",
 ]
 
 

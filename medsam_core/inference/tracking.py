@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from medsam_core.inference.attention import Bank, MemoryAttention, Projection
 from medsam_core.inference.devices import autocast
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.prompts import Prompt
@@ -61,18 +61,21 @@ class Memory:
     """What a slice leaves for later ones.
 
     mask: (n, memory_dim, h, w) bfloat16. pointer: (n, d_model), of the object.
+    projection: the mask as the memory attention reads it; None until it will.
     """
 
     mask: torch.Tensor
     pointer: torch.Tensor
+    projection: Projection | None = None
 
     def of(self, rows: slice) -> Memory:
         """The memory of some batch elements."""
-        return Memory(self.mask[rows], self.pointer[rows])
+        projection = None if self.projection is None else self.projection.of(rows)
+        return Memory(self.mask[rows], self.pointer[rows], projection)
 
     @staticmethod
     def joined(memories: Sequence[Memory]) -> Memory:
-        """One memory of all the batch elements of several."""
+        """One memory of all the batch elements of several, not yet projected."""
         return Memory(torch.cat([m.mask for m in memories]), torch.cat([m.pointer for m in memories]))
 
 
@@ -84,6 +87,7 @@ class Tracker:
         self.module = volume.model.module
         self.device = volume.model.device
         self.precision = volume.model.precision
+        self.attention = MemoryAttention(volume.model, volume.shape[0])
 
     @torch.no_grad()
     def prompt(self, prompts: Sequence[Prompt], upcoming: Sequence[int] = ()) -> tuple[Output, Memory]:
@@ -91,7 +95,7 @@ class Tracker:
         features = self.volume.features([prompt.key_slice for prompt in prompts], upcoming)
         points, mask = self._inputs(prompts)
         with autocast(self.device, self.precision):
-            output, pointer = self._step(features, 0, points, mask, {})
+            output, pointer = self._see(features, points, mask)
             return output, self._remember(features, output, pointer, from_prompt=True)
 
     @torch.no_grad()
@@ -101,67 +105,72 @@ class Tracker:
         Yields (t, active, output) for t = 1, 2, …: the tracks with steps >= t, always the first ones, have moved to
         slice key_slice + direction * t.
         """
-        recent: deque[Memory] = deque(maxlen=max(self.module.num_maskmem, self.module.max_obj_ptrs_in_encoder) - 1)
+        masks = self.module.num_maskmem - 1
+        recent: deque[Memory] = deque(maxlen=max(masks, self.module.max_obj_ptrs_in_encoder - 1))
+        with autocast(self.device, self.precision):
+            first = self._projected(first)
         for t in range(1, tracks[0].steps + 1):
             active = [track for track in tracks if track.steps >= t]
             staying = sum(track.steps > t for track in active)
             slices = [track.key_slice + track.direction * t for track in active]
             features = self.volume.features(slices, _upcoming(active, t))
             with autocast(self.device, self.precision):
-                output, pointer = self._step(features, t, None, None, self._bank(t, first, recent))
+                output, pointer = self._follow(features, self._bank(t, first, recent))
                 if staying:  # the last slice of a track leaves no memory: nobody would read it
                     rows = slice(staying)
                     if staying < len(active):
                         first = first.of(rows)
                         recent = deque((memory.of(rows) for memory in recent), maxlen=recent.maxlen)
                     kept = [level[rows] for level in features]
-                    recent.append(self._remember(kept, output.of(rows), pointer[rows], from_prompt=False))
+                    memory = self._remember(kept, output.of(rows), pointer[rows], from_prompt=False)
+                    if len(recent) >= masks:  # from now on of its pointer alone is asked
+                        recent[-masks] = Memory(recent[-masks].mask, recent[-masks].pointer)
+                    recent.append(self._projected(memory))
             yield t, active, output
 
-    def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> dict[str, Any]:
-        """sam2's `output_dict` at virtual time t: the newest of `recent` is of t - 1."""
-        position = self._memory_position().expand(len(first.pointer), -1, -1, -1)
+    def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> Bank:
+        """What is remembered at virtual time t: the prompted slice and the newest of `recent`, which is of t - 1."""
+        masks, pointers = self.module.num_maskmem - 1, self.attention.oldest_pointer
+        newest = list(recent)[::-1]
+        ages = [(masks, first), *enumerate(newest[:masks])]
+        seen = [first, *newest[:pointers]]
+        return Bank(
+            [(age, memory.projection or self.attention.project(memory.mask)) for age, memory in ages],
+            torch.stack([memory.pointer for memory in seen]),
+            [t, *range(1, len(seen))],
+        )
 
-        def entry(memory: Memory) -> dict[str, Any]:
-            return {"maskmem_features": memory.mask, "maskmem_pos_enc": [position], "obj_ptr": memory.pointer}
+    def _projected(self, memory: Memory) -> Memory:
+        return Memory(memory.mask, memory.pointer, self.attention.project(memory.mask))
 
-        ages = range(len(recent), 0, -1)
-        return {
-            "cond_frame_outputs": {0: entry(first)},
-            "non_cond_frame_outputs": {t - age: entry(memory) for age, memory in zip(ages, recent, strict=True)},
-        }
-
-    def _memory_position(self) -> torch.Tensor:
-        side = self.module.sam_image_embedding_size
-        encode = self.module.memory_encoder.position_encoding
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32  # as its memories come out
-        return encode(torch.empty(1, 1, side, side, device=self.device)).to(dtype)
-
-    def _step(
-        self,
-        features: list[torch.Tensor],
-        t: int,
-        points: dict[str, torch.Tensor] | None,
-        mask: torch.Tensor | None,
-        bank: dict[str, Any],
+    def _see(
+        self, features: list[torch.Tensor], points: dict[str, torch.Tensor] | None, mask: torch.Tensor | None
     ) -> tuple[Output, torch.Tensor]:
+        """A prompted slice, without memory."""
         n = len(features[-1])
         _, heads, _, _ = self.module._track_step(
-            frame_idx=t,
-            is_init_cond_frame=t == 0,
+            frame_idx=0,
+            is_init_cond_frame=True,
             current_vision_feats=[_tokens(level) for level in features],
             current_vision_pos_embeds=[_tokens(self.volume.position).expand(-1, n, -1)],
             feat_sizes=[tuple(level.shape[-2:]) for level in features],
             point_inputs=points,
             mask_inputs=mask,
-            output_dict=bank,
+            output_dict={},
             num_frames=self.volume.shape[0],
             track_in_reverse=False,
             prev_sam_mask_logits=None,
         )
-        _, _, predicted, logits, _, pointer, score = heads
-        # the mask taken is the one of the highest predicted IoU
-        return Output(logits.float(), predicted.float().amax(-1), score.float().flatten()), pointer
+        return _output(heads)
+
+    def _follow(self, features: list[torch.Tensor], bank: Bank) -> tuple[Output, torch.Tensor]:
+        """A slice that is not prompted, with memory."""
+        heads = self.module._forward_sam_heads(
+            backbone_features=self.attention(features[-1], self.volume.position, bank),
+            high_res_features=features[:-1] or None,
+            multimask_output=self.module._use_multimask(False, None),
+        )
+        return _output(heads)
 
     def _remember(
         self, features: list[torch.Tensor], output: Output, pointer: torch.Tensor, *, from_prompt: bool
@@ -199,6 +208,13 @@ class Tracker:
 def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
     """Prompts of one kind can be seen in one batch: mask or not, box or not, number of points."""
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
+
+
+def _output(heads: Sequence[torch.Tensor]) -> tuple[Output, torch.Tensor]:
+    """What sam2's heads gave, and the object's pointer."""
+    _, _, predicted, logits, _, pointer, score = heads
+    # the mask taken is the one of the highest predicted IoU
+    return Output(logits.float(), predicted.float().amax(-1), score.float().flatten()), pointer
 
 
 def _tokens(level: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from medsam_core.inference.architectures import ARCHITECTURES
+from medsam_core.inference.attention import MemoryAttention
 from medsam_core.inference.predictor import Predictor
 from medsam_core.inference.prompts import Prompt
 
@@ -86,6 +87,26 @@ def test_volumes_of_few_slices(depth, small_model, make_volume, oracle):
     reference = oracle(small_model, volume)
     for prediction in Predictor(small_model).predict(volume, prompts, keep_logits=True):
         assert_equal(prediction, reference.logits(prediction.prompt))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("by_products", [True, False])
+def test_both_ways_of_attention(by_products, heads, make_lively, make_volume, oracle, monkeypatch):
+    """The fused one is for GPUs, the products are for CPUs; both run on either."""
+    made = MemoryAttention.__init__
+
+    def chosen(self, *given):
+        made(self, *given)
+        self.by_products = by_products
+
+    monkeypatch.setattr(MemoryAttention, "__init__", chosen)
+    architecture = ARCHITECTURES["embedded"].with_image_size(64)
+    model = make_lively(dataclasses.replace(architecture, memory_attention_heads=heads))
+    volume = make_volume((12, 40, 36))
+    prompts = [prompts_for(12)[name] for name in ("box, middle", "point, first")]
+    for prediction in Predictor(model).predict(volume, prompts, keep_logits=True):
+        assert_lively(prediction)
+        assert_equal(prediction, oracle(model, volume).logits(prediction.prompt))
 
 
 def test_forward_tracks_from_the_key_slice_on(small_model, long_volume, oracle):

@@ -93,14 +93,14 @@ def test_filling_encodes_everything_that_fits(small_model, volume):
 
 
 def test_an_exhausted_device_halves_the_batch_and_goes_on(small_model, volume, expected, monkeypatch):
-    step = small_model.module._track_step
+    step = small_model.module._forward_sam_heads
 
     def crowded(**arguments):
-        if arguments["current_vision_feats"][-1].shape[1] > 2:
+        if len(arguments["backbone_features"]) > 2:
             raise torch.OutOfMemoryError
         return step(**arguments)
 
-    monkeypatch.setattr(small_model.module, "_track_step", crowded)
+    monkeypatch.setattr(small_model.module, "_forward_sam_heads", crowded)
     predictor = Predictor(small_model, batch_size=8)
     assert_same(predictor.predict(volume, PROMPTS, keep_logits=True), expected)
     assert predictor.batch_size == 2

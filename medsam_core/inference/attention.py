@@ -1,0 +1,218 @@
+"""sam2's memory attention with what does not change from step to step computed once.
+
+Every layer asks the memories for keys k_proj(memory + position) and values v_proj(memory), rotates the keys (RoPE),
+and attends. Of a stored memory only its age changes, and only the position depends on it, as a sum of a place in the
+slice and an embedding of the age. Projection and rotation are linear, so a key is
+
+    rotate(k_proj(memory + place)) + rotate(W_k · age)
+
+whose first part is computed when the memory is made and whose second is a table of `num_maskmem` ages. The weights of
+attention sum to 1, so values may be projected after they are averaged, when they are `memory_dim` wide and not
+`d_model`; the CPU does so. Both are sam2's results up to rounding. Memories are a set: their order does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from medsam_core.inference.model import LoadedModel, sine_encoding
+
+ROWS = 256  # of queries, whose scores then stay in a core's cache
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One memory as the layers read it, in the compute precision.
+
+    tokens: (n, h * w, memory_dim). keys: for each layer (n, heads, h * w, d_model / heads), without their age.
+    values: likewise, or empty where values are projected after they are averaged.
+    """
+
+    tokens: torch.Tensor
+    keys: tuple[torch.Tensor, ...]
+    values: tuple[torch.Tensor, ...]
+
+    def of(self, rows: slice) -> Projection:
+        """The projection of some batch elements."""
+        keys, values = (tuple(layer[rows] for layer in layers) for layers in (self.keys, self.values))
+        return Projection(self.tokens[rows], keys, values)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What one step remembers, for a batch of n.
+
+    memories: pairs (row of the table of ages, a memory's projection).
+    pointers: (p, n, d_model); pointer_ages: p numbers of slices.
+    """
+
+    memories: Sequence[tuple[int, Projection]]
+    pointers: torch.Tensor
+    pointer_ages: Sequence[int]
+
+
+class MemoryAttention:
+    """The layers of a model's memory attention, to be called within `torch.no_grad` and the model's autocast.
+
+    slices: of the volume; it scales the pointers' ages as in sam2.
+    by_products: attention as matrix products over one batch element at a time, which is faster on a CPU; torch's
+        fused attention over the whole batch elsewhere.
+    """
+
+    def __init__(self, model: LoadedModel, slices: int) -> None:
+        self.module = model.module
+        self.layers: Any = model.module.memory_attention.layers
+        self.heads: int = model.architecture.memory_attention_heads
+        self.dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
+        self.device = model.device
+        self.by_products = model.device.type == "cpu"
+        self.oldest_pointer = min(slices, self.module.max_obj_ptrs_in_encoder) - 1
+        self._scratch = Scratch(self.dtype)
+
+    def project(self, mask: torch.Tensor) -> Projection:
+        """A memory (n, memory_dim, h, w) for every layer."""
+        tokens = mask.flatten(2).transpose(1, 2).to(self.dtype).contiguous()
+        placed = tokens + self._places
+        cross = [layer.cross_attn_image for layer in self.layers]
+        keys = tuple(self._rotate(self._split(attention.k_proj(placed))) for attention in cross)
+        values = () if self.by_products else tuple(self._split(attention.v_proj(tokens)) for attention in cross)
+        return Projection(tokens, keys, values)
+
+    def __call__(self, features: torch.Tensor, position: torch.Tensor, bank: Bank) -> torch.Tensor:
+        """(n, d_model, h, w): the features of the coarsest level, given memory. position: (1, d_model, h, w)."""
+        n, _, h, w = features.shape
+        x = (features + 0.1 * position).flatten(2).transpose(1, 2).contiguous()
+        pointers, aged = self._pointers(bank, n)
+        everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
+        for place, layer in enumerate(self.layers):
+            x = x + self._to_itself(layer.self_attn, layer.norm1(x).to(self.dtype))
+            cross = layer.cross_attn_image
+            query = self._rotate(self._split(cross.q_proj(layer.norm2(x).to(self.dtype))))
+            key = self._split(cross.k_proj(aged))
+            if self.by_products:
+                found = self._to_memories(place, query, key, bank, everything)
+                # by head: (n, heads, tokens, memory_dim) -> (n, heads, tokens, d_model / heads)
+                weight, bias = (
+                    part.unflatten(0, (self.heads, -1)).to(found.dtype)
+                    for part in (cross.v_proj.weight, cross.v_proj.bias)
+                )
+                found = found @ weight.transpose(1, 2) + bias[:, None]
+            else:
+                keys = [memory.keys[place] + self._ages[place][row] for row, memory in bank.memories]
+                values = [memory.values[place] for _, memory in bank.memories]
+                values.append(self._split(cross.v_proj(pointers)))
+                found = scaled_dot_product_attention(query, torch.cat([*keys, key], -2), torch.cat(values, -2))
+            x = x + cross.out_proj(_joined(found))
+            x = x + layer.linear2(layer.linear1(layer.norm3(x).to(self.dtype)).relu_())
+        return self.module.memory_attention.norm(x).transpose(1, 2).unflatten(2, (h, w))
+
+    def _to_itself(self, own: Any, x: torch.Tensor) -> torch.Tensor:
+        query, key = (self._rotate(self._split(project(x))) for project in (own.q_proj, own.k_proj))
+        value = self._split(own.v_proj(x))
+        if self.by_products and self.dtype is torch.bfloat16:  # the fused one uses no bfloat16 instructions
+            found = torch.stack([_attend(*element, self._scratch) for element in zip(query, key, value, strict=True)])
+        else:
+            found = scaled_dot_product_attention(query, key, value)
+        return own.out_proj(_joined(found))
+
+    def _to_memories(
+        self, place: int, query: torch.Tensor, pointers: torch.Tensor, bank: Bank, everything: torch.Tensor
+    ) -> torch.Tensor:
+        """(n, heads, tokens, memory_dim): what the queries of layer `place` find, one batch element after the other."""
+        key = self._scratch.take("key", (self.heads, everything.shape[1], query.shape[-1]))
+        side = query.shape[-2]
+        found = []
+        for element in range(len(query)):
+            for at, (row, memory) in enumerate(bank.memories):
+                torch.add(memory.keys[place][element], self._ages[place][row], out=key[:, at * side : (at + 1) * side])
+            key[:, len(bank.memories) * side :] = pointers[element]
+            found.append(_attend(query[element], key, everything[element].expand(self.heads, -1, -1), self._scratch))
+        return torch.stack(found)
+
+    def _pointers(self, bank: Bank, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pointers cut into tokens of memory_dim, (n, p * d_model / memory_dim, memory_dim), without and with age."""
+        module = self.module
+        if not module.use_obj_ptrs_in_encoder:
+            return (self._places.new_empty(n, 0, module.mem_dim),) * 2
+        pieces = module.hidden_dim // module.mem_dim
+        tokens = bank.pointers.transpose(0, 1).reshape(n, -1, module.mem_dim)
+        if not module.add_tpos_enc_to_obj_ptrs:
+            return tokens.to(self.dtype), tokens.to(self.dtype)
+        width = module.hidden_dim if module.proj_tpos_enc_in_obj_ptrs else module.mem_dim
+        ages = torch.tensor(bank.pointer_ages, device=self.device) / self.oldest_pointer
+        encoded = module.obj_ptr_tpos_proj(sine_encoding(ages, dim=width)).repeat_interleave(pieces, dim=0)
+        return tokens.to(self.dtype), (tokens + encoded).to(self.dtype)
+
+    @cached_property
+    def _places(self) -> torch.Tensor:
+        """(1, h * w, memory_dim): where in the slice a memory's tokens are."""
+        side = self.module.sam_image_embedding_size
+        encode = self.module.memory_encoder.position_encoding
+        return encode(torch.empty(1, 1, side, side, device=self.device)).flatten(2).transpose(1, 2).to(self.dtype)
+
+    @cached_property
+    def _ages(self) -> list[torch.Tensor]:
+        """For each layer (num_maskmem, heads, h * w, d_model / heads): what an age adds to every key."""
+        found = []
+        tokens = self._places.shape[1]
+        for layer in self.layers:
+            weight = layer.cross_attn_image.k_proj.weight
+            with torch.autocast(self.device.type, enabled=False):
+                ages = linear(self.module.maskmem_tpos_enc.flatten(1), weight)
+                found.append(self._rotate(self._split(ages[:, None].expand(-1, tokens, -1))).to(self.dtype))
+        return found
+
+    @cached_property
+    def _angles(self) -> torch.Tensor:
+        """(h * w, d_model / heads / 2) complex: the rotation of every place."""
+        return self.layers[0].cross_attn_image.freqs_cis.to(self.device)
+
+    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * self._angles).flatten(-2).to(x.dtype)
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, tokens, d_model) -> (n, heads, tokens, d_model / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class Scratch:
+    """Buffers on the CPU that are used again: the pages of a new one cost more than what is put into it."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._buffers: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        """Uninitialised, and overwritten by whoever takes this name next."""
+        size = math.prod(shape)
+        if name not in self._buffers or self._buffers[name].numel() < size:
+            self._buffers[name] = torch.empty(size, dtype=self.dtype)
+        return self._buffers[name][:size].view(shape)
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scratch: Scratch) -> torch.Tensor:
+    """softmax(query · keyᵀ / √c) · value, (heads, tokens, v), from (heads, tokens, c), (heads, m, c), (heads, m, v)."""
+    heads, tokens, width = query.shape
+    found = query.new_empty(heads, tokens, value.shape[-1])
+    scaled = query * width**-0.5
+    for head in range(heads):
+        for start in range(0, tokens, ROWS):
+            rows = slice(start, min(start + ROWS, tokens))
+            shape = (rows.stop - rows.start, key.shape[1])
+            scores = torch.mm(scaled[head, rows], key[head].t(), out=scratch.take("scores", shape))
+            weights = torch.softmax(scores, -1, out=scratch.take("weights", shape))
+            torch.mm(weights, value[head], out=found[head, rows])
+    return found
+
+
+def _joined(x: torch.Tensor) -> torch.Tensor:
+    """(n, heads, tokens, width) -> (n, tokens, heads * width)."""
+    return x.transpose(1, 2).flatten(2)
