@@ -212,6 +212,7 @@ class Configuration:
             "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
             "plan": [case.id for case in self.plan],
             "gates": {"file": gates.name, "sha256": _sha256(gates)} if gates else None,
+            "baseline": self.baseline,
             "prompts_from": _sha256(self.prompts_from) if self.prompts_from else None,
             "environment": environment(),
         }

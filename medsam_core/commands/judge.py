@@ -16,7 +16,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--gates", type=Path, metavar="FILE", help="a gates file (default: the one that the run was judged by)"
     )
-    parser.add_argument("--baseline", metavar="NAME", help="a baseline or a run (default: what the gates file names)")
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="a baseline or a run (default: what the session or the gates file named)"
+    )
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
 
@@ -31,9 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.runs import read_run
 
     folder = arguments.baselines or FOLDER
-    baseline = find_reference(arguments.baseline, folder) if arguments.baseline else None
     with local(arguments.run) as directory:
         stored = read_run(directory)
+        named = arguments.baseline or stored.header.get("baseline")
+        baseline = find_reference(named, folder) if named else None
         gates = gates_of(stored, arguments.gates)
         check_gates(gates, floor_of(stored))
         verdict = judge_run(stored, gates, baseline=baseline, folder=folder)

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from medsam_core.errors import GateError, RunError
+from medsam_core.gates.baseline import Baseline, write_baseline
 from medsam_core.gates.stored import gates_of
 
 GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.7\n'
@@ -46,6 +47,19 @@ def test_the_command_prints_the_verdict_and_returns_its_code(
     assert command("judge", run.directory, "--gates", tmp_path / "gates.toml", "--json") == code
     assert json.loads(capsys.readouterr().out)["outcome"] == word
     assert sorted(path.name for path in run.directory.iterdir()) == before
+
+
+def test_the_baseline_that_the_session_was_given_is_found_again(make_record, make_run, tmp_path, command, capsys):
+    run = make_run([make_record(dice=0.8)], baseline="main")
+    write_baseline(Baseline.of(make_run([make_record(dice=0.9)], name="old"), "main"), tmp_path / "b")
+    write_baseline(Baseline.of(make_run([make_record(dice=0.8)], name="even"), "even"), tmp_path / "b")
+    (tmp_path / "gates.toml").write_text(GATES.replace("case_minimum = 0.7", "case_drop_maximum = 0.05"))
+    given = ("judge", run.directory, "--gates", tmp_path / "gates.toml", "--baselines", tmp_path / "b")
+    assert command(*given) == 1
+    assert "largest drop of Dice 0.100 > 0.050 over 1 case against main" in capsys.readouterr().out
+    assert command(*given, "--baseline", "even") == 0
+    with pytest.raises(GateError, match="main: neither a run, a baseline file nor a name"):
+        command(*given[:-1], tmp_path / "empty")
 
 
 def test_without_gates_the_command_is_inconclusive(make_record, make_run, command, capsys):
