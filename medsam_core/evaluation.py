@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ from medsam_core.metrics.overlap import Counts, dice, iou
 if TYPE_CHECKING:
     from medsam_core.data.cohort import LoadedSubject
     from medsam_core.data.volume import Volume
-    from medsam_core.inference.predictor import Predictor
+    from medsam_core.inference.predictor import EncodedVolume, Predictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +46,15 @@ class CaseResult:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Cases of one subject in one modality with all that comes before the device: read, and the prompts made.
+    """Cases of one subject in one modality with all that comes before the device: read, normalised, prompts made.
 
+    encoded: the image as the model sees it, its features yet to be computed; None if there is no prompt, or no longer.
     truths: region -> (D, H, W) bool. prompts: one entry per case, () where the region is absent.
     data: `data_hash` of image and labels. seconds: what it took.
     """
 
     loaded: LoadedSubject
+    encoded: EncodedVolume | None
     truths: Mapping[str, np.ndarray]
     prompts: Mapping[Case, tuple[Prompt, ...]]
     data: str
@@ -87,7 +89,7 @@ def evaluate_subject(
     Raises DataError, LabelError or PromptError in a sentence that names the subject's file.
     """
     for modality, chosen in by_modality(cases).items():
-        prepared = prepare(subject, modality, chosen, settings, replay=replay)
+        prepared = prepare(subject, modality, chosen, predictor, settings, replay=replay)
         yield from score_segmented(segment(prepared, predictor), settings)
 
 
@@ -103,13 +105,14 @@ def prepare(
     subject: Subject,
     modality: str,
     cases: Iterable[Case],
+    predictor: Predictor,
     settings: Settings,
     *,
     replay: Mapping[str, tuple[Prompt, ...]] | None = None,
 ) -> Prepared:
-    """Read one modality and the labels and make the prompts of the given cases. Touches no device.
+    """Read one modality and the labels, make the prompts of the given cases and the pixels that the model sees.
 
-    Raises as `evaluate_subject` does.
+    Nothing is computed on the device. Raises as `evaluate_subject` does.
     """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
@@ -119,15 +122,17 @@ def prepare(
         for region in dict.fromkeys(case.region for case in cases)
     }
     prompts = {case: _prompts(case, truths[case.region], settings, replay) for case in cases}
+    encoded = predictor.encode(loaded.image) if any(prompts.values()) else None
     data = data_hash(loaded.image, loaded.labels)
-    return Prepared(loaded, truths, prompts, data, time.perf_counter() - started)
+    return Prepared(loaded, encoded, truths, prompts, data, time.perf_counter() - started)
 
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     """Put the prompts of all cases to the model. Raises DeviceError, DataError or PromptError in a sentence."""
     started, said = time.perf_counter(), len(predictor.notes)
-    masks = _predict(predictor, prepared.loaded.image, prepared.prompts)
-    return Segmented(prepared, masks, time.perf_counter() - started, tuple(predictor.notes[said:]))
+    masks = _predict(predictor, prepared)
+    scored_from = replace(prepared, encoded=None)  # the device's memory is for the next volume
+    return Segmented(scored_from, masks, time.perf_counter() - started, tuple(predictor.notes[said:]))
 
 
 def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseResult]:
@@ -194,19 +199,17 @@ def _prompts(
     )
 
 
-def _predict(predictor: Predictor, image: Volume, prompts: Mapping[Case, tuple[Prompt, ...]]) -> dict[Case, np.ndarray]:
+def _predict(predictor: Predictor, prepared: Prepared) -> dict[Case, np.ndarray]:
     """One mask for each case: the union of what its prompts gave; empty where nothing was prompted."""
-    masks = {case: np.zeros(image.shape, bool) for case in prompts}
-    encoded = None
+    prompts, shape = prepared.prompts, prepared.loaded.image.shape
+    masks = {case: np.zeros(shape, bool) for case in prompts}
     for protocol in dict.fromkeys(case.protocol for case in prompts):
         asked = [(case, prompt) for case in prompts if case.protocol == protocol for prompt in prompts[case]]
-        if not asked:
+        if not asked or prepared.encoded is None:
             continue
-        if encoded is None:
-            encoded = predictor.encode(image)
-        predictions = predictor.predict(encoded, [prompt for _, prompt in asked], protocol=protocol)
+        predictions = predictor.predict(prepared.encoded, [prompt for _, prompt in asked], protocol=protocol)
         for (case, _), prediction in zip(asked, predictions, strict=True):
-            if prediction.mask.shape != image.shape:
+            if prediction.mask.shape != shape:
                 raise DataError(f"{case.id}: the prediction's shape {prediction.mask.shape} is not the image's")
             masks[case] |= prediction.mask
     return masks

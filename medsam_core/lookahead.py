@@ -13,7 +13,7 @@ Scored = TypeVar("Scored")
 class Lookahead(Generic[Part, Scored]):
     """`take(part)` reads, segments and scores a part of the work; with `ahead`, those that follow are begun meanwhile.
 
-    read: part -> what the device needs, without touching it. segment: that -> masks, on the device.
+    read: part -> what the device needs, without work for it. segment: that -> masks, on the device.
     score: masks -> the result, without the device.
     ahead: while the device works on a part, a thread reads the next one and another scores the one before, so that
         the arrays of at most three parts are alive at once. Without it everything happens in turn, for one part.

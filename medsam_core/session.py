@@ -96,6 +96,7 @@ class Evaluator:
                 groups.setdefault((case.subject, case.modality), []).append(case)
         parts = [tuple(cases) for cases in groups.values()]
         try:
+            _ = self.configuration.predictor  # loaded by this thread, to which the device belongs
             for place, part in enumerate(parts):
                 if part[0].subject == subject:
                     self._results |= self._lookahead.take(part, parts[place + 1 : place + 3])
@@ -105,7 +106,8 @@ class Evaluator:
 
     def _read(self, part: tuple[Case, ...]) -> Prepared:
         subject = self._subjects[part[0].subject]
-        return prepare(subject, part[0].modality, part, self.configuration.scored, replay=self._replay)
+        predictor, settings = self.configuration.predictor, self.configuration.scored
+        return prepare(subject, part[0].modality, part, predictor, settings, replay=self._replay)
 
     def _segment(self, prepared: Prepared) -> Segmented:
         return segment(prepared, self.configuration.predictor)

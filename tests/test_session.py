@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import shutil
+import threading
 import weakref
 from types import SimpleNamespace
 
@@ -146,22 +147,31 @@ def test_on_the_cpu_nothing_is_read_ahead_unless_asked_for(configure, opened):
 @pytest.mark.parametrize(("ahead", "most"), [(False, 1), (True, 3)])
 def test_nothing_of_an_earlier_subject_stays_in_memory(configure, monkeypatch, ahead, most):
     """Without the garbage collector's help: arrays in a cycle of references would pile up until it comes by."""
-    volumes, features, seen = weakref.WeakSet(), weakref.WeakSet(), []
-    load, encode = evaluation.load, Predictor.encode
+    volumes, encodings, seen, lock = weakref.WeakSet(), weakref.WeakSet(), [], threading.Lock()
+    load, encode, predict = evaluation.load, Predictor.encode, Predictor.predict
 
     def noted_load(*given, **more):
         loaded = load(*given, **more)
-        volumes.update((loaded.image, loaded.labels))
+        with lock:
+            volumes.update((loaded.image, loaded.labels))
         return loaded
 
     def noted_encode(self, volume):
-        seen.append((len(volumes), len(features)))
         encoded = encode(self, volume)
-        features.add(encoded)
+        with lock:
+            encodings.add(encoded)
         return encoded
+
+    def noted_predict(self, *given, **more):
+        with lock:
+            with_features = [one for one in encodings if one.encoded]
+            seen.append((len(volumes), len(encodings), len(with_features)))
+        del with_features
+        return predict(self, *given, **more)
 
     monkeypatch.setattr(evaluation, "load", noted_load)
     monkeypatch.setattr(Predictor, "encode", noted_encode)
+    monkeypatch.setattr(Predictor, "predict", noted_predict)
     configuration = configure("run", model=True, settings=Settings(prompts=("box",), regions=("WT",)))
     _ = configuration.predictor
     gc.collect()
@@ -169,8 +179,10 @@ def test_nothing_of_an_earlier_subject_stays_in_memory(configure, monkeypatch, a
     try:
         evaluated(configuration, ahead=ahead)
         assert len(seen) == SUBJECTS
-        assert max(alive for alive, _ in seen) <= 2 * most, "image and labels of each"
-        assert max(alive for _, alive in seen) == 0, "features of an earlier volume when the next is encoded"
-        assert (len(volumes), len(features)) == (0, 0)
+        most_volumes, most_encodings, most_features = map(max, zip(*seen, strict=True))
+        assert most_volumes <= 2 * most, "image and labels of each"
+        assert most_encodings <= (2 if ahead else 1), "its own, and the one read ahead"
+        assert most_features == 0, "features of an earlier volume when the next goes to the device"
+        assert (len(volumes), len(encodings)) == (0, 0)
     finally:
         gc.enable()
