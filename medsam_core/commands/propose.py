@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from medsam_core.errors import GateError
@@ -12,6 +13,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command to the parser."""
     parser = subparsers.add_parser("propose", help="propose a gates file from a run's measured scores")
     parser.add_argument("run", metavar="RUN", help="a run directory or fsspec URL, every planned case scored")
+    parser.add_argument(
+        "--repeat",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="under this run's scores, too: the same cases on another device or in another precision; may be repeated",
+    )
     parser.add_argument("--margin", type=float, default=0.05, help="below the worst case (default: %(default)s)")
     parser.add_argument("--mean-margin", type=float, default=0.02, help="below the mean (default: %(default)s)")
     parser.add_argument("--baseline", metavar="NAME", help="add gates against this baseline, which the file names")
@@ -25,9 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.gates.remote import local
     from medsam_core.runs import read_run
 
-    with local(arguments.run) as directory:
+    with ExitStack() as stack:
+        first, *repeats = (read_run(stack.enter_context(local(one))) for one in (arguments.run, *arguments.repeat))
         text = propose_gates(
-            read_run(directory),
+            first,
+            repeats=repeats,
             margin=arguments.margin,
             mean_margin=arguments.mean_margin,
             baseline=arguments.baseline,

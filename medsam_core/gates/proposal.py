@@ -13,7 +13,9 @@ from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import baseline_path
+from medsam_core.gates.baseline import Baseline, baseline_case, baseline_path
+from medsam_core.gates.calibration import machine_of
+from medsam_core.gates.pairing import differences, strangers
 from medsam_core.gates.thresholds import VERSION
 from medsam_core.gates.verdict import attendance
 from medsam_core.gates.wording import counted, few, group_name, group_order, metric_name
@@ -28,28 +30,36 @@ MEAN_DROP, CASE_DROP = 0.02, 0.20
 """What is tolerated of a mean and of a case, whatever the weights, device and precision."""
 
 
-def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02, baseline: str | None = None) -> str:
+def propose_gates(
+    run: Run,
+    *,
+    repeats: Sequence[Run] = (),
+    margin: float = 0.05,
+    mean_margin: float = 0.02,
+    baseline: str | None = None,
+) -> str:
     """TOML text of a gates file with floors for each modality × region × prompt × protocol of the run.
 
     case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin; both rounded down to 3 decimals and
     left out where they would be 0 or less and so hold nothing back. Cases whose region is absent do not count.
+    repeats: runs of the same cases elsewhere, say on a GPU or in bf16; the floors are under the lowest of them all.
     baseline: with a name, two gates on Dice against it are added, one for the same weights and device, one for all.
-    Raises GateError if a planned case has no record, a score is missing or NaN, a margin is not in [0, 1), or
-    nothing can be proposed.
+    Raises GateError if a planned case has no record, a score is missing or NaN, a repeat is of another question, a
+    margin is not in [0, 1), or nothing can be proposed.
     """
     for name, value in (("margin", margin), ("mean margin", mean_margin)):
         if not 0 <= value < 1:
             raise GateError(f"{name}: got {value}, expected a number in [0, 1); mend --{name.replace(' ', '-')}.")
-    reasons = attendance(run.plan, run.records)
-    if reasons:
-        raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure on; finish it first.")
+    for one in (run, *repeats):
+        _check(one, run)
     profile = run.header.get("settings", {}).get("profile", "brats2019")
     groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         case = record.case
         groups.setdefault((case.modality, case.region, case.prompt, case.protocol), []).append(record)
-    lines = [*_head(run.header, margin, mean_margin), "", f"version = {VERSION}", f"profile = {json.dumps(profile)}"]
-    tables = [line for group in groups.values() for line in _tables(run, group, profile, margin, mean_margin)]
+    lines = [*_head(run, repeats, margin, mean_margin), "", f"version = {VERSION}", f"profile = {json.dumps(profile)}"]
+    runs = (run, *repeats)
+    tables = [line for group in groups.values() for line in _tables(runs, group, profile, margin, mean_margin)]
     if "[[gate]]" not in tables:
         raise GateError(
             f"{run.directory}: no floor above 0 can be proposed, expected at least one mean above {mean_margin:g}; "
@@ -60,6 +70,16 @@ def propose_gates(run: Run, *, margin: float = 0.05, mean_margin: float = 0.02, 
         lines.append(f"baseline = {json.dumps(baseline)}")
         tables = [*_against(baseline), *tables]  # first, as a broken one says the most
     return "\n".join([*lines, *tables]) + "\n"
+
+
+def _check(run: Run, first: Run) -> None:
+    reasons = attendance(run.plan, run.records)
+    if reasons:
+        raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure on; finish it first.")
+    reference, cases = Baseline.of(first), {record.id: baseline_case(record) for record in run.records}
+    reasons = [*differences(reference, run, cases), *strangers(reference, run, cases)]
+    if reasons:
+        raise GateError(f"{run.directory}: is no repeat of {first.directory}: {reasons[0]}; leave it out.")
 
 
 def _against(baseline: str) -> Iterator[str]:
@@ -79,7 +99,8 @@ def _against(baseline: str) -> Iterator[str]:
     )
 
 
-def _head(header: Mapping[str, Any], margin: float, mean_margin: float) -> Iterator[str]:
+def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -> Iterator[str]:
+    header: Mapping[str, Any] = run.header
     checkpoint, cohort, settings = (header.get(name) or {} for name in ("checkpoint", "cohort", "settings"))
     labels = "/".join(str(one) for one in cohort.get("labels", ()))
     jitter = settings.get("jitter_voxels", 0)
@@ -91,12 +112,15 @@ def _head(header: Mapping[str, Any], margin: float, mean_margin: float) -> Itera
         f"fingerprint {str(cohort.get('fingerprint'))[:12]}",
         f"device: {header.get('device')}, precision {header.get('precision')}; key slice {settings.get('key_slice')}, "
         f"jitter {jitter} voxels",
+        *(f"and from its repeat of {one.header.get('created')}: {machine_of(one)}" for one in repeats),
         f"case_minimum = worst case - {margin:g}; mean_minimum = mean - {mean_margin:g}; rounded down to 3 decimals",
     ):
         yield "# " + " ".join(text.split())  # a line break in a folder's name must not end the comment
 
 
-def _tables(run: Run, group: Sequence[CaseRecord], profile: str, margin: float, mean_margin: float) -> Iterator[str]:
+def _tables(
+    runs: Sequence[Run], group: Sequence[CaseRecord], profile: str, margin: float, mean_margin: float
+) -> Iterator[str]:
     case = group[0].case
     asked = [record for record in group if record.prompted]
     absent = f", absent in {len(group) - len(asked)} more" if len(asked) < len(group) else ""
@@ -105,13 +129,13 @@ def _tables(run: Run, group: Sequence[CaseRecord], profile: str, margin: float, 
         return
     for metric in METRICS:
         for scope in SCOPES:
-            scores = _scores(run, asked, score_key(profile, metric, scope))
-            least, worst_case = min(scores)
-            mean = math.fsum(score for score, _ in scores) / len(scores)
+            measured = [_scores(run, asked, score_key(profile, metric, scope)) for run in runs]
+            least, worst_case = min(min(scores) for scores in measured)
+            mean = min(math.fsum(score for score, _ in scores) / len(scores) for scores in measured)
             name = metric_name(metric, scope)
             yield ""
             yield (
-                f"# {group_name(case)} {name} over {counted(len(scores), 'case')}{absent}: "
+                f"# {group_name(case)} {name} over {counted(len(asked), 'case')}{absent}: "
                 f"worst {least:.3f} ({worst_case}), mean {mean:.3f}"
             )
             floors = {"case_minimum": _floor(least - margin), "mean_minimum": _floor(mean - mean_margin)}
@@ -127,7 +151,10 @@ def _tables(run: Run, group: Sequence[CaseRecord], profile: str, margin: float, 
                 yield f"{bound} = {floor:.3f}" if floor > 0 else f"# {bound}: the worst case is too low for a floor"
 
 
-def _scores(run: Run, records: Sequence[CaseRecord], key: str) -> list[tuple[float, str]]:
+def _scores(run: Run, asked: Sequence[CaseRecord], key: str) -> list[tuple[float, str]]:
+    """The run's own scores of the cases that the first run was asked."""
+    own = {record.id: record for record in run.records}
+    records = [own[record.id] for record in asked]
     lacking = [record.id for record in records if math.isnan(record.scores.get(key, math.nan))]
     if lacking:
         raise GateError(

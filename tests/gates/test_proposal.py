@@ -123,6 +123,29 @@ def test_gates_against_a_baseline_pass_the_run_that_it_is_made_from(make_record,
         propose_gates(run, baseline="a/b")
 
 
+def test_floors_are_under_the_lowest_of_all_repeats(make_record, make_run, tmp_path, command, capsys):
+    first = make_run([make_record("S1", dice=0.9), make_record("S2", dice=0.8)])
+    again = make_run([make_record("S1", dice=0.7), make_record("S2", dice=0.9)], name="again", precision="bf16")
+    assert command("propose", first.directory, "--repeat", again.directory) == 0
+    text = capsys.readouterr().out
+    assert "# and from its repeat of 2026-01-02T03:04:05+00:00: cpu, a CPU, bf16" in text
+    assert "# WT/box Dice over 2 cases: worst 0.700 (S1/t1ce/WT/box), mean 0.800" in text
+    (tmp_path / "gates.toml").write_text(text)
+    read = load_gates(tmp_path / "gates.toml")
+    assert [bound.limit for bound in read.gates[0].bounds] == [0.649, 0.78]  # 0.7 − 0.05 is a hair below 0.65
+    for one in (first, again):
+        assert judge(one.plan, one.records, read).outcome is Outcome.PASS
+
+
+def test_a_run_of_other_cases_is_no_repeat(make_record, make_run):
+    first = make_run([make_record("S1"), make_record("S2")])
+    with pytest.raises(GateError, match=r"is no repeat of .*1 case missing against run, of S2; leave it out"):
+        propose_gates(first, repeats=[make_run([make_record("S1")], name="fewer")])
+    moved = make_run([make_record("S1"), make_record("S2", slices=(3,))], name="moved")
+    with pytest.raises(GateError, match=r"is no repeat of .*other prompts in 1 case"):
+        propose_gates(first, repeats=[moved])
+
+
 def test_the_command_writes_a_new_file_only(make_record, make_run, tmp_path, command, capsys):
     run, file = make_run([make_record()]), tmp_path / "gates.toml"
     assert command("propose", run.directory) == 0
