@@ -225,7 +225,7 @@ def score_case(
     """Scores over the whole volume, over the slices where the region exists, and on the prompted slices.
 
     prediction, truth: (D, H, W) bool. Keys as in `CaseRecord.scores`. Where a scope has no slice (the region is
-    absent), it is scored as two empty masks.
+    absent), it is scored as two empty masks. The half-life is counted in slices of the volume: NaN in other scopes.
     """
     region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
     key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
@@ -237,7 +237,8 @@ def score_case(
             pair = prediction[slices], truth[slices]
         else:
             pair = np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])
-        values = score(*pair, spacing_mm, profile=settings.profile, metrics=settings.metrics)
+        prompted = key_slices.tolist() if slices is None else ()
+        values = score(*pair, spacing_mm, profile=settings.profile, metrics=settings.metrics, key_slices=prompted)
         scores.update({f"{key}@{scope}": value for key, value in values.items()})
     return scores
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -76,6 +77,12 @@ def test_scores_by_scope_are_those_counted_by_hand(subject):
     assert record.score("precision") == 1.0
     assert record.score("truth_volume_ml") == pytest.approx(0.6)
     assert record.labels == "brats2019"
+
+
+def test_a_record_knows_the_half_life_from_its_prompted_slice(subject):
+    record = evaluate(subject, BoxFiller(), metrics=("half_life",))["Case_001/t1ce/WT/box"].record
+    assert record.score("half_life") == 2  # slices 5 and 6 are found, 7 is the first that is lost
+    assert math.isnan(record.score("half_life", "region_slices"))
 
 
 def test_region_slices_leave_out_what_lies_beyond_the_region():

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
+from medsam_core.metrics import lesionwise
 from medsam_core.metrics.lesionwise import (
     Lesion,
     LesionScores,
@@ -185,6 +186,11 @@ def test_dilation_is_that_with_the_18_neighbour_element(mask: np.ndarray, times:
     element = ndimage.generate_binary_structure(3, 2)
     wanted = ndimage.binary_dilation(mask, element, iterations=times) if times else mask
     assert np.array_equal(dilate(mask, times), wanted)
+
+
+def test_a_lesion_and_its_matches_are_looked_at_in_the_smallest_box_that_holds_them() -> None:
+    boxes = (slice(2, 5), slice(1, 4)), (slice(3, 9), slice(0, 2))
+    assert lesionwise._around(*boxes) == (slice(2, 9), slice(0, 4))
 
 
 def test_components_touch_at_corners() -> None:
