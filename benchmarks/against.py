@@ -124,7 +124,8 @@ def _check_code(side: Side) -> None:
 
 
 def _environment(side: Side) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(side.root), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join([str(side.root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _handed_on(config: pytest.Config) -> list[str]:
