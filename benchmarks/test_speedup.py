@@ -34,7 +34,7 @@ ROUNDS = 3
 AGREEMENT = 0.995
 COHORT, SUBJECTS = 369, 16  # BraTS 2020's training cases; how many phantoms stand for them
 # (model, slices, the places of the prompts that sam2 runs): on the CPU few stand for all, and the output says so
-CPU_JOBS = [("embedded", 20, (0, 5)), ("embedded", 40, (0, 5)), ("medsam2", 12, (0,))]
+CPU_JOBS = [("embedded", 20, (0, 5)), ("embedded", 40, (0, 5)), ("embedded", 80, (0, 5)), ("medsam2", 16, (0,))]
 CUDA_JOBS = [(model, slices, tuple(range(12))) for model in ("embedded", "medsam2") for slices in (20, 80, 155, 310)]
 
 

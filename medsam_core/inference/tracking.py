@@ -8,6 +8,8 @@ does around `track_step` in MedSAM2's flow (prompt, track forward, reset, prompt
 - memories of masks are kept in bfloat16 at every precision;
 - the bank holds the prompted slice, the last `num_maskmem - 1` slices and the pointers of the last
   `max_obj_ptrs_in_encoder - 1`, fewer in a volume of fewer slices, whose number then scales the pointers' ages;
+- on the CPU the prompt encoder and the mask decoder run in float32 at either precision: in bfloat16 they would cost
+  masks the agreement that they otherwise have, and save next to nothing;
 - objects do not see one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,29 +151,39 @@ class Tracker:
     ) -> tuple[Output, torch.Tensor]:
         """A prompted slice, without memory."""
         n = len(features[-1])
-        _, heads, _, _ = self.module._track_step(
-            frame_idx=0,
-            is_init_cond_frame=True,
-            current_vision_feats=[_tokens(level) for level in features],
-            current_vision_pos_embeds=[_tokens(self.volume.position).expand(-1, n, -1)],
-            feat_sizes=[tuple(level.shape[-2:]) for level in features],
-            point_inputs=points,
-            mask_inputs=mask,
-            output_dict={},
-            num_frames=self.volume.shape[0],
-            track_in_reverse=False,
-            prev_sam_mask_logits=None,
-        )
+        with self._for_heads():
+            levels = [self._as_heads_take(level) for level in features]
+            _, heads, _, _ = self.module._track_step(
+                frame_idx=0,
+                is_init_cond_frame=True,
+                current_vision_feats=[_tokens(level) for level in levels],
+                current_vision_pos_embeds=[_tokens(self.volume.position).expand(-1, n, -1)],
+                feat_sizes=[tuple(level.shape[-2:]) for level in levels],
+                point_inputs=points,
+                mask_inputs=mask,
+                output_dict={},
+                num_frames=self.volume.shape[0],
+                track_in_reverse=False,
+                prev_sam_mask_logits=None,
+            )
         return _output(heads)
 
     def _follow(self, features: list[torch.Tensor], bank: Bank) -> tuple[Output, torch.Tensor]:
         """A slice that is not prompted, with memory."""
-        heads = self.module._forward_sam_heads(
-            backbone_features=self.attention(features[-1], self.volume.position, bank),
-            high_res_features=features[:-1] or None,
-            multimask_output=self.module._use_multimask(False, None),
-        )
+        conditioned = self.attention(features[-1], self.volume.position, bank)
+        with self._for_heads():
+            heads = self.module._forward_sam_heads(
+                backbone_features=self._as_heads_take(conditioned),
+                high_res_features=[self._as_heads_take(level) for level in features[:-1]] or None,
+                multimask_output=self.module._use_multimask(False, None),
+            )
         return _output(heads)
+
+    def _for_heads(self) -> AbstractContextManager[object]:
+        return torch.autocast("cpu", enabled=False) if self.device.type == "cpu" else nullcontext()
+
+    def _as_heads_take(self, level: torch.Tensor) -> torch.Tensor:
+        return level.float() if self.device.type == "cpu" else level
 
     def _remember(
         self, features: list[torch.Tensor], output: Output, pointer: torch.Tensor, *, from_prompt: bool
