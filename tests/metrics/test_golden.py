@@ -11,6 +11,7 @@ import pytest
 from medsam_core.metrics import score, score_regions
 from medsam_core.metrics.profiles import PROFILES
 from medsam_core.metrics.surface import hausdorff, masd, nsd, surface_distances
+from medsam_core.metrics.surfels import surface_elements
 
 REGIONS = {"WT": {1, 2, 3}, "TC": {1, 3}, "ET": {3}}
 
@@ -65,6 +66,14 @@ def test_surfels_agree_with_deepmind(blobs: ModuleType, golden: Any) -> None:
         agree(found, wanted, rel=1e-12, abs=1e-12)
         compared += 1
     assert compared == 10
+
+
+@pytest.mark.parametrize(("name", "spacing"), [("3-D", (1.0, 2.0, 3.0)), ("2-D", (2.0, 3.0))])
+def test_every_surface_element_is_deepminds(golden: Any, name: str, spacing: tuple[float, ...]) -> None:
+    wanted = golden["surface_elements"][name]
+    table = surface_elements(spacing)
+    assert len(wanted) == len(table) == 2**2 ** len(spacing)
+    assert {code: table[int(code)] for code in wanted} == pytest.approx(wanted, rel=1e-12)
 
 
 @pytest.mark.parametrize("challenge", ["GLI", "SSA", "PED", "MEN", "MET"])
