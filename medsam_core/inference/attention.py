@@ -90,7 +90,8 @@ class MemoryAttention:
         n, _, h, w = features.shape
         x = (features + 0.1 * position).flatten(2).transpose(1, 2).contiguous()
         pointers, aged = self._pointers(bank, n)
-        everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
+        if self.by_products:
+            everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
         for place, layer in enumerate(self.layers):
             x = x + self._to_itself(layer.self_attn, layer.norm1(x).to(self.dtype))
             cross = layer.cross_attn_image

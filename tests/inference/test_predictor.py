@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from medsam_core.errors import DataError, DeviceError, OptionError, PromptError
 from medsam_core.inference import load_predictor
+from medsam_core.inference.attention import MemoryAttention
 from medsam_core.inference.predictor import Predictor
 from medsam_core.inference.prompts import Prompt, simulate
 
@@ -116,7 +117,15 @@ def test_a_device_without_room_for_one_says_so(small_model, volume, monkeypatch)
         Predictor(small_model, encoder_batch=1).predict(volume, PROMPTS[0])
 
 
-def test_bf16_masks_agree_with_fp32(make_lively, make_volume):
+@pytest.mark.parametrize("by_products", [True, False])
+def test_bf16_masks_agree_with_fp32(by_products, make_lively, make_volume, monkeypatch):
+    made = MemoryAttention.__init__
+
+    def chosen(self, *given):
+        made(self, *given)
+        self.by_products = by_products
+
+    monkeypatch.setattr(MemoryAttention, "__init__", chosen)
     model, volume = make_lively(seed=3), make_volume((5, 40, 36))
     prompt = Prompt("box", 2, box=(8, 10, 20, 25))
     exact = Predictor(model).predict(volume, prompt).mask
