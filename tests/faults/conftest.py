@@ -12,8 +12,9 @@ HEAD = """\
 # Faults, and what catches them
 
 Made by `tox -e faults -- --faults-table=docs/faults.md`, not by hand. Every fault is put alone into the running
-pipeline by replacing one function or by damaging the weights (`tests/faults/catalogue.py` says how), and {cohort}
-are scored and judged as a session does it, with {checkpoint}.
+pipeline by replacing one function or by damaging the weights (`tests/faults/catalogue.py` says how), and
+{cohort} are scored and judged as a session does it, with
+{checkpoint}.
 
 *Gates* is the verdict by floors alone, {gates}.
 *Baseline* is the paired comparison with the healthy run, accepted before, at its default margin. *Pinned* is one more
