@@ -22,7 +22,7 @@ from medsam_core.metrics.lesionwise import (
     label_components,
     lesion_scores,
 )
-from medsam_core.metrics.profiles import PROFILES, LesionRule
+from medsam_core.metrics.profiles import LesionRule
 from medsam_core.metrics.surface import hausdorff, surface_distances
 
 ISO = (1.0, 1.0, 1.0)
@@ -163,21 +163,6 @@ def test_made_up_lesions_of_an_empty_truth() -> None:
     assert (found.tp, found.fp, found.fn) == (0, 2, 0)
     assert (found.dice, found.hd95_mm) == (0.0, 374.0)
     assert found.false_positives == (1, 2)
-
-
-def test_every_profile_names_the_parameters_of_its_challenge() -> None:
-    table = {
-        name: (rule.dilations, rule.minimum_mm3, rule.penalty_mm)
-        for name, profile in PROFILES.items()
-        if (rule := profile.lesions) is not None
-    }
-    assert table == {
-        "brats2023": (3, 50, 374.0),
-        "brats2023-ssa": (3, 50, 374.0),
-        "brats2023-ped": (3, 50, 374.0),
-        "brats2023-men": (1, 50, 374.0),
-        "brats2023-met": (1, 2, 374.0),
-    }
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9)), st.integers(0, 4))

@@ -43,6 +43,21 @@ def test_challenges_differ_from_brats2023_in_their_lesions_alone() -> None:
         assert same == brats2023
 
 
+def test_every_profile_names_the_parameters_of_its_challenge() -> None:
+    table = {
+        name: (rule.dilations, rule.minimum_mm3, rule.penalty_mm)
+        for name, profile in PROFILES.items()
+        if (rule := profile.lesions) is not None
+    }
+    assert table == {
+        "brats2023": (3, 50, 374.0),
+        "brats2023-ssa": (3, 50, 374.0),
+        "brats2023-ped": (3, 50, 374.0),
+        "brats2023-men": (1, 50, 374.0),
+        "brats2023-met": (1, 2, 374.0),
+    }
+
+
 def test_a_profile_of_ones_own_passes_through() -> None:
     own = replace(PROFILES["monai"], name="own")
     assert find_profile(own) is own
