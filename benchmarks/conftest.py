@@ -104,7 +104,9 @@ def stage(benchmark: Any, medsam_predictor: Any, pytestconfig: pytest.Config) ->
     before: makes what `run` takes as its only argument, anew for each round and outside of the timing.
     """
     device = medsam_predictor.model.device
-    seconds, least = pytestconfig.getoption("--latency-seconds"), pytestconfig.getoption("--latency-rounds")
+    # with defaults, because `pytest .` reads this file too late for its options
+    seconds = pytestconfig.getoption("--latency-seconds", SECONDS)
+    least = pytestconfig.getoption("--latency-rounds", ROUNDS[0])
 
     def measure(run: Callable[..., object], *, slices: int, before: Callable[[], object] | None = None) -> None:
         if benchmark.disabled:
