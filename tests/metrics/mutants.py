@@ -12,6 +12,7 @@ were killed. docs/metrics.md lists the survivors and why they live.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import importlib.machinery
@@ -95,7 +96,13 @@ class Mutant:
 
 
 def main() -> None:
-    scratch, modules = Path(sys.argv[1]).resolve(), sys.argv[2:] or MODULES
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scratch", type=Path, help="a folder of its own: what it holds of medsam_core is replaced")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of {', '.join(MODULES)}; default: all")
+    options = parser.parse_args()
+    scratch, modules = options.scratch.resolve(), options.modules or MODULES
+    if (scratch / "medsam_core").resolve() == ROOT / "medsam_core" or not set(modules) <= set(MODULES):
+        parser.error(f"got {scratch} and {', '.join(modules)}, expected a folder beside the checkout and known modules")
     lay_out(scratch)
     os.chdir(scratch)  # where mutmut looks for its configuration
     for module in modules:
