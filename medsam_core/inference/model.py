@@ -175,7 +175,7 @@ class LoadedModel:
     """sam2's model with its weights, ready to predict, and what was decided on the way.
 
     module: in eval mode, float32, on `device`; parameters require gradients, else autocast would not cache their casts.
-    precision: "fp32" or "bf16" (autocast).
+    precision: "fp32" or "bf16" (autocast; on the CPU all but the prompt encoder and the mask decoder).
     notes: sentences on decisions that a reader of the results should see, such as an assumed image size.
     """
 
