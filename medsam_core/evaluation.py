@@ -65,12 +65,14 @@ class Prepared:
 class Segmented:
     """What the model made of them.
 
-    masks: case -> (D, H, W) bool. seconds: what it took on the device. notes: what the predictor had to say meanwhile,
-    such as that a batch did not fit into the device's memory.
+    masks: case -> (D, H, W) bool. predicted_iou: case -> (D,) the model's own estimate by slice, for cases of one
+    prompt alone: no estimate is made of a union. seconds: what it took on the device. notes: what the predictor had to
+    say meanwhile, such as that a batch did not fit into the device's memory.
     """
 
     prepared: Prepared
     masks: Mapping[Case, np.ndarray]
+    predicted_iou: Mapping[Case, np.ndarray]
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -130,9 +132,9 @@ def prepare(
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     """Put the prompts of all cases to the model. Raises DeviceError, DataError or PromptError in a sentence."""
     started, said = time.perf_counter(), len(predictor.notes)
-    masks = _predict(predictor, prepared)
+    masks, predicted_iou = _predict(predictor, prepared)
     scored_from = replace(prepared, encoded=None)  # the device's memory is for the next volume
-    return Segmented(scored_from, masks, time.perf_counter() - started, tuple(predictor.notes[said:]))
+    return Segmented(scored_from, masks, predicted_iou, time.perf_counter() - started, tuple(predictor.notes[said:]))
 
 
 def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseResult]:
@@ -142,7 +144,10 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseRe
     loaded, prompts = prepared.loaded, prepared.prompts
     image, truths = loaded.image, {case: prepared.truths[case.region] for case in prompts}
     scores = {
-        case: score_case(masks[case], truths[case], image.spacing_mm, prompts[case], settings) for case in prompts
+        case: score_case(
+            masks[case], truths[case], image.spacing_mm, asked, settings, segmented.predicted_iou.get(case)
+        )
+        for case, asked in prompts.items()
     }
     counted = score_key(settings.profile, "truth_components", "volume")  # whether asked for or not: gates filter by it
     components = {region: float(count_components(truth)) for region, truth in prepared.truths.items()}
@@ -199,9 +204,13 @@ def _prompts(
     )
 
 
-def _predict(predictor: Predictor, prepared: Prepared) -> dict[Case, np.ndarray]:
-    """One mask for each case: the union of what its prompts gave; empty where nothing was prompted."""
+def _predict(predictor: Predictor, prepared: Prepared) -> tuple[dict[Case, np.ndarray], dict[Case, np.ndarray]]:
+    """One mask for each case: the union of what its prompts gave; empty where nothing was prompted.
+
+    And the predicted IoU of the cases that have one prompt.
+    """
     prompts, shape = prepared.prompts, prepared.loaded.image.shape
+    predicted_iou: dict[Case, np.ndarray] = {}
     masks = {case: np.zeros(shape, bool) for case in prompts}
     for protocol in dict.fromkeys(case.protocol for case in prompts):
         asked = [(case, prompt) for case in prompts if case.protocol == protocol for prompt in prompts[case]]
@@ -212,7 +221,9 @@ def _predict(predictor: Predictor, prepared: Prepared) -> dict[Case, np.ndarray]
             if prediction.mask.shape != shape:
                 raise DataError(f"{case.id}: the prediction's shape {prediction.mask.shape} is not the image's")
             masks[case] |= prediction.mask
-    return masks
+            if len(prompts[case]) == 1:
+                predicted_iou[case] = prediction.predicted_iou
+    return masks, predicted_iou
 
 
 def score_case(
@@ -221,24 +232,34 @@ def score_case(
     spacing_mm: tuple[float, float, float],
     prompts: Sequence[Prompt],
     settings: Settings,
+    predicted_iou: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Scores over the whole volume, over the slices where the region exists, and on the prompted slices.
 
-    prediction, truth: (D, H, W) bool. Keys as in `CaseRecord.scores`. Where a scope has no slice (the region is
+    prediction, truth: (D, H, W) bool. predicted_iou: (D,), the model's own estimates; their metrics are NaN without.
+    Keys as in `CaseRecord.scores`. Where a scope has no slice (the region is
     absent), it is scored as two empty masks. The half-life is counted in slices of the volume: NaN in other scopes.
     """
     region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
     key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
     scores: dict[str, float] = {}
     for scope, slices in (("volume", None), ("region_slices", region_slices), ("key_slice", key_slices)):
+        estimates = predicted_iou
         if slices is None:
             pair = prediction, truth
         elif len(slices):
             pair = prediction[slices], truth[slices]
+            estimates = None if predicted_iou is None else predicted_iou[slices]
         else:
-            pair = np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])
-        prompted = key_slices.tolist() if slices is None else ()
-        values = score(*pair, spacing_mm, profile=settings.profile, metrics=settings.metrics, key_slices=prompted)
+            pair, estimates = (np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])), None
+        values = score(
+            *pair,
+            spacing_mm,
+            profile=settings.profile,
+            metrics=settings.metrics,
+            key_slices=key_slices.tolist() if slices is None else (),
+            predicted_iou=estimates,
+        )
         scores.update({f"{key}@{scope}": value for key, value in values.items()})
     return scores
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medsam_core.cases import CaseRecord, Settings, score_key
+from medsam_core.cases import SCOPES, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.evaluation import data_hash, evaluate_subject, score_case
@@ -21,6 +21,7 @@ AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 @dataclass
 class Prediction:
     mask: np.ndarray
+    predicted_iou: np.ndarray
 
 
 class BoxFiller:
@@ -42,7 +43,7 @@ class BoxFiller:
             mask = np.zeros(image.shape, bool)
             x0, y0, x1, y1 = (int(edge) for edge in prompt.box)
             mask[prompt.key_slice : prompt.key_slice + 2, y0 : y1 + 1, x0 : x1 + 1] = True
-            predictions.append(Prediction(mask))
+            predictions.append(Prediction(mask, np.where(mask.any((1, 2)), 0.5, np.nan)))
         return predictions
 
 
@@ -83,6 +84,23 @@ def test_a_record_knows_the_half_life_from_its_prompted_slice(subject):
     record = evaluate(subject, BoxFiller(), metrics=("half_life",))["Case_001/t1ce/WT/box"].record
     assert record.score("half_life") == 2  # slices 5 and 6 are found, 7 is the first that is lost
     assert math.isnan(record.score("half_life", "region_slices"))
+
+
+def test_a_record_compares_the_models_own_estimate_with_the_real_iou(subject):
+    truth = np.zeros((4, 4, 4), bool)
+    truth[1:3] = True
+    prediction = truth.copy()
+    prediction[2, :2] = False
+    estimates = np.array([np.nan, 0.75, 0.75, np.nan], np.float32)
+    settings = Settings(metrics=("predicted_iou_bias", "predicted_iou_error"))
+    asked = (Prompt("box", 1, (0, 0, 3, 3)),)
+    scores = score_case(prediction, truth, (1, 1, 1), asked, settings, estimates)
+    told = {scope: [scores[score_key("brats2019", m, scope)] for m in settings.metrics] for scope in SCOPES}
+    assert told["volume"] == [0.0, 0.25]  # 0.75 - 1 and 0.75 - 0.5
+    assert told["region_slices"] == [0.0, 0.25]
+    assert told["key_slice"] == [-0.25, 0.25]
+    record = evaluate(subject, BoxFiller(), metrics=settings.metrics)["Case_001/t1ce/WT/box"].record
+    assert not math.isnan(record.score("predicted_iou_error"))
 
 
 def test_region_slices_leave_out_what_lies_beyond_the_region():

@@ -35,7 +35,7 @@ class BoxFiller:
         for mask, prompt in zip(masks, prompts, strict=True):
             x0, y0, x1, y1 = (int(edge) for edge in prompt.box)
             mask[:, y0 : y1 + 1, x0 : x1 + 1] = True
-        return [SimpleNamespace(mask=mask) for mask in masks]
+        return [SimpleNamespace(mask=mask, predicted_iou=np.ones(len(mask))) for mask in masks]
 
 
 @pytest.fixture(scope="module")

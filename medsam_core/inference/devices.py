@@ -43,7 +43,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 def resolve_precision(precision: str, device: torch.device) -> str:
     """`fp32` or `bf16` for the precision asked for. `auto` is bf16 on a GPU that has it, as MedSAM2 runs, else fp32.
 
-    bf16 means autocast: weights stay float32, matrix products are made in bfloat16. On the CPU `auto` is fp32
+    bf16 means autocast: weights stay float32, matrix products are made in bfloat16 (on the CPU not those of the prompt
+    encoder and the mask decoder). On the CPU `auto` is fp32
     everywhere, so that a run's scores do not depend on which processor it met.
     Raises DeviceError for another word and for bf16 on a GPU without it.
     """
