@@ -331,3 +331,13 @@ def test_masks_and_spacing_are_checked_before_anything_else() -> None:
 def test_the_catalogue_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         METRICS["own"] = METRICS["dice"]  # type: ignore[index]
+
+
+def test_components_are_counted_in_the_mask_that_is_named() -> None:
+    truth = np.zeros((5, 5, 5), bool)
+    truth[0, 0, 0] = True
+    prediction = truth.copy()
+    prediction[4, 4, 4] = prediction[4, 0, 4] = True
+    names = ("components", "truth_components")
+    found = score(prediction, truth, (1.0, 1.0, 1.0), profile="brats2019", metrics=names)
+    assert [found[f"brats2019/{name}"] for name in names] == [3.0, 1.0]
