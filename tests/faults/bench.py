@@ -35,7 +35,7 @@ from medsam_core.runs import Run, read_run
 from medsam_core.session import Evaluator, Recorder
 from tests.faults.catalogue import Fault, damaged_copy
 
-PINNED = 0.01
+PINNED = 0.003
 PIN = f'version = 1\n[[gate]]\nmetric = "dice"\ncase_change_maximum = {PINNED}\n'
 
 
@@ -52,6 +52,7 @@ class Mask:
     """As much of a Prediction as the evaluation looks at."""
 
     mask: np.ndarray
+    predicted_iou: np.ndarray
 
 
 class ReusingPredictor(Predictor):
@@ -220,7 +221,9 @@ class Bench:
         patch.setattr(
             self.predictor,
             "predict",
-            lambda volume, asked, **more: [Mask(change(one.mask)) for one in predict(volume, asked, **more)],
+            lambda volume, asked, **more: [
+                Mask(change(one.mask), one.predicted_iou) for one in predict(volume, asked, **more)
+            ],
         )
 
     def change_weights(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
