@@ -90,6 +90,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
         "sam2": seen["sam2"],
         "device": str(model.device),
         "precision": model.precision,
+        **({"compiled": True} if configuration.compiled else {}),
         "checkpoint": model.checkpoint.sha256,
         "architecture": f"{model.architecture.name} at {model.architecture.image_size} px",
         "cohort": configuration.cohort_identity()["fingerprint"],

@@ -61,10 +61,10 @@ class Contestant:
         return statistics.median(self.seconds) if self.seconds else float("nan")
 
 
-def engine(model: LoadedModel, volume: np.ndarray, prompts: Sequence[Prompt]) -> Contestant:
+def engine(model: LoadedModel, volume: np.ndarray, prompts: Sequence[Prompt], *, compiled: bool = False) -> Contestant:
     """This package: read nothing, keep nothing, so every turn normalises, resizes, encodes and tracks."""
-    predictor = Predictor(model)
-    name = f"{ENGINE} {model.precision}"
+    predictor = Predictor(model, compiled=compiled)
+    name = f"{ENGINE} {model.precision}" + (" compiled" if compiled else "")
     return Contestant(name, lambda: [found.mask for found in predictor.predict(volume, list(prompts))])
 
 
@@ -179,14 +179,14 @@ def table(title: str, contestants: Sequence[Contestant], agreement: Mapping[str,
     """What a person reads; per: slices × prompts, to which the time of each is broken down."""
     lines = [
         title,
-        f"  {'':<12} {'seconds':>9} {'rounds from-to':>17} {'ms/slice/prompt':>16} {'peak MiB':>9} {'Dice':>8}",
+        f"  {'':<20} {'seconds':>9} {'rounds from-to':>17} {'ms/slice/prompt':>16} {'peak MiB':>9} {'Dice':>8}",
     ]
     for one in contestants:
         spread = f"{min(one.seconds):.2f}-{max(one.seconds):.2f}"
         told = f"{agreement[one.name]:8.5f}" if one.name in agreement else f"{'':>8}"
         scaled = f"  one prompt stands for {one.share:.3g}: scaled" if one.share > 1 else ""
         lines.append(
-            f"  {one.name:<12} {one.median:9.2f} {spread:>17} {1000 * one.median / per:16.2f} {one.peak_mib:9.0f} "
+            f"  {one.name:<20} {one.median:9.2f} {spread:>17} {1000 * one.median / per:16.2f} {one.peak_mib:9.0f} "
             f"{told}{scaled}"
         )
     return lines

@@ -94,6 +94,7 @@ class Configuration:
     image_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    compiled: bool = False
     gates: Path | None = None
     baseline: str | None = None
     prompts_from: Path | None = None
@@ -183,6 +184,7 @@ class Configuration:
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
+            compiled=self.compiled,
         )
 
     def header(self) -> dict[str, Any]:
@@ -208,6 +210,7 @@ class Configuration:
                 "device": why_device(self.device, device),
                 "precision": why_precision(self.precision, device),
                 "threads": threads_for(self.workers)[1],
+                "compiled": self.compiled,
             },
             "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
             "plan": [case.id for case in self.plan],

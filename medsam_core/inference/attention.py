@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,12 +49,12 @@ class Bank:
     """What one step remembers, for a batch of n.
 
     memories: pairs (row of the table of ages, a memory's projection).
-    pointers: (p, n, d_model); pointer_ages: p numbers of slices.
+    pointers: (p, n, d_model); pointer_ages: (p,) int64, numbers of slices.
     """
 
     memories: Sequence[tuple[int, Projection]]
     pointers: torch.Tensor
-    pointer_ages: Sequence[int]
+    pointer_ages: torch.Tensor
 
 
 class MemoryAttention:
@@ -63,18 +62,24 @@ class MemoryAttention:
 
     slices: of the volume; it scales the pointers' ages as in sam2.
     by_products: attention as matrix products over one batch element at a time, which is faster on a CPU; torch's
-        fused attention over the whole batch elsewhere.
+        fused attention over the whole batch elsewhere, and wherever the step is compiled.
     """
 
-    def __init__(self, model: LoadedModel, slices: int) -> None:
+    def __init__(self, model: LoadedModel, slices: int, *, compiled: bool = False) -> None:
         self.module = model.module
         self.layers: Any = model.module.memory_attention.layers
         self.heads: int = model.architecture.memory_attention_heads
         self.dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
         self.device = model.device
-        self.by_products = model.device.type == "cpu"
+        self.by_products = model.device.type == "cpu" and not compiled
         self.oldest_pointer = min(slices, self.module.max_obj_ptrs_in_encoder) - 1
         self._scratch = Scratch(self.dtype)
+        # made here and not when first asked for: a compiled step finds them as they are
+        self._angles: torch.Tensor = self.layers[0].cross_attn_image.freqs_cis.to(self.device)
+        self._turns = torch.view_as_real(self._angles)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            self._places = self._make_places()
+            self._ages = self._make_ages()
 
     def project(self, mask: torch.Tensor) -> Projection:
         """A memory (n, memory_dim, h, w) for every layer."""
@@ -147,35 +152,32 @@ class MemoryAttention:
         if not module.add_tpos_enc_to_obj_ptrs:
             return tokens.to(self.dtype), tokens.to(self.dtype)
         width = module.hidden_dim if module.proj_tpos_enc_in_obj_ptrs else module.mem_dim
-        ages = torch.tensor(bank.pointer_ages, device=self.device) / self.oldest_pointer
-        encoded = module.obj_ptr_tpos_proj(sine_encoding(ages, dim=width)).repeat_interleave(pieces, dim=0)
+        ages = sine_encoding(bank.pointer_ages / self.oldest_pointer, dim=width)
+        encoded = module.obj_ptr_tpos_proj(ages).repeat_interleave(pieces, dim=0)
         return tokens.to(self.dtype), (tokens + encoded).to(self.dtype)
 
-    @cached_property
-    def _places(self) -> torch.Tensor:
+    def _make_places(self) -> torch.Tensor:
         """(1, h * w, memory_dim): where in the slice a memory's tokens are."""
         side = self.module.sam_image_embedding_size
         encode = self.module.memory_encoder.position_encoding
         return encode(torch.empty(1, 1, side, side, device=self.device)).flatten(2).transpose(1, 2).to(self.dtype)
 
-    @cached_property
-    def _ages(self) -> list[torch.Tensor]:
+    def _make_ages(self) -> list[torch.Tensor]:
         """For each layer (num_maskmem, heads, h * w, d_model / heads): what an age adds to every key."""
         found = []
         tokens = self._places.shape[1]
         for layer in self.layers:
-            weight = layer.cross_attn_image.k_proj.weight
-            with torch.autocast(self.device.type, enabled=False):
-                ages = linear(self.module.maskmem_tpos_enc.flatten(1), weight)
-                found.append(self._rotate(self._split(ages[:, None].expand(-1, tokens, -1))).to(self.dtype))
+            ages = linear(self.module.maskmem_tpos_enc.flatten(1), layer.cross_attn_image.k_proj.weight)
+            found.append(self._rotate(self._split(ages[:, None].expand(-1, tokens, -1))).to(self.dtype))
         return found
 
-    @cached_property
-    def _angles(self) -> torch.Tensor:
-        """(h * w, d_model / heads / 2) complex: the rotation of every place."""
-        return self.layers[0].cross_attn_image.freqs_cis.to(self.device)
-
     def _rotate(self, x: torch.Tensor) -> torch.Tensor:
+        """RoPE: (…, h * w, d_model / heads) turned by the angles of its places, in float32."""
+        if torch.compiler.is_compiling():  # inductor has no complex numbers; in turn these take ten times as long
+            first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+            cosine, sine = self._turns.unbind(-1)
+            turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
+            return turned.flatten(-2).to(x.dtype)
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
         return torch.view_as_real(pairs * self._angles).flatten(-2).to(x.dtype)
 

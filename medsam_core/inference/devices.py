@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -100,6 +100,15 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def on_device(numbers: Sequence[float], device: torch.device) -> torch.Tensor:
+    """(n,) whole numbers (int64) or others (float32) on the device; the caller goes on while they are on their way.
+
+    A plain copy to a GPU waits for everything that it still has to do.
+    """
+    made = torch.tensor(numbers)
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made
 
 
 def halving_on_exhaustion(run: Callable[[int], Result], batch_size: int, notes: list[str]) -> tuple[Result, int]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from medsam_core.inference.devices import autocast, halving_on_exhaustion
+from medsam_core.inference.compilation import Compiled
+from medsam_core.inference.devices import autocast, halving_on_exhaustion, on_device
 from medsam_core.inference.model import LoadedModel
 from medsam_core.inference.preprocessing import normalisation_table, resize_slices, to_uint8
+from medsam_core.inference.resampling import resampling
 
 MIB = 1 << 20
 
@@ -21,6 +24,7 @@ class EncodedVolume:
     shape: (D, H, W) of the volume. Features are kept on the model's device, in the precision they were computed in,
     for as many slices as fit into `feature_mib` (at least four batches); beyond that the slice that was not
     asked for longest is dropped and encoded again if needed. notes: gets a sentence when a batch had to be halved.
+    compiled: of `encode_images`, for batches of exactly `batch_size`; None runs it as it is.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class EncodedVolume:
         batch_size: int,
         feature_mib: int,
         notes: list[str] | None = None,
+        compiled: Compiled | None = None,
     ) -> None:
         self.pixels = to_uint8(voxels)
         self.shape: tuple[int, int, int] = self.pixels.shape
@@ -38,6 +43,7 @@ class EncodedVolume:
         self.batch_size = batch_size
         self.notes = [] if notes is None else notes
         self.encoded = 0  # slices that went through the encoder, again or not
+        self._compiled = compiled
         self._feature_bytes = feature_mib * MIB
         self._table = torch.from_numpy(normalisation_table()).to(model.device)
         self._levels: list[torch.Tensor] = []
@@ -61,7 +67,7 @@ class EncodedVolume:
         if self._capacity and len(distinct) > self._capacity:
             pieces = [self.features(distinct[i : i + self._capacity]) for i in range(0, len(distinct), self._capacity)]
             where = {index: place for place, index in enumerate(distinct)}
-            order = torch.tensor([where[index] for index in slices], device=self.model.device)
+            order = on_device([where[index] for index in slices], self.model.device)
             return [torch.cat(level)[order] for level in zip(*pieces, strict=True)]
         for index in distinct:
             if index in self._slots:
@@ -69,7 +75,7 @@ class EncodedVolume:
         missing = [index for index in distinct if index not in self._slots]
         if missing:
             self._encode(missing, upcoming, pinned=set(distinct))
-        slots = torch.tensor([self._slots[index] for index in slices], device=self.model.device)
+        slots = on_device([self._slots[index] for index in slices], self.model.device)
         return [level.index_select(0, slots) for level in self._levels]
 
     def fill(self) -> None:
@@ -101,21 +107,32 @@ class EncodedVolume:
         levels, self.batch_size = halving_on_exhaustion(run, self.batch_size, self.notes)
         if not self._capacity:
             self._allocate(levels)
-        slots = torch.tensor([self._slot_for(index, pinned.union(slices)) for index in slices])
+        slots = on_device([self._slot_for(index, pinned.union(slices)) for index in slices], self.model.device)
         for store, level in zip(self._levels, levels, strict=True):
-            store[slots.to(store.device)] = level
+            store[slots] = level
         self.encoded += len(slices)
 
     @torch.no_grad()
     def _forward(self, slices: list[int]) -> list[torch.Tensor]:
         module, device = self.model.module, self.model.device
-        resized = torch.from_numpy(resize_slices([self.pixels[index] for index in slices], module.image_size))
-        images = self._table[:, resized.to(device).long()].transpose(0, 1)
+        images = self._table[:, self._resized(slices).long()].transpose(0, 1)
+        images = images.contiguous(memory_format=torch.channels_last)
         with autocast(device, self.model.precision):
-            out = module.forward_image(images.contiguous(memory_format=torch.channels_last))
-        maps = out["backbone_fpn"][-module.num_feature_levels :]
-        self._position = out["vision_pos_enc"][-1][:1]
-        return list(maps)
+            if self._compiled and len(slices) < self.batch_size:  # filled up: another size would be another compilation
+                images = torch.cat([images, images[-1:].expand(self.batch_size - len(slices), -1, -1, -1)])
+                images = images.contiguous(memory_format=torch.channels_last)
+            maps = self._compiled(len(images), module, images) if self._compiled else encode_images(module, images)
+        maps = [level[: len(slices)] for level in maps]
+        self._position = module.image_encoder.neck.position_encoding(maps[-1][:1]).to(maps[-1].dtype)
+        return maps
+
+    def _resized(self, slices: list[int]) -> torch.Tensor:
+        """(N, S, S) uint8 on the device. A GPU resizes by itself: Pillow would keep it waiting."""
+        pixels, size, device = [self.pixels[index] for index in slices], self.model.module.image_size, self.model.device
+        resize = resampling(self.pixels.shape[1:], size, device) if device.type == "cuda" else None
+        if resize is None:
+            return torch.from_numpy(resize_slices(pixels, size)).to(device)
+        return resize(torch.from_numpy(np.stack(pixels)).pin_memory().to(device, non_blocking=True))
 
     def _allocate(self, levels: list[torch.Tensor]) -> None:
         per_slice = sum(level[0].numel() * level.element_size() for level in levels)
@@ -130,3 +147,8 @@ class EncodedVolume:
             slot = self._slots.pop(oldest)
         self._slots[index] = slot
         return slot
+
+
+def encode_images(module: Any, images: torch.Tensor) -> list[torch.Tensor]:
+    """The decoder's feature maps, fine to coarse, of normalised images (N, 3, S, S); a function to be compiled."""
+    return list(module.forward_image(images)["backbone_fpn"][-module.num_feature_levels :])

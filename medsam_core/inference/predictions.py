@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
+from medsam_core.inference.devices import on_device
 from medsam_core.inference.prompts import Prompt
 from medsam_core.inference.tracking import Output, Track
 
@@ -85,7 +86,7 @@ class Recorder:
         rows = [
             self._starts[place] + index - self.spans[place].start for place, index in zip(places, slices, strict=True)
         ]
-        at = torch.tensor(rows, device=self._device)
+        at = on_device(rows, self._device)
         logits = output.logits
         if logits.shape[-2:] != (height, width):
             logits = interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)

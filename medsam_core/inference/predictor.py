@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from medsam_core.errors import OptionError, PromptError
+from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion
-from medsam_core.inference.encoding import EncodedVolume
+from medsam_core.inference.encoding import EncodedVolume, encode_images
 from medsam_core.inference.model import LoadedModel, load_model
 from medsam_core.inference.predictions import Prediction, Recorder
 from medsam_core.inference.prompts import PROTOCOLS, Prompt
-from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of
+from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of, step
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -35,6 +36,8 @@ class Predictor:
         nothing and need more memory, 64 on CUDA. Results do not depend on it beyond rounding.
     encoder_batch: slices encoded together; None: 4 on the CPU, 16 on CUDA.
     feature_mib: how much of the device's memory a volume's features may take, in MiB.
+    compiled: whether the image encoder and the tracking step go through `torch.compile`, on CUDA into graphs; each is
+        checked against itself uncompiled when it is first used (`inference/compilation.py`). It takes minutes once.
     notes: sentences for a report: the model's, and one for each time that a batch did not fit into the device's
         memory and was halved.
     """
@@ -46,6 +49,7 @@ class Predictor:
         batch_size: int | None = None,
         encoder_batch: int | None = None,
         feature_mib: int = FEATURE_MIB,
+        compiled: bool = False,
     ) -> None:
         cuda = model.device.type == "cuda"
         self.model = model
@@ -53,6 +57,12 @@ class Predictor:
         self.encoder_batch = encoder_batch or (16 if cuda else 4)
         self.feature_mib = feature_mib
         self.notes = list(model.notes)
+        self._encoder = self._step = None
+        if compiled:
+            self._encoder, self._step = (
+                Compiled(plain, name, model.device, model.precision, self.notes)
+                for plain, name in ((encode_images, "image encoder"), (step, "tracking step"))
+            )
 
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume prepared for `predict`; pass it instead of the volume to share its features between calls.
@@ -62,7 +72,12 @@ class Predictor:
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
         return EncodedVolume(
-            voxels, self.model, batch_size=self.encoder_batch, feature_mib=self.feature_mib, notes=self.notes
+            voxels,
+            self.model,
+            batch_size=self.encoder_batch,
+            feature_mib=self.feature_mib,
+            notes=self.notes,
+            compiled=self._encoder,
         )
 
     @overload
@@ -124,7 +139,7 @@ class Predictor:
         )
         # one context around everything: autocast keeps the weights it has cast until the outermost one ends
         with autocast(self.model.device, self.model.precision):
-            self._run(Tracker(encoded), asked, recorder)
+            self._run(Tracker(encoded, self._step), asked, recorder)
         predictions = recorder.predictions()
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 
@@ -187,7 +202,8 @@ def load_predictor(
     architecture: str | Architecture | None = None,
     image_size: int | None = None,
     batch_size: int | None = None,
+    compiled: bool = False,
 ) -> Predictor:
     """A Predictor for weights by path or name (None: the embedded ones); see `load_model` and `Predictor`."""
     model = load_model(checkpoint, device=device, precision=precision, architecture=architecture, image_size=image_size)
-    return Predictor(model, batch_size=batch_size)
+    return Predictor(model, batch_size=batch_size, compiled=compiled)

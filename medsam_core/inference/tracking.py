@@ -25,9 +25,12 @@ import torch
 from torch.nn.functional import interpolate
 
 from medsam_core.inference.attention import Bank, MemoryAttention, Projection
-from medsam_core.inference.devices import autocast
+from medsam_core.inference.compilation import Compiled
+from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.prompts import Prompt
+
+ROWS_TOGETHER = 8  # a compiled batch shrinks by so many, because each size is a compilation of its own
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,18 @@ class Memory:
 
 
 class Tracker:
-    """sam2's steps for one volume. The caller keeps batches within what the device holds."""
+    """sam2's steps for one volume. The caller keeps batches within what the device holds.
 
-    def __init__(self, volume: EncodedVolume) -> None:
+    compiled: of `step`, for the slices on which the bank is full; None runs all of them as they are.
+    """
+
+    def __init__(self, volume: EncodedVolume, compiled: Compiled | None = None) -> None:
         self.volume = volume
         self.module = volume.model.module
         self.device = volume.model.device
         self.precision = volume.model.precision
-        self.attention = MemoryAttention(volume.model, volume.shape[0])
+        self.attention = MemoryAttention(volume.model, volume.shape[0], compiled=compiled is not None)
+        self.compiled = compiled
 
     @torch.no_grad()
     def prompt(self, prompts: Sequence[Prompt], upcoming: Sequence[int] = ()) -> tuple[Output, Memory]:
@@ -112,24 +119,32 @@ class Tracker:
         recent: deque[Memory] = deque(maxlen=max(masks, self.module.max_obj_ptrs_in_encoder - 1))
         with autocast(self.device, self.precision):
             first = self._projected(first)
+        carried = len(tracks)
         for t in range(1, tracks[0].steps + 1):
             active = [track for track in tracks if track.steps >= t]
             staying = sum(track.steps > t for track in active)
-            slices = [track.key_slice + track.direction * t for track in active]
+            # tracks that have ended stay on their last slice while a compiled step carries them along
+            slices = [track.key_slice + track.direction * min(t, track.steps) for track in tracks[:carried]]
             features = self.volume.features(slices, _upcoming(active, t))
+            bank = self._bank(t, first, recent)
             with autocast(self.device, self.precision):
-                output, pointer = self._follow(features, self._bank(t, first, recent))
-                if staying:  # the last slice of a track leaves no memory: nobody would read it
-                    rows = slice(staying)
-                    if staying < len(active):
-                        first = first.of(rows)
-                        recent = deque((memory.of(rows) for memory in recent), maxlen=recent.maxlen)
-                    kept = [level[rows] for level in features]
-                    memory = self._remember(kept, output.of(rows), pointer[rows], from_prompt=False)
+                if self.compiled and staying and len(recent) == recent.maxlen:
+                    output, memory = self._compiled_step(features, bank)
+                    going_on = min(carried, -(-staying // ROWS_TOGETHER) * ROWS_TOGETHER)
+                else:
+                    # the last slice of a track leaves no memory: nobody would read it
+                    output, memory = self._step(features, bank, staying)
+                    going_on = staying
+                if staying:
+                    if going_on < carried:
+                        first = first.of(slice(going_on))
+                        recent = deque((one.of(slice(going_on)) for one in recent), maxlen=recent.maxlen)
+                        memory = memory.of(slice(going_on))
                     if len(recent) >= masks:  # from now on of its pointer alone is asked
                         recent[-masks] = Memory(recent[-masks].mask, recent[-masks].pointer)
-                    recent.append(self._projected(memory))
-            yield t, active, output
+                    recent.append(memory)
+            carried = going_on
+            yield t, active, output.of(slice(len(active)))
 
     def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> Bank:
         """What is remembered at virtual time t: the prompted slice and the newest of `recent`, which is of t - 1."""
@@ -140,8 +155,29 @@ class Tracker:
         return Bank(
             [(age, memory.projection or self.attention.project(memory.mask)) for age, memory in ages],
             torch.stack([memory.pointer for memory in seen]),
-            [t, *range(1, len(seen))],
+            on_device([t, *range(1, len(seen))], self.device),
         )
+
+    def _step(self, features: list[torch.Tensor], bank: Bank, staying: int) -> tuple[Output, Memory]:
+        """A slice of every track, and the memory that the first `staying` take along."""
+        output, pointer = self._follow(features, bank)
+        rows = slice(staying)
+        if not staying:
+            return output, Memory(output.logits[rows], pointer[rows])
+        kept = [level[rows] for level in features]
+        return output, self._projected(self._remember(kept, output.of(rows), pointer[rows], from_prompt=False))
+
+    def _compiled_step(self, features: list[torch.Tensor], bank: Bank) -> tuple[Output, Memory]:
+        assert self.compiled is not None
+        rows = tuple(row for row, _ in bank.memories)
+        read = [(one.keys, one.values) for _, one in bank.memories]
+        shape = (len(features[-1]), len(rows), len(bank.pointers), self.attention.oldest_pointer)
+        logits, predicted, score, mask, pointer, *projected = self.compiled(
+            shape, self, features, self.volume.position, rows, read, bank.pointers, bank.pointer_ages
+        )
+        layers = len(projected) // 2
+        projection = Projection(mask.new_empty(0), tuple(projected[:layers]), tuple(projected[layers:]))
+        return Output(logits, predicted, score), Memory(mask, pointer, projection)
 
     def _projected(self, memory: Memory) -> Memory:
         return Memory(memory.mask, memory.pointer, self.attention.project(memory.mask))
@@ -168,9 +204,11 @@ class Tracker:
             )
         return _output(heads)
 
-    def _follow(self, features: list[torch.Tensor], bank: Bank) -> tuple[Output, torch.Tensor]:
+    def _follow(
+        self, features: list[torch.Tensor], bank: Bank, position: torch.Tensor | None = None
+    ) -> tuple[Output, torch.Tensor]:
         """A slice that is not prompted, with memory."""
-        conditioned = self.attention(features[-1], self.volume.position, bank)
+        conditioned = self.attention(features[-1], self.volume.position if position is None else position, bank)
         with self._for_heads():
             heads = self.module._forward_sam_heads(
                 backbone_features=self._as_heads_take(conditioned),
@@ -216,6 +254,30 @@ class Tracker:
             "point_coords": scaled.to(self.device),
             "point_labels": torch.tensor(labels, dtype=torch.int32, device=self.device),
         }, None
+
+
+def step(
+    tracker: Tracker,
+    features: list[torch.Tensor],
+    position: torch.Tensor,
+    rows: Sequence[int],
+    read: Sequence[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]],
+    pointers: torch.Tensor,
+    pointer_ages: torch.Tensor,
+) -> tuple[torch.Tensor, ...]:
+    """What `Tracker._step` does for tracks that all stay, as a function of tensors, to be compiled.
+
+    rows, read: of each memory the row of its age, and its keys and values. Returns logits, predicted IoU, object score,
+    the memory's mask and pointer, its keys for each layer, its values for each layer.
+    """
+    nothing = pointers.new_empty(0)
+    memories = [(row, Projection(nothing, *both)) for row, both in zip(rows, read, strict=True)]
+    output, pointer = tracker._follow(features, Bank(memories, pointers, pointer_ages), position)
+    memory = tracker._projected(tracker._remember(features, output, pointer, from_prompt=False))
+    made = memory.projection
+    assert made is not None
+    scores = (output.logits, output.predicted_iou, output.object_score)
+    return (*scores, memory.mask, memory.pointer, *made.keys, *made.values)
 
 
 def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:

@@ -95,8 +95,8 @@ def test_both_ways_of_attention(by_products, heads, make_lively, make_volume, or
     """The fused one is for GPUs, the products are for CPUs; both run on either."""
     made = MemoryAttention.__init__
 
-    def chosen(self, *given):
-        made(self, *given)
+    def chosen(self, *given, **named):
+        made(self, *given, **named)
         self.by_products = by_products
 
     monkeypatch.setattr(MemoryAttention, "__init__", chosen)

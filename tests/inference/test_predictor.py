@@ -121,8 +121,8 @@ def test_a_device_without_room_for_one_says_so(small_model, volume, monkeypatch)
 def test_bf16_masks_agree_with_fp32(by_products, make_lively, make_volume, monkeypatch):
     made = MemoryAttention.__init__
 
-    def chosen(self, *given):
-        made(self, *given)
+    def chosen(self, *given, **named):
+        made(self, *given, **named)
         self.by_products = by_products
 
     monkeypatch.setattr(MemoryAttention, "__init__", chosen)
