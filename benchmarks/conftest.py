@@ -58,13 +58,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _device_name(config: pytest.Config) -> str:
-    """E.g. `nvidia-h200` or `amd-epyc-2-cores`."""
+    """E.g. `nvidia-h200` or `amd-epyc-avx2-2-cores`."""
     import torch
 
     from medsam_core.configuration import environment
 
     seen = environment()
-    cpu = f"{seen['cpu']} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpu = f"{seen['cpu']} {torch.backends.cpu.get_cpu_capability()} {cores} cores"
     cuda = config.getoption("--device").startswith("cuda") and torch.cuda.is_available()
     return re.sub(r"[^a-z0-9]+", "-", (seen["gpu"] if cuda else cpu).lower()).strip("-")
 
@@ -82,6 +83,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info.pop("node", None)  # the machine's name on its network is nobody's business
     machine_info["medsam"] = {
         "cpu": seen["cpu"],
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "gpu": seen["gpu"] if cuda else None,
         "driver": _smi(model.device, ("driver_version",)).get("driver_version") if cuda else None,

@@ -78,6 +78,15 @@ def sam2(model: LoadedModel, volume: np.ndarray, prompts: Sequence[Prompt], only
     return Contestant(f"{SAM2} {model.precision}", run, len(prompts) / len(only))
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16; of a CPU only Linux tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    told = Path("/proc/cpuinfo")
+    words = set(told.read_text(encoding="utf-8").split()) if told.exists() else set()
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
 def dice(one: np.ndarray, other: np.ndarray) -> float:
     """Overlap of two bool masks; 1 if both are empty."""
     total = int(one.sum()) + int(other.sum())

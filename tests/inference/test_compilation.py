@@ -122,6 +122,7 @@ def test_really_compiled_masks_agree(precision, least, small_model, make_volume)
     predictor = Predictor(model, batch_size=32, compiled=True)
     predictor.predict(volume, prompts)
     assert predictor.notes == []
+    print(predictor._encoder.checks, predictor._step.checks)  # with -s: what docs/engine.md quotes
     assert None not in predictor._step.checks.values()
     assert predictor._step.checks
     plain = Predictor(model, batch_size=32).predict(volume, prompts)
