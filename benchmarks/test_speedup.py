@@ -123,7 +123,8 @@ def test_speedup(job, device, make_model, encoder, growth, benchmark, say):
     own = resolve_precision("auto", device)  # MedSAM2 runs under bf16 on a GPU; on the CPU it has fp32
     reference = speedup.sam2(models[own], volume, prompts, only)
     engines = {precision: speedup.engine(models[precision], volume, prompts) for precision in models}
-    if device.type == "cuda" and "bf16" in models:  # where launching kernels takes longer than running them; on the CPU it takes minutes
+    # where launching kernels takes longer than running them; on the CPU a compilation takes minutes
+    if device.type == "cuda" and "bf16" in models:
         engines["bf16 compiled"] = speedup.engine(models["bf16"], volume, prompts, compiled=True)
 
     for one in (reference, *engines.values()):  # cold: compiled kernels, caches, the memory pool
