@@ -5,7 +5,9 @@ The long versions (`-m slow`) print the rates that docs/gates.md quotes.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from medsam_core.runs import Run
 
 SIX = tuple((region, prompt) for region in ("WT", "TC", "ET") for prompt in ("box", "point"))
 SUBJECTS = 40
+RECORDED = Path(__file__).with_name("recorded_repeats.json")
 
 
 @pytest.fixture
@@ -79,6 +82,35 @@ def test_a_drop_of_a_hundredth_is_found(verdicts):
     assert 1 - rates[Outcome.PASS] >= 0.9, rates
     rates = verdicts(15, drop=0.01, rule=Rule(resamples=199))
     assert 1 - rates[Outcome.PASS] >= 0.9, rates
+
+
+def test_recorded_repeats_fail_at_most_once_in_a_hundred(recall):
+    """A/A, 100 verdicts on what one checkpoint scored twice (record_repeats.py), without inference.
+
+    Each verdict draws 40 of the recorded subjects anew and, for each, which of its two scorings came first: then there
+    is no change, and the differences are as large as true ones.
+    """
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))["dice"]
+    subjects: dict[str, dict[tuple[str, str], list[float]]] = {}
+    for case, scores in recorded.items():
+        subject, _, region, prompt = case.split("/")
+        subjects.setdefault(subject, {})[region, prompt] = scores
+    moved = np.array([abs(a - b) for a, b in recorded.values()])
+    assert len(subjects) >= 24
+    assert (moved > 0).mean() > 0.5, "nothing is learnt from repeats that are the same to the digit"
+
+    generator = np.random.default_rng(7)
+    counts: Counter[Outcome] = Counter()
+    for _ in range(100):
+        old, new = [], []
+        for place, subject in enumerate(generator.choice(sorted(subjects), SUBJECTS)):
+            order = generator.permutation(2)
+            for group, scores in subjects[subject].items():
+                case = Case(f"S{place:02d}", "t1ce", *group)
+                for side, score in zip((old, new), (scores[order[0]], scores[order[1]]), strict=True):
+                    side.append(CaseRecord(case, {"brats2019/dice@volume": score}, (95,)))
+        counts[compare(Baseline.of(recall(old)), recall(new), Rule(resamples=199)).outcome] += 1
+    assert counts[Outcome.FAIL] <= 1, counts
 
 
 @pytest.mark.slow
