@@ -210,7 +210,7 @@ class Configuration:
                 "device": why_device(self.device, device),
                 "precision": why_precision(self.precision, device),
                 "threads": threads_for(self.workers)[1],
-                "compiled": self.compiled,
+                "compiled": "asked for" if self.compiled else "",
             },
             "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
             "plan": [case.id for case in self.plan],
