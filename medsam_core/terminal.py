@@ -21,7 +21,7 @@ def describe(header: Mapping[str, Any]) -> list[str]:
         f"device: {header['device']}{why['device']}: {environment_.get('gpu') or environment_['cpu']}, "
         f"torch {environment_['torch']}, sam2 {environment_['sam2']}",
         f"precision {header['precision']}{why['precision']}, threads {decided.get('threads', 'not recorded')}"
-        + (", compiled" if decided.get("compiled") else ""),
+        + (", compilation asked for" if decided.get("compiled") else ""),
         f"cohort: {cohort['root']}, {len(cohort['subjects'])} subjects, layout {'/'.join(cohort['layouts'])}, "
         f"labels {'/'.join(cohort['labels'])}, fingerprint {cohort['fingerprint'][:12]}",
         f"cases: {len(header['plan'])} = modality {', '.join(settings['modalities'])} × region "

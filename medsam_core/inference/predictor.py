@@ -16,7 +16,7 @@ from medsam_core.inference.encoding import EncodedVolume, encode_images
 from medsam_core.inference.model import LoadedModel, load_model
 from medsam_core.inference.predictions import Prediction, Recorder
 from medsam_core.inference.prompts import PROTOCOLS, Prompt
-from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of, step
+from medsam_core.inference.tracking import EXACT, Memory, Track, Tracker, kind_of, step
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -60,8 +60,8 @@ class Predictor:
         self._encoder = self._step = None
         if compiled:
             self._encoder, self._step = (
-                Compiled(plain, name, model.device, model.precision, self.notes)
-                for plain, name in ((encode_images, "image encoder"), (step, "tracking step"))
+                Compiled(plain, name, model.device, model.precision, self.notes, exact=exact)
+                for plain, name, exact in ((encode_images, "image encoder", None), (step, "tracking step", EXACT))
             )
 
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:

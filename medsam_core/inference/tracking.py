@@ -30,6 +30,7 @@ from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.prompts import Prompt
 
+EXACT = 4  # results of `step` that are not rounded to bfloat16
 ROWS_TOGETHER = 8  # a compiled batch shrinks by so many, because each size is a compilation of its own
 
 
@@ -172,7 +173,7 @@ class Tracker:
         rows = tuple(row for row, _ in bank.memories)
         read = [(one.keys, one.values) for _, one in bank.memories]
         shape = (len(features[-1]), len(rows), len(bank.pointers), self.attention.oldest_pointer)
-        logits, predicted, score, mask, pointer, *projected = self.compiled(
+        logits, predicted, score, pointer, mask, *projected = self.compiled(
             shape, self, features, self.volume.position, rows, read, bank.pointers, bank.pointer_ages
         )
         layers = len(projected) // 2
@@ -267,8 +268,9 @@ def step(
 ) -> tuple[torch.Tensor, ...]:
     """What `Tracker._step` does for tracks that all stay, as a function of tensors, to be compiled.
 
-    rows, read: of each memory the row of its age, and its keys and values. Returns logits, predicted IoU, object score,
-    the memory's mask and pointer, its keys for each layer, its values for each layer.
+    rows, read: of each memory the row of its age, and its keys and values. Returns logits, predicted IoU, object score
+    and pointer (the first `EXACT`), then what is made of the memory's mask, which is rounded to bfloat16: itself, its
+    keys for each layer, its values for each layer.
     """
     nothing = pointers.new_empty(0)
     memories = [(row, Projection(nothing, *both)) for row, both in zip(rows, read, strict=True)]
@@ -277,7 +279,7 @@ def step(
     made = memory.projection
     assert made is not None
     scores = (output.logits, output.predicted_iou, output.object_score)
-    return (*scores, memory.mask, memory.pointer, *made.keys, *made.values)
+    return (*scores, memory.pointer, memory.mask, *made.keys, *made.values)
 
 
 def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
