@@ -1,8 +1,8 @@
 """Functions made faster by `torch.compile`, each believed only after it agreed with the plain one.
 
 Compiled for fixed shapes, a step is fused kernels, on a GPU in one CUDA graph. What a compiler gets wrong would be a
-wrong mask with a plausible score, so the first call of every shape runs both ways: the plain result is what is returned, and
-the compiled function is used from then on only if it said the same.
+wrong mask with a plausible score, so the first call of every shape runs both ways: the plain result is what is
+returned, and the compiled function is used from then on only if it said the same.
 """
 
 from __future__ import annotations
