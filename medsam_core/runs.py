@@ -109,6 +109,12 @@ class RunWriter:
                     f"{self.directory}: the run to resume has another {key}; resume with the options it was started "
                     "with, or start a new run."
                 )
+        asked = [bool((header.get("decided") or {}).get("compiled")) for header in (before, self.header)]
+        if asked[0] != asked[1]:
+            raise RunError(
+                f"{self.directory}: the run to resume was started {'with' if asked[0] else 'without'} --compile; resume "
+                "it likewise, or start a new run."
+            )
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:

@@ -84,6 +84,19 @@ def test_only_the_same_question_can_be_resumed(tmp_path, key):
         RunWriter(tmp_path, {**HEADER_CONTENT, key: "other"}, resume=True)
 
 
+def test_a_compiled_run_is_resumed_compiled(tmp_path):
+    RunWriter(tmp_path, {**HEADER_CONTENT, "decided": {"compiled": "asked for"}}).close()
+    with pytest.raises(RunError, match=r"was started with --compile; resume it likewise"):
+        RunWriter(tmp_path, HEADER_CONTENT, resume=True)
+
+
+def test_a_run_of_a_version_without_compilation_is_resumed_without(tmp_path):
+    RunWriter(tmp_path, HEADER_CONTENT).close()
+    with pytest.raises(RunError, match=r"was started without --compile"):
+        RunWriter(tmp_path, {**HEADER_CONTENT, "decided": {"compiled": "asked for"}}, resume=True)
+    RunWriter(tmp_path, {**HEADER_CONTENT, "decided": {"compiled": ""}}, resume=True).close()
+
+
 def test_a_directory_that_cannot_be_written_is_named(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
