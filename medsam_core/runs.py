@@ -112,8 +112,8 @@ class RunWriter:
         asked = [bool((header.get("decided") or {}).get("compiled")) for header in (before, self.header)]
         if asked[0] != asked[1]:
             raise RunError(
-                f"{self.directory}: the run to resume was started {'with' if asked[0] else 'without'} --compile; resume "
-                "it likewise, or start a new run."
+                f"{self.directory}: the run to resume was started {'with' if asked[0] else 'without'} --compile; "
+                "resume it likewise, or start a new run."
             )
 
 
