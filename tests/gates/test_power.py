@@ -95,7 +95,13 @@ def test_recorded_repeats_fail_at_most_once_in_a_hundred(recall):
     for case, scores in recorded.items():
         subject, _, region, prompt = case.split("/")
         subjects.setdefault(subject, {})[region, prompt] = scores
-    moved = np.array([abs(a - b) for a, b in recorded.values()])
+    moves = np.array([a - b for a, b in recorded.values()])
+    moved = np.abs(moves)
+    # with -s: what docs/gates.md quotes
+    print(
+        f"{len(subjects)} subjects, {len(moves)} cases: {(moved > 0).mean():.0%} differ, sd {moves.std():.4f}", end=""
+    )
+    print(f", at most {moved.max():.3f}")
     assert len(subjects) >= 24
     assert (moved > 0).mean() > 0.5, "nothing is learnt from repeats that are the same to the digit"
 
@@ -110,6 +116,7 @@ def test_recorded_repeats_fail_at_most_once_in_a_hundred(recall):
                 for side, score in zip((old, new), (scores[order[0]], scores[order[1]]), strict=True):
                     side.append(CaseRecord(case, {"brats2019/dice@volume": score}, (95,)))
         counts[compare(Baseline.of(recall(old)), recall(new), Rule(resamples=199)).outcome] += 1
+    print({outcome.value: counts[outcome] for outcome in Outcome})
     assert counts[Outcome.FAIL] <= 1, counts
 
 
