@@ -43,8 +43,8 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
     ("--image-size", None, "N", "override the side of the square image that the model sees"),
     ("--device", "auto", "D", "auto, cpu, cuda or cuda:N (default: %(default)s: cuda if there is one)"),
     ("--precision", "auto", "P", "auto, fp32 or bf16 (default: %(default)s: bf16 on cuda, fp32 on cpu)"),
-    ("--compile", False, "", "compile the model for speed, checked against itself uncompiled; takes minutes once, pays "
-     "on a GPU and large cohorts"),
+    ("--compile", False, "", "compile the model for speed, checked against itself uncompiled; takes minutes once; not "
+     "yet run on a GPU (docs/engine.md)"),
     ("--allow-no-gpu", False, "", "skip the gpu cases where there is no GPU, instead of ending with an error"),
     ("--gates", None, "FILE", "thresholds (default: benchmarks/gates/phantom.toml for the phantom cohort)"),
     ("--baseline", None, "NAME", "what relative bounds refer to: a baseline or a run (default: the gates file's)"),
