@@ -19,14 +19,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.sam2_flow import Sam2Flow
 from medsam_core.cases import CaseRecord
 from medsam_core.configuration import Configuration
+from medsam_core.data.phantom import FULL_SIZE, subject
+from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
 from medsam_core.inference.devices import autocast
 from medsam_core.inference.model import LoadedModel
 from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import Prompt
+from medsam_core.inference.prompts import Prompt, simulate
 from medsam_core.session import Evaluator
 
 MIB = 1 << 20
 ENGINE, SAM2 = "engine", "sam2"
+MODES = ("box", "point", "points3", "mask")
 # dense bf16 FLOP/s of the makers' data sheets; of another GPU only the measured product is told
 PEAK_BF16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 
@@ -59,6 +62,16 @@ class Contestant:
     def median(self) -> float:
         """Seconds for the whole job; NaN without a turn."""
         return statistics.median(self.seconds) if self.seconds else float("nan")
+
+
+def volume_and_prompts(slices: int) -> tuple[np.ndarray, list[Prompt]]:
+    """T1ce of a phantom head cut into that many slices of 240 × 240, and its twelve prompts."""
+    phantom = subject(19, 0, (slices, *FULL_SIZE[1:]))
+    convention = CONVENTIONS["brats2019"]
+    truths = [region_mask(phantom.labels, region, convention) for region in REGIONS]
+    prompts = [prompt for truth in truths for mode in MODES for prompt in simulate(truth, mode)]
+    assert len(prompts) == len(REGIONS) * len(MODES), "a region is absent"
+    return phantom.images["t1ce"], prompts
 
 
 def engine(model: LoadedModel, volume: np.ndarray, prompts: Sequence[Prompt], *, compiled: bool = False) -> Contestant:

@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import pytest
 import torch
 
 from benchmarks import speedup
 from benchmarks.sam2_flow import lively_model
-from medsam_core.data.phantom import FULL_SIZE, subject
-from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
+from medsam_core.data.phantom import FULL_SIZE
+from medsam_core.data.regions import REGIONS
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.checkpoints import embedded_path
 from medsam_core.inference.devices import resolve_device, resolve_precision
 from medsam_core.inference.model import LoadedModel, load_model
-from medsam_core.inference.prompts import Prompt, simulate
 
 pytestmark = pytest.mark.latency
 
-MODES = ("box", "point", "points3", "mask")
 ROUNDS = 3
 LONG_ROUNDS = 1  # of the long volumes on a CPU
 AGREEMENT = 0.995
@@ -105,20 +102,10 @@ def precisions(device: torch.device) -> tuple[str, ...]:
     return ("fp32", "bf16") if speedup.has_bf16(device) else ("fp32",)
 
 
-def volume_and_prompts(slices: int) -> tuple[np.ndarray, list[Prompt]]:
-    """T1ce of a phantom head cut into that many slices of 240 × 240, and its twelve prompts."""
-    phantom = subject(19, 0, (slices, *FULL_SIZE[1:]))
-    convention = CONVENTIONS["brats2019"]
-    truths = [region_mask(phantom.labels, region, convention) for region in REGIONS]
-    prompts = [prompt for truth in truths for mode in MODES for prompt in simulate(truth, mode)]
-    assert len(prompts) == len(REGIONS) * len(MODES), "a region is absent"
-    return phantom.images["t1ce"], prompts
-
-
 def test_speedup(job, device, make_model, encoder, growth, benchmark, say):
     name, slices, only = job
     rounds = LONG_ROUNDS if device.type == "cpu" and slices > 100 else ROUNDS
-    volume, prompts = volume_and_prompts(slices)
+    volume, prompts = speedup.volume_and_prompts(slices)
     models = {precision: make_model(name, precision) for precision in precisions(device)}
     own = resolve_precision("auto", device)  # MedSAM2 runs under bf16 on a GPU; on the CPU it has fp32
     reference = speedup.sam2(models[own], volume, prompts, only)
@@ -180,7 +167,9 @@ def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_pa
     """Reading, prompting, segmenting and scoring phantoms of full size, as the gate does it, scaled to a cohort."""
     if device.type != "cuda":
         pytest.skip("a cohort of full size is for CUDA: tox -e speedup-gpu")
-    cohort = speedup.Cohort(make_model("medsam2", "bf16"), medsam_configuration, MODES, SUBJECTS, FULL_SIZE, tmp_path)
+    cohort = speedup.Cohort(
+        make_model("medsam2", "bf16"), medsam_configuration, speedup.MODES, SUBJECTS, FULL_SIZE, tmp_path
+    )
     benchmark.pedantic(cohort.score, rounds=1)
     minutes = COHORT * cohort.seconds_per_subject / 60
     benchmark.extra_info |= {
@@ -198,7 +187,7 @@ def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_pa
             f"  resident after each subject, MiB: {', '.join(f'{mib:.0f}' for mib in cohort.resident_mib)}",
         ]
     )
-    assert len(cohort.records) == SUBJECTS * len(REGIONS) * len(MODES)
+    assert len(cohort.records) == SUBJECTS * len(REGIONS) * len(speedup.MODES)
 
 
 def _where(device) -> str:

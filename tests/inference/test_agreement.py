@@ -1,6 +1,7 @@
 """How far bf16 moves the embedded checkpoint's masks: a precision may be faster, not another model."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -27,6 +28,10 @@ def phantom():
 
 @pytest.fixture(scope="module")
 def cases(phantom):
+    return cases_of(phantom)
+
+
+def cases_of(phantom):
     """(truth, prompt), the core and what enhances of it by box, point, three points and mask."""
     truths = [region_mask(phantom.labels, region, CONVENTIONS["brats2019"]) for region in ("TC", "ET")]
     modes = ("box", "point", "points3", "mask")
@@ -68,3 +73,34 @@ def test_bf16_agrees_over_the_volume_where_the_model_finds_the_object(cases, bot
         pytest.skip(f"the embedded checkpoint finds {len(found)} of {len(cases)} cases with Dice >= {FOUND}")
     assert np.median(found) >= AGREEMENT
     assert min(found) >= WORST
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
+def test_compiled_bf16_agrees_with_fp32_as_bf16_does():
+    """Two computations in bf16 are each as far from fp32 as rounding takes them; of one another nothing is asked."""
+    thick = subject(19, 0, (44, 160, 160))  # of fewer slices no bank is ever full, and no step compiled
+    exact = load_model(embedded_path(), device="cpu", precision="fp32")
+    fast = dataclasses.replace(exact, precision="bf16")
+    cases = cases_of(thick)
+    prompts = [prompt for _, prompt in cases]
+    compiled = Predictor(fast, batch_size=16, compiled=True)
+    compiled.predict(thick.images["t1ce"], prompts)
+    assert compiled.notes == []
+    assert compiled._step.checks
+    assert None not in compiled._step.checks.values()
+    expected, plain, found = (
+        predictor.predict(thick.images["t1ce"], prompts) for predictor in (Predictor(exact), Predictor(fast), compiled)
+    )
+    for name, predictions in (("bf16", plain), ("bf16 compiled", found)):
+        agreement = [dice(one.mask, other.mask) for one, other in zip(expected, predictions, strict=True)]
+        print(f"{name}: Dice with fp32, median {np.median(agreement):.4f}, worst {min(agreement):.4f}")
+        known = [
+            overlap
+            for overlap, (truth, _), one in zip(agreement, cases, expected, strict=True)
+            if dice(one.mask, truth) >= FOUND
+        ]
+        assert len(known) >= ENOUGH
+        assert np.median(known) >= AGREEMENT
+        assert min(known) >= WORST

@@ -1,12 +1,12 @@
 """What is compiled is believed only after it agreed; the batch that it carries gives the masks of the plain one."""
 
-import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.speedup import dice
 from medsam_core.inference.compilation import MOST_SHAPES, Compiled, relative_difference
 from medsam_core.inference.predictor import Predictor
 from medsam_core.inference.prompts import Prompt
@@ -127,16 +127,14 @@ def test_a_thin_volume_never_fills_the_bank_and_runs_uncompiled(small_model, mak
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
-@pytest.mark.parametrize(("precision", "least"), [("fp32", 0.9999), ("bf16", 0.995)])
-def test_really_compiled_masks_agree(precision, least, small_model, make_volume):
-    model = dataclasses.replace(small_model, precision=precision)
+def test_really_compiled_fp32_masks_are_the_plain_ones(small_model, make_volume):
     volume, prompts = make_volume((30, 40, 36)), list(prompts_for(30).values())
-    predictor = Predictor(model, batch_size=32, compiled=True)
+    predictor = Predictor(small_model, batch_size=32, compiled=True)
     predictor.predict(volume, prompts)
     assert predictor.notes == []
     print(predictor._encoder.checks, predictor._step.checks)  # with -s: what docs/engine.md quotes
     assert None not in predictor._step.checks.values()
     assert predictor._step.checks
-    plain = Predictor(model, batch_size=32).predict(volume, prompts)
+    plain = Predictor(small_model, batch_size=32).predict(volume, prompts)
     for one, other in zip(predictor.predict(volume, prompts), plain, strict=True):
-        assert 2 * (one.mask & other.mask).sum() / (one.mask.sum() + other.mask.sum()) >= least
+        assert dice(one.mask, other.mask) >= 0.9999

@@ -1,0 +1,46 @@
+"""The profile adds up: every part is timed on both sides, nothing twice, and the model is left as it was."""
+
+import pytest
+import torch
+
+from benchmarks.profile import PARTS, REST, Clock, profile, table
+from benchmarks.speedup import engine, sam2, volume_and_prompts
+from medsam_core.inference.attention import MemoryAttention
+from medsam_core.inference.checkpoints import embedded_path
+from medsam_core.inference.model import load_model
+
+
+@pytest.fixture(scope="module")
+def found():
+    """The seconds of every part, of sam2's predictor and of the engine."""
+    model = load_model(embedded_path(), device="cpu", precision="fp32")
+    volume, prompts = volume_and_prompts(16)
+    call = MemoryAttention.__call__
+    both = {
+        one.name: profile(one, model)
+        for one in (sam2(model, volume, prompts[:2], (0,)), engine(model, volume, prompts[:2]))
+    }
+    assert MemoryAttention.__call__ is call
+    assert "forward" not in vars(model.module.image_encoder)
+    return both
+
+
+def test_every_part_takes_its_time_on_both_sides(found):
+    for parts in found.values():
+        assert list(parts) == [*PARTS, REST]
+        assert min(parts.values()) > 0  # and the rest is what the parts leave of the whole
+
+
+def test_a_part_within_a_part_is_counted_once():
+    clock = Clock(torch.device("cpu"))
+    inner = clock.around(PARTS[1], lambda: sum(range(200_000)))
+    clock.around(PARTS[0], inner)()
+    assert clock.seconds[PARTS[0]] > 0
+    assert clock.seconds[PARTS[1]] == 0
+
+
+def test_the_table_by_hand():
+    parts = dict(zip((*PARTS, REST), (0.6, 0.2, 0.1, 0.1, 0.0), strict=True))
+    lines = table({"one": parts}, {"one": 10})
+    assert lines[2] == "| image encoder | 60.0 | 60% |"
+    assert lines[-1].startswith("| together | 100.0 |")
