@@ -1,6 +1,7 @@
 """Where the time goes: sam2's own predictor and this engine on the same volume, part by part.
 
     python -m benchmarks.profile --model medsam2 --slices 20 --prompts 2
+    python -m benchmarks.profile --model medsam2 --attention
 
 Both run the same parts of one model on real banks, so the difference is how often and how they are called. Parts are
 timed around their calls, on a GPU with a wait before and after each, which makes a run slower than it is unwatched:
@@ -19,11 +20,12 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.sam2_flow import lively_model
-from benchmarks.speedup import Contestant, engine, sam2, synchronise, volume_and_prompts
+from benchmarks.speedup import Contestant, engine, in_turns, sam2, synchronise, volume_and_prompts
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.attention import MemoryAttention
+from medsam_core.inference.attention import Bank, MemoryAttention
 from medsam_core.inference.checkpoints import embedded_path
-from medsam_core.inference.devices import resolve_device
+from medsam_core.inference.compilation import relative_difference
+from medsam_core.inference.devices import autocast, resolve_device
 from medsam_core.inference.model import LoadedModel, load_model
 
 PARTS = ("image encoder", "memory attention", "prompt encoder and mask decoder", "memory encoder")
@@ -105,6 +107,77 @@ def table(found: dict[str, dict[str, float]], per: dict[str, int]) -> list[str]:
     return lines
 
 
+class FullBank:
+    """One step's question to a full bank of made-up memories, asked of sam2's memory attention and of the engine's.
+
+    batch: objects. The engine's fused way is what a GPU and a compiled step take, that by products what a CPU takes.
+    """
+
+    def __init__(self, model: LoadedModel, batch: int, slices: int = 100) -> None:
+        self.model, module = model, model.module
+        random = torch.Generator().manual_seed(0)
+
+        def made(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=random).to(model.device)
+
+        side, width = module.sam_image_embedding_size, module.hidden_dim
+        self.features = made(batch, width, side, side)
+        self.position = module.image_encoder.neck.position_encoding(self.features[:1])
+        self.masks = [made(batch, module.mem_dim, side, side) for _ in range(module.num_maskmem)]
+        self.pointers = made(module.max_obj_ptrs_in_encoder, batch, width)
+        self.ages = torch.arange(len(self.pointers), device=model.device)
+        self.fused, self.products = (MemoryAttention(model, slices, compiled=way) for way in (True, False))
+        self._projected = {way: self._bank(way) for way in (self.fused, self.products)}
+        self._tokens, self._positions = self._as_sam2_reads_them()
+
+    def _bank(self, way: MemoryAttention) -> Bank:
+        with torch.no_grad(), autocast(self.model.device, self.model.precision):
+            return Bank([(age, way.project(mask)) for age, mask in enumerate(self.masks)], self.pointers, self.ages)
+
+    def _as_sam2_reads_them(self) -> tuple[torch.Tensor, torch.Tensor]:
+        module, batch = self.model.module, len(self.features)
+        with torch.no_grad():
+            pointers, aged = self.products._pointers(self._projected[self.products], batch)
+        masks = [mask.flatten(2).transpose(1, 2) for mask in self.masks]
+        places = self.products._places.float().expand(batch, -1, -1)
+        positions = [places + module.maskmem_tpos_enc[age, 0] for age in range(len(masks))]
+        read = torch.cat([*masks, pointers.float()], 1), torch.cat([*positions, (aged - pointers).float()], 1)
+        return read[0].transpose(0, 1), read[1].transpose(0, 1)
+
+    def ask_sam2(self) -> torch.Tensor:
+        """(n, d_model, h, w)."""
+        n, _, h, w = self.features.shape
+        found = self.model.module.memory_attention(
+            curr=[self.features.flatten(2).permute(2, 0, 1)],
+            curr_pos=[self.position.flatten(2).permute(2, 0, 1).expand(-1, n, -1)],
+            memory=self._tokens,
+            memory_pos=self._positions,
+            num_obj_ptr_tokens=len(self._tokens) - len(self.masks) * h * w,
+        )
+        return found.permute(1, 2, 0).unflatten(2, (h, w))
+
+    def ask(self, way: MemoryAttention) -> torch.Tensor:
+        """(n, d_model, h, w)."""
+        return way(self.features, self.position, self._projected[way])
+
+    def compared(self, rounds: int) -> list[str]:
+        """A line of Markdown for each way: ms per object, and how far its result is from sam2's."""
+        ways = {
+            "sam2's own": self.ask_sam2,
+            "keys kept, fused attention": lambda: self.ask(self.fused),
+            "keys kept, matrix products": lambda: self.ask(self.products),
+        }
+        with torch.no_grad(), autocast(self.model.device, self.model.precision):
+            seconds = in_turns(ways, self.model.device, rounds)
+            expected = self.ask_sam2()
+            apart = {name: relative_difference(ask(), expected) for name, ask in ways.items()}
+        batch, first = len(self.features), seconds["sam2's own"]
+        return [
+            f"| {name}, {self.model.precision} | {1000 * s / batch:.1f} | {s / first - 1:+.0%} | {apart[name]:.1e} |"
+            for name, s in seconds.items()
+        ]
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -119,26 +192,34 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), nargs="+", default=["fp32"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--attention", action="store_true", help="time the memory attention alone, with a full bank")
+    parser.add_argument("--batch", type=int, default=4, help="with --attention: objects")
+    parser.add_argument("--rounds", type=int, default=5, help="with --attention: medians of so many")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = resolve_device(options.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {options.threads} threads"
+    models = [_model(options.model, device, precision) for precision in options.precision]
+    if options.attention:
+        print(f"{options.model}, full bank, {options.batch} objects; {where}\n")
+        print("| memory attention | ms per object | against sam2's | apart from sam2's |\n|---|--:|--:|--:|")
+        print("\n".join(line for model in models for line in FullBank(model, options.batch).compared(options.rounds)))
+        return
     volume, prompts = volume_and_prompts(options.slices)
     prompts = prompts[: options.prompts]
     found, per = {}, {}
-    for precision in options.precision:
-        if options.model == "embedded":
-            model = load_model(embedded_path(), device=device, precision=precision)
-        else:
-            model = lively_model(ARCHITECTURES["medsam2"], seed=0, device=device, precision=precision)
-        for contestant, count in (
-            (sam2(model, volume, prompts, (0,)), 1),
-            (engine(model, volume, prompts), len(prompts)),
-        ):
+    for model in models:
+        for contestant in (sam2(model, volume, prompts, (0,)), engine(model, volume, prompts)):
             found[contestant.name] = profile(contestant, model)
-            per[contestant.name] = options.slices * count
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {options.threads} threads"
+            per[contestant.name] = round(options.slices * len(prompts) / contestant.share)
     print(f"{options.model}, {options.slices} slices, {len(prompts)} prompts; {where}\n")
     print("\n".join(table(found, per)))
+
+
+def _model(name: str, device: torch.device, precision: str) -> LoadedModel:
+    if name == "embedded":
+        return load_model(embedded_path(), device=device, precision=precision)
+    return lively_model(ARCHITECTURES[name], seed=0, device=device, precision=precision)
 
 
 if __name__ == "__main__":

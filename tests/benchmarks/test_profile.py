@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.profile import PARTS, REST, Clock, profile, table
+from benchmarks.profile import PARTS, REST, Clock, FullBank, profile, table
 from benchmarks.speedup import engine, sam2, volume_and_prompts
 from medsam_core.inference.attention import MemoryAttention
 from medsam_core.inference.checkpoints import embedded_path
@@ -44,3 +44,11 @@ def test_the_table_by_hand():
     lines = table({"one": parts}, {"one": 10})
     assert lines[2] == "| image encoder | 60.0 | 60% |"
     assert lines[-1].startswith("| together | 100.0 |")
+
+
+def test_all_ways_to_ask_a_full_bank_give_sam2s_answer():
+    model = load_model(embedded_path(), device="cpu", precision="fp32")
+    lines = FullBank(model, batch=2).compared(rounds=1)
+    assert len(lines) == 3
+    for line in lines:
+        assert float(line.split("|")[4]) < 1e-5
