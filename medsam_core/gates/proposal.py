@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
@@ -23,7 +24,7 @@ from medsam_core.runs import Run
 
 METRICS = ("dice", "iou")
 SCOPES = ("volume", "key_slice")
-CASE_CHANGE = 0.003
+CASE_CHANGE = 0.001
 """How far Dice of a case may move with the same weights, device and precision. On CPUs with other instructions it moved
 by up to 0.0001."""
 MEAN_DROP, CASE_DROP = 0.02, 0.20
@@ -108,7 +109,7 @@ def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -
         f"Proposed by `medsam-core propose` from the run of {header.get('created', 'an unknown date')}.",
         "These numbers say what this checkpoint did there; look at its worst cases before you commit them.",
         f"checkpoint: {checkpoint.get('name')} (sha256 {str(checkpoint.get('sha256'))[:12]})",
-        f"cohort: {cohort.get('root')}, {counted(len(cohort.get('subjects', ())), 'subject')}, labels {labels}, "
+        f"cohort: {Path(str(cohort.get('root'))).name}, {counted(len(cohort.get('subjects', ())), 'subject')}, labels {labels}, "
         f"fingerprint {str(cohort.get('fingerprint'))[:12]}",
         f"device: {header.get('device')}, precision {header.get('precision')}; key slice {settings.get('key_slice')}, "
         f"jitter {jitter} voxels",

@@ -35,7 +35,7 @@ from medsam_core.runs import Run, read_run
 from medsam_core.session import Evaluator, Recorder
 from tests.faults.catalogue import Fault, damaged_copy
 
-PINNED = 0.003
+PINNED = 0.001
 PIN = f'version = 1\n[[gate]]\nmetric = "dice"\ncase_change_maximum = {PINNED}\n'
 
 

@@ -60,6 +60,11 @@ def test_the_head_says_how_it_was_measured(make_record, make_run):
         assert line in head.splitlines()
 
 
+def test_a_folder_is_named_without_the_way_to_it(make_record, make_run):
+    cohort = {"root": "/somewhere/of/mine/brats", "subjects": ["S1"], "labels": [], "fingerprint": ""}
+    assert "# cohort: brats, 1 subject" in propose_gates(make_run([make_record()], cohort=cohort))
+
+
 def test_a_line_break_in_a_name_stays_in_its_comment(make_record, make_run, tmp_path):
     cohort = {"root": 'a\nversion = 7\n"', "subjects": ["S1"], "labels": [], "fingerprint": ""}
     (tmp_path / "gates.toml").write_text(propose_gates(make_run([make_record()], cohort=cohort)))
