@@ -54,7 +54,7 @@ def test_six_hundred_slices_under_a_budget_for_sixteen(model, volume):
     assert len(little.features([0])[0]) == 1
     for one, other in zip(found, expected, strict=True):
         assert np.isfinite(one.predicted_iou).all(), "a slice that was not tracked"
-        np.testing.assert_allclose(one.logits, other.logits, atol=1e-3)
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
         assert one.mask.shape == volume.shape
-        assert np.array_equal(one.mask, other.mask)
+        assert (one.mask != other.mask).mean() < 1e-5  # between two logits that all but cancel, rounding decides
     assert len({one.predicted_iou.tobytes() for one in found}) == 2

@@ -105,11 +105,12 @@ def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -
     checkpoint, cohort, settings = (header.get(name) or {} for name in ("checkpoint", "cohort", "settings"))
     labels = "/".join(str(one) for one in cohort.get("labels", ()))
     jitter = settings.get("jitter_voxels", 0)
+    root = Path(str(cohort.get("root"))).name  # the file is for others, too
     for text in (
         f"Proposed by `medsam-core propose` from the run of {header.get('created', 'an unknown date')}.",
         "These numbers say what this checkpoint did there; look at its worst cases before you commit them.",
         f"checkpoint: {checkpoint.get('name')} (sha256 {str(checkpoint.get('sha256'))[:12]})",
-        f"cohort: {Path(str(cohort.get('root'))).name}, {counted(len(cohort.get('subjects', ())), 'subject')}, labels {labels}, "
+        f"cohort: {root}, {counted(len(cohort.get('subjects', ())), 'subject')}, labels {labels}, "
         f"fingerprint {str(cohort.get('fingerprint'))[:12]}",
         f"device: {header.get('device')}, precision {header.get('precision')}; key slice {settings.get('key_slice')}, "
         f"jitter {jitter} voxels",
