@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.speedup import dice
+from medsam_core.data.cohort import find_subjects, load
 from medsam_core.data.phantom import subject
 from medsam_core.data.regions import CONVENTIONS, region_mask
 from medsam_core.inference.checkpoints import embedded_path
@@ -71,6 +72,26 @@ def test_bf16_agrees_over_the_volume_where_the_model_finds_the_object(cases, bot
     ]
     if len(found) < ENOUGH:
         pytest.skip(f"the embedded checkpoint finds {len(found)} of {len(cases)} cases with Dice >= {FOUND}")
+    assert np.median(found) >= AGREEMENT
+    assert min(found) >= WORST
+
+
+@pytest.mark.slow
+def test_bf16_agrees_on_real_cases(real_cases):
+    """Thirty slices of each around the widest one, WT on FLAIR and TC on T1ce by box."""
+    exact = load_model(embedded_path(), device="cpu", precision="fp32")
+    predictors = [Predictor(exact), Predictor(dataclasses.replace(exact, precision="bf16"))]
+    found = []
+    for found_there in find_subjects(real_cases):
+        for modality, region in (("flair", "WT"), ("t1ce", "TC")):
+            case = load(found_there, modality)
+            truth = region_mask(case.labels.voxels, region, case.convention)
+            middle = int(truth.sum((1, 2)).argmax())
+            piece = slice(max(0, middle - 15), middle + 15)
+            (prompt,) = simulate(truth[piece], "box")
+            one, other = (predictor.predict(case.image.voxels[piece], prompt).mask for predictor in predictors)
+            found.append(dice(one, other))
+    print(f"bf16 on {len(found)} real cases: Dice with fp32, median {np.median(found):.4f}, worst {min(found):.4f}")
     assert np.median(found) >= AGREEMENT
     assert min(found) >= WORST
 
