@@ -11,6 +11,7 @@ read the shares here, and seconds in `tox -e speedup`.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ import torch
 
 from benchmarks.sam2_flow import lively_model
 from benchmarks.speedup import Contestant, engine, in_turns, sam2, synchronise, volume_and_prompts
+from medsam_core.errors import MedsamError
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.attention import Bank, MemoryAttention
 from medsam_core.inference.checkpoints import embedded_path
@@ -33,7 +35,7 @@ REST = "all else: reading pixels, upsampling, masks"
 
 
 class Clock:
-    """Seconds and calls of each part; a part within a part is not counted again."""
+    """Seconds of each part; a part within a part is not counted again."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -73,13 +75,8 @@ class Clock:
         ]
         with ExitStack() as stack:
             for owner, name, part in places:
-                stack.enter_context(patch.object(owner, name, _bound(self.around(part, getattr(owner, name)), owner)))
+                stack.enter_context(patch.object(owner, name, self.around(part, getattr(owner, name))))
             yield
-
-
-def _bound(timed: Callable[..., Any], owner: Any) -> Callable[..., Any]:
-    """As an attribute of a class it must take `self`, which a plain function does."""
-    return timed if not isinstance(owner, type) else lambda *arguments, **options: timed(*arguments, **options)
 
 
 def profile(contestant: Contestant, model: LoadedModel) -> dict[str, float]:
@@ -178,8 +175,31 @@ class FullBank:
         ]
 
 
-def main() -> None:
-    """The command line."""
+def main() -> int:
+    """The command line. Returns its exit code: 2 for a mistake of the user's, told in one sentence."""
+    try:
+        return _run(_parser().parse_args())
+    except MedsamError as error:
+        print(f"profile: {error}", file=sys.stderr)
+        return 2
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type for argparse: a whole number from `least` to `most`."""
+
+    def number(text: str) -> int:
+        value = int(text) if text.isascii() and text.isdigit() else None
+        if value is None or value < least or (most is not None and value > most):
+            upper = "" if most is None else f" and at most {most}"
+            raise argparse.ArgumentTypeError(
+                f"got {text!r}, expected a whole number of at least {least}{upper}; give one that is, e.g. {least}."
+            )
+        return value
+
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.profile",
         description="Where sam2's predictor and this engine spend their time on a phantom's T1ce. sam2 runs the first "
@@ -187,15 +207,20 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--model", choices=("embedded", "medsam2"), default="embedded", help="medsam2: made-up weights")
-    parser.add_argument("--slices", type=int, default=40, help="of the volume; a bank is full after 16")
-    parser.add_argument("--prompts", type=int, default=12, help="of twelve: three regions by box, point, points3, mask")
+    parser.add_argument("--slices", type=_whole(16), default=40, help="of the volume; a bank is full after 16")
+    parser.add_argument(
+        "--prompts", type=_whole(1, 12), default=12, help="of twelve: three regions by box, point, points3, mask"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), nargs="+", default=["fp32"])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--threads", type=_whole(1), default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--attention", action="store_true", help="time the memory attention alone, with a full bank")
-    parser.add_argument("--batch", type=int, default=4, help="with --attention: objects")
-    parser.add_argument("--rounds", type=int, default=5, help="with --attention: medians of so many")
-    options = parser.parse_args()
+    parser.add_argument("--batch", type=_whole(1), default=4, help="with --attention: objects")
+    parser.add_argument("--rounds", type=_whole(1), default=5, help="with --attention: medians of so many")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     device = resolve_device(options.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {options.threads} threads"
@@ -204,7 +229,7 @@ def main() -> None:
         print(f"{options.model}, full bank, {options.batch} objects; {where}\n")
         print("| memory attention | ms per object | against sam2's | apart from sam2's |\n|---|--:|--:|--:|")
         print("\n".join(line for model in models for line in FullBank(model, options.batch).compared(options.rounds)))
-        return
+        return 0
     volume, prompts = volume_and_prompts(options.slices)
     prompts = prompts[: options.prompts]
     found, per = {}, {}
@@ -214,6 +239,7 @@ def main() -> None:
             per[contestant.name] = round(options.slices * len(prompts) / contestant.share)
     print(f"{options.model}, {options.slices} slices, {len(prompts)} prompts; {where}\n")
     print("\n".join(table(found, per)))
+    return 0
 
 
 def _model(name: str, device: torch.device, precision: str) -> LoadedModel:
@@ -223,4 +249,4 @@ def _model(name: str, device: torch.device, precision: str) -> LoadedModel:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

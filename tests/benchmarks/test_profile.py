@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.profile import PARTS, REST, Clock, FullBank, profile, table
+from benchmarks.profile import PARTS, REST, Clock, FullBank, main, profile, table
 from benchmarks.speedup import engine, sam2, volume_and_prompts
 from medsam_core.inference.attention import MemoryAttention
 from medsam_core.inference.checkpoints import embedded_path
@@ -52,3 +52,21 @@ def test_all_ways_to_ask_a_full_bank_give_sam2s_answer():
     assert len(lines) == 3
     for line in lines:
         assert float(line.split("|")[4]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--slices", "5"), ("--prompts", "0"), ("--prompts", "13"), ("--batch", "0"), ("--rounds", "x")],
+)
+def test_a_number_that_cannot_be_is_one_sentence(option, value, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["profile", option, value])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"argument {option}: got {value!r}, expected a whole number" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["profile", "--device", "cuda:99"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("profile: device: got cuda:99")

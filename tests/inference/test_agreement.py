@@ -92,8 +92,7 @@ def test_bf16_agrees_on_real_cases(real_cases):
             one, other = (predictor.predict(case.image.voxels[piece], prompt).mask for predictor in predictors)
             found.append(dice(one, other))
     print(f"bf16 on {len(found)} real cases: Dice with fp32, median {np.median(found):.4f}, worst {min(found):.4f}")
-    assert np.median(found) >= AGREEMENT
-    assert min(found) >= WORST
+    assert min(found) >= AGREEMENT
 
 
 @pytest.mark.slow
@@ -117,11 +116,4 @@ def test_compiled_bf16_agrees_with_fp32_as_bf16_does():
     for name, predictions in (("bf16", plain), ("bf16 compiled", found)):
         agreement = [dice(one.mask, other.mask) for one, other in zip(expected, predictions, strict=True)]
         print(f"{name}: Dice with fp32, median {np.median(agreement):.4f}, worst {min(agreement):.4f}")
-        known = [
-            overlap
-            for overlap, (truth, _), one in zip(agreement, cases, expected, strict=True)
-            if dice(one.mask, truth) >= FOUND
-        ]
-        assert len(known) >= ENOUGH
-        assert np.median(known) >= AGREEMENT
-        assert min(known) >= WORST
+        assert min(agreement) >= AGREEMENT
