@@ -1,7 +1,7 @@
 """This engine against sam2's own predictor in MedSAM2's flow: same weights, same volume, same process, in turns.
 
     tox -e speedup        the CPU; minutes
-    tox -e speedup-gpu    CUDA, where a cohort is scored too; an error where there is none
+    tox -e speedup-gpu    CUDA, where a cohort of full size is scored; an error where there is none
 
 Twelve prompts: WT, TC and ET of a phantom by box, point, three points and mask, bidirectional. sam2 takes them one by
 one and encodes every slice again in each pass; the engine takes all of them at once. Both start from the voxels and
@@ -12,6 +12,7 @@ found the same masks, without which a ratio means nothing.
 from __future__ import annotations
 
 import functools
+import statistics
 
 import pytest
 import torch
@@ -29,8 +30,10 @@ pytestmark = pytest.mark.latency
 
 ROUNDS = 3
 LONG_ROUNDS = 1  # of the long volumes on a CPU
+GROWTH = (155, 310)  # slices
 AGREEMENT = 0.995
 COHORT, SUBJECTS = 369, 16  # BraTS 2020's training cases; how many phantoms stand for them
+THIN, THIN_SUBJECTS = (24, *FULL_SIZE[1:]), 6  # on the CPU
 # (model, slices, the places of the prompts that sam2 runs): on the CPU few stand for all, and the output says so
 CPU_JOBS = [
     *(("embedded", slices, (0, 5)) for slices in (20, 80)),
@@ -91,18 +94,12 @@ def encoder(device, make_model):
     return measure
 
 
-@pytest.fixture(scope="module")
-def growth():
-    """(model's name, contestant) -> slices -> median seconds, of all jobs so far."""
-    return {}
-
-
 def precisions(device: torch.device) -> tuple[str, ...]:
     """Those that the device has instructions for: elsewhere bf16 is emulated, for agreement and not for speed."""
     return ("fp32", "bf16") if speedup.has_bf16(device) else ("fp32",)
 
 
-def test_speedup(job, device, make_model, encoder, growth, benchmark, say):
+def test_speedup(job, device, make_model, encoder, benchmark, say):
     name, slices, only = job
     rounds = LONG_ROUNDS if device.type == "cpu" and slices > 100 else ROUNDS
     volume, prompts = speedup.volume_and_prompts(slices)
@@ -142,12 +139,6 @@ def test_speedup(job, device, make_model, encoder, growth, benchmark, say):
     if cold:
         lines.append("  first run, cold: " + ", ".join(f"{one} {seconds:.2f} s" for one, seconds in cold.items()))
     lines += [f"  encoder {precision}: {speedup.told(found)}" for precision, found in encoder(name).items()]
-    for one in contestants:
-        seconds = growth.setdefault((name, one.name), {})
-        seconds[slices] = one.median
-        half = seconds.get(slices // 2)
-        if half:
-            lines.append(f"  {one.name}: {slices // 2} → {slices} slices take {one.median / half:.2f} times as long")
     if "bf16" not in models:
         lines.append("  bf16 is left out: this processor has no instructions for it")
     say(lines)
@@ -163,31 +154,70 @@ def test_speedup(job, device, make_model, encoder, growth, benchmark, say):
     assert agreement[engines[own].name] >= AGREEMENT
 
 
-def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_path):
-    """Reading, prompting, segmenting and scoring phantoms of full size, as the gate does it, scaled to a cohort."""
-    if device.type != "cuda":
-        pytest.skip("a cohort of full size is for CUDA: tox -e speedup-gpu")
-    cohort = speedup.Cohort(
-        make_model("medsam2", "bf16"), medsam_configuration, speedup.MODES, SUBJECTS, FULL_SIZE, tmp_path
-    )
-    benchmark.pedantic(cohort.score, rounds=1)
-    minutes = COHORT * cohort.seconds_per_subject / 60
+def test_growth(device, make_model, benchmark, say):
+    """Twice the slices, in turns, so that whatever the machine does meanwhile meets both; a box for each region."""
+    jobs = [speedup.volume_and_prompts(slices) for slices in GROWTH]
+    pairs = {}
+    for precision in precisions(device):
+        model = make_model("embedded", precision)
+        pairs[precision] = [speedup.engine(model, volume, prompts[:: len(speedup.MODES)]) for volume, prompts in jobs]
+
+    def turn():
+        for one in (one for pair in pairs.values() for one in pair):
+            one.turn(device)
+
+    if device.type == "cuda":
+        turn()
+        for one in (one for pair in pairs.values() for one in pair):
+            one.seconds.clear()
+    benchmark.pedantic(turn, rounds=ROUNDS)
+    short, long = GROWTH
+    ratios = {
+        precision: statistics.median(b / a for a, b in zip(one.seconds, other.seconds, strict=True))
+        for precision, (one, other) in pairs.items()
+    }
+    lines = [f"growth: embedded, {len(REGIONS)} boxes, {_where(device)}; the median of {ROUNDS} pairs"]
+    for precision, (one, other) in pairs.items():
+        lines.append(
+            f"  engine {precision}: {one.median:.2f} s for {short} slices, {other.median:.2f} s for {long}: "
+            f"{ratios[precision]:.2f} times as long"
+        )
+    say(lines)
     benchmark.extra_info |= {
-        "subjects": SUBJECTS,
+        "slices": list(GROWTH),
+        "seconds": {precision: [one.seconds, other.seconds] for precision, (one, other) in pairs.items()},
+        "ratio": {precision: round(ratio, 3) for precision, ratio in ratios.items()},
+    }
+    assert all(mask.any() for pair in pairs.values() for one in pair for mask in one.masks)
+
+
+def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_path):
+    """Reading, prompting, segmenting and scoring phantoms as the gate does it; on CUDA of full size, for the time that
+    a cohort takes; on the CPU thin ones with the embedded checkpoint, for the memory: it shall not grow."""
+    cuda = device.type == "cuda"
+    model = make_model("medsam2", "bf16") if cuda else make_model("embedded", "fp32")
+    subjects, size = (SUBJECTS, FULL_SIZE) if cuda else (THIN_SUBJECTS, THIN)
+    cohort = speedup.Cohort(model, medsam_configuration, speedup.MODES, subjects, size, tmp_path)
+    benchmark.pedantic(cohort.score, rounds=1)
+    told = {
+        "subjects": subjects,
+        "size": list(size),
         "cases": len(cohort.plan),
         "s_per_subject": round(cohort.seconds_per_subject, 3),
-        "cohort_minutes": round(minutes, 2),
         "resident_mib": [round(mib) for mib in cohort.resident_mib],
     }
-    say(
-        [
-            f"cohort: {SUBJECTS} phantoms of full size, {len(cohort.plan)} cases, read and scored, {_where(device)}",
-            f"  {cohort.seconds_per_subject:.2f} s per subject after the first, which is cold: "
-            f"{COHORT} subjects would take {minutes:.1f} min",
-            f"  resident after each subject, MiB: {', '.join(f'{mib:.0f}' for mib in cohort.resident_mib)}",
-        ]
-    )
-    assert len(cohort.records) == SUBJECTS * len(REGIONS) * len(speedup.MODES)
+    lines = [
+        f"cohort: {subjects} phantoms of {' × '.join(map(str, size))}, {len(cohort.plan)} cases, read and scored, "
+        f"{_where(device)}",
+        f"  {cohort.seconds_per_subject:.2f} s per subject after the first, which is cold",
+        f"  resident after each subject, MiB: {', '.join(f'{mib:.0f}' for mib in cohort.resident_mib)}",
+    ]
+    if cuda:
+        told["cohort_minutes"] = round(COHORT * cohort.seconds_per_subject / 60, 2)
+        lines.append(f"  {COHORT} subjects would take {told['cohort_minutes']:.1f} min")
+    benchmark.extra_info |= told
+    say(lines)
+    assert len(cohort.records) == subjects * len(REGIONS) * len(speedup.MODES)
 
 
 def _where(device) -> str:
