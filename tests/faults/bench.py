@@ -35,8 +35,8 @@ from medsam_core.runs import Run, read_run
 from medsam_core.session import Evaluator, Recorder
 from tests.faults.catalogue import Fault, damaged_copy
 
-PINNED = 0.001
-PIN = f'version = 1\n[[gate]]\nmetric = "dice"\ncase_change_maximum = {PINNED}\n'
+PINNED = 0.00001  # the healthy run repeats to the last digit on one machine; one voxel moves a Dice by more
+PIN = f'version = 1\n[[gate]]\nmetric = "dice"\ncase_change_maximum = {PINNED:.5f}\n'
 
 
 @dataclass

@@ -18,8 +18,9 @@ pipeline by replacing one function or by damaging the weights (`tests/faults/cat
 
 *Gates* is the verdict by floors alone, {gates}.
 *Baseline* is the paired comparison with the healthy run, accepted before, at its default margin. *Pinned* is one more
-gate against it, `case_change_maximum = {pinned}` on Dice: no case may move, up or down. The verdict is the worst of the
-three. A dash means that this one let the fault pass. The healthy run itself is a PASS of all three.
+gate against it, `case_change_maximum = {pinned:.5f}` on Dice: no case may move by a voxel, up or down, which can be
+asked on the machine that made the baseline. The verdict is the worst of the three. A dash means that this one let the
+fault pass. The healthy run itself is a PASS of all three.
 
 | fault | verdict | gates | baseline | pinned |
 |---|---|---|---|---|
