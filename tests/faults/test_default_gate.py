@@ -1,0 +1,25 @@
+"""What hardly moves the bench's three subjects is seen by the committed default gate, in a session of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("plugin", [(), ("-p", "tests.faults.reversed_memories")], ids=["healthy", "reversed"])
+def test_the_default_gate_sees_memories_in_the_wrong_order(plugin: tuple[str, ...], tmp_path: Path) -> None:
+    gate = (sys.executable, "-m", "pytest", *plugin, "benchmarks/test_accuracy.py", "--device=cpu", "--precision=fp32")
+    done = subprocess.run(
+        (*gate, f"--run-dir={tmp_path / 'run'}", "--overlays=0"),
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == (1 if plugin else 0), done.stdout + done.stderr
+    assert ("FAIL gate 1 (Dice) case_change_maximum" in done.stdout) == bool(plugin)
+    assert ("36 of 36 cases scored, 51 of 51 bounds held" in done.stdout) != bool(plugin)
