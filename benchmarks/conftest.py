@@ -19,6 +19,8 @@ import pytest
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 6.0  # what the warm rounds of one stage may take, if that leaves enough rounds
 ROUNDS = (5, 40)
+SAM2_PROMPTS, SUBJECTS = 12, 16  # of the speedup on CUDA
+COHORT = 369  # BraTS 2020's training cases
 SMI = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_event_reasons.active")
 
 
@@ -34,6 +36,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--latency-pairs", type=int, default=5, metavar="N", help="rounds of each side (%(default)s)")
     parser.addoption("--latency-factor", type=float, default=1.1, help="how much slower a stage may be (%(default)s)")
     parser.addoption("--latency-seconds", type=float, default=SECONDS, help="warm timing of a stage (%(default)s s)")
+    parser.addoption(
+        "--sam2-prompts",
+        type=int,
+        default=SAM2_PROMPTS,
+        choices=range(1, SAM2_PROMPTS + 1),
+        metavar="N",
+        help="speedup on CUDA: how many of the twelve prompts sam2 runs; its time is scaled (%(default)s)",
+    )
+    parser.addoption(
+        "--speedup-subjects",
+        type=int,
+        default=SUBJECTS,
+        choices=range(3, COHORT + 1),
+        metavar="N",
+        help="phantoms of its cohort, 3 or more (%(default)s)",
+    )
+    parser.addoption(
+        "--no-compiled", action="store_true", help="speedup on CUDA without --compile, which takes minutes"
+    )
     parser.addoption("--latency-rounds", type=int, default=ROUNDS[0], metavar="N", help="at least (%(default)s)")
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from benchmarks import speedup
+from benchmarks.conftest import COHORT, SAM2_PROMPTS, SUBJECTS
 from benchmarks.sam2_flow import lively_model
 from medsam_core.data.phantom import FULL_SIZE
 from medsam_core.data.regions import REGIONS
@@ -32,7 +33,6 @@ ROUNDS = 3
 LONG_ROUNDS = 1  # of the long volumes on a CPU
 GROWTH = (155, 310)  # slices
 AGREEMENT = 0.995
-COHORT, SUBJECTS = 369, 16  # BraTS 2020's training cases; how many phantoms stand for them
 THIN, THIN_SUBJECTS = (24, *FULL_SIZE[1:]), 6  # on the CPU
 GROWN = 1.25  # times what the process holds after the second subject
 # (model, slices, the places of the prompts that sam2 runs): on the CPU few stand for all, and the output says so
@@ -41,13 +41,16 @@ CPU_JOBS = [
     *(("embedded", slices, (0,)) for slices in (155, 310)),
     ("medsam2", 16, (0,)),
 ]
-CUDA_JOBS = [(model, slices, tuple(range(12))) for model in ("embedded", "medsam2") for slices in (20, 80, 155, 310)]
+CUDA_JOBS = [(model, slices) for model in ("embedded", "medsam2") for slices in (20, 80, 155, 310)]
 
 
 def pytest_generate_tests(metafunc):
     cuda = metafunc.config.getoption("--device").startswith("cuda")
     if "job" in metafunc.fixturenames:
-        jobs = CUDA_JOBS if cuda else CPU_JOBS
+        count = metafunc.config.getoption("--sam2-prompts", SAM2_PROMPTS)
+        # by fives, so that few prompts are of several regions and modes
+        only = tuple(sorted(5 * place % SAM2_PROMPTS for place in range(count)))
+        jobs = [(*job, only) for job in CUDA_JOBS] if cuda else CPU_JOBS
         metafunc.parametrize("job", jobs, ids=[f"{model}-{slices}" for model, slices, _ in jobs])
 
 
@@ -100,7 +103,7 @@ def precisions(device: torch.device) -> tuple[str, ...]:
     return ("fp32", "bf16") if speedup.has_bf16(device) else ("fp32",)
 
 
-def test_speedup(job, device, make_model, encoder, benchmark, say):
+def test_speedup(job, device, make_model, encoder, benchmark, say, pytestconfig):
     name, slices, only = job
     rounds = LONG_ROUNDS if device.type == "cpu" and slices > 100 else ROUNDS
     volume, prompts = speedup.volume_and_prompts(slices)
@@ -109,7 +112,7 @@ def test_speedup(job, device, make_model, encoder, benchmark, say):
     reference = speedup.sam2(models[own], volume, prompts, only)
     engines = {precision: speedup.engine(models[precision], volume, prompts) for precision in models}
     # where launching kernels takes longer than running them; on the CPU a compilation takes minutes
-    if device.type == "cuda" and "bf16" in models:
+    if device.type == "cuda" and "bf16" in models and not pytestconfig.getoption("--no-compiled", False):
         engines["bf16 compiled"] = speedup.engine(models["bf16"], volume, prompts, compiled=True)
 
     for one in (reference, *engines.values()):  # cold: compiled kernels, caches, the memory pool
@@ -194,12 +197,13 @@ def test_growth(device, make_model, benchmark, say):
     assert all(mask.any() for one in everyone for mask in one.masks)
 
 
-def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_path):
+def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_path, pytestconfig):
     """Reading, prompting, segmenting and scoring phantoms as the gate does it; on CUDA of full size, for the time that
     a cohort takes; on the CPU thin ones with the embedded checkpoint, for the memory: it shall not grow."""
     cuda = device.type == "cuda"
     model = make_model("medsam2", "bf16") if cuda else make_model("embedded", "fp32")
-    subjects, size = (SUBJECTS, FULL_SIZE) if cuda else (THIN_SUBJECTS, THIN)
+    subjects = pytestconfig.getoption("--speedup-subjects", SUBJECTS) if cuda else THIN_SUBJECTS
+    size = FULL_SIZE if cuda else THIN
     cohort = speedup.Cohort(model, medsam_configuration, speedup.MODES, subjects, size, tmp_path)
     benchmark.pedantic(cohort.score, rounds=1)
     told = {
