@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.arguments import whole
+
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 6.0  # what the warm rounds of one stage may take, if that leaves enough rounds
 ROUNDS = (5, 40)
@@ -38,17 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--latency-seconds", type=float, default=SECONDS, help="warm timing of a stage (%(default)s s)")
     parser.addoption(
         "--sam2-prompts",
-        type=int,
+        type=whole(1, SAM2_PROMPTS),
         default=SAM2_PROMPTS,
-        choices=range(1, SAM2_PROMPTS + 1),
         metavar="N",
         help="speedup on CUDA: how many of the twelve prompts sam2 runs; its time is scaled (%(default)s)",
     )
     parser.addoption(
         "--speedup-subjects",
-        type=int,
+        type=whole(3, COHORT),
         default=SUBJECTS,
-        choices=range(3, COHORT + 1),
         metavar="N",
         help="phantoms of its cohort, 3 or more (%(default)s)",
     )

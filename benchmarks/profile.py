@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks.arguments import whole
 from benchmarks.sam2_flow import lively_model
 from benchmarks.speedup import Contestant, engine, in_turns, sam2, synchronise, volume_and_prompts
 from medsam_core.errors import MedsamError
@@ -184,21 +185,6 @@ def main() -> int:
         return 2
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A type for argparse: a whole number from `least` to `most`."""
-
-    def number(text: str) -> int:
-        value = int(text) if text.isascii() and text.isdigit() else None
-        if value is None or value < least or (most is not None and value > most):
-            upper = "" if most is None else f" and at most {most}"
-            raise argparse.ArgumentTypeError(
-                f"got {text!r}, expected a whole number of at least {least}{upper}; give one that is, e.g. {least}."
-            )
-        return value
-
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.profile",
@@ -207,16 +193,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--model", choices=("embedded", "medsam2"), default="embedded", help="medsam2: made-up weights")
-    parser.add_argument("--slices", type=_whole(16), default=40, help="of the volume; a bank is full after 16")
+    parser.add_argument("--slices", type=whole(16), default=40, help="of the volume; a bank is full after 16")
     parser.add_argument(
-        "--prompts", type=_whole(1, 12), default=12, help="of twelve: three regions by box, point, points3, mask"
+        "--prompts", type=whole(1, 12), default=12, help="of twelve: three regions by box, point, points3, mask"
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), nargs="+", default=["fp32"])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=_whole(1), default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--threads", type=whole(1), default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--attention", action="store_true", help="time the memory attention alone, with a full bank")
-    parser.add_argument("--batch", type=_whole(1), default=4, help="with --attention: objects")
-    parser.add_argument("--rounds", type=_whole(1), default=5, help="with --attention: medians of so many")
+    parser.add_argument("--batch", type=whole(1), default=4, help="with --attention: objects")
+    parser.add_argument("--rounds", type=whole(1), default=5, help="with --attention: medians of so many")
     return parser
 
 

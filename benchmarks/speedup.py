@@ -91,6 +91,11 @@ def sam2(model: LoadedModel, volume: np.ndarray, prompts: Sequence[Prompt], only
     return Contestant(f"{SAM2} {model.precision}", run, len(prompts) / len(only))
 
 
+def spread(count: int, prompts: int) -> tuple[int, ...]:
+    """The places of `count` of the prompts, 12 or another number that 5 does not divide: few are of several modes."""
+    return tuple(sorted(5 * place % prompts for place in range(count)))
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for bfloat16; of a CPU only Linux tells."""
     if device.type == "cuda":

@@ -48,9 +48,7 @@ def pytest_generate_tests(metafunc):
     cuda = metafunc.config.getoption("--device").startswith("cuda")
     if "job" in metafunc.fixturenames:
         count = metafunc.config.getoption("--sam2-prompts", SAM2_PROMPTS)
-        # by fives, so that few prompts are of several regions and modes
-        only = tuple(sorted(5 * place % SAM2_PROMPTS for place in range(count)))
-        jobs = [(*job, only) for job in CUDA_JOBS] if cuda else CPU_JOBS
+        jobs = [(*job, speedup.spread(count, SAM2_PROMPTS)) for job in CUDA_JOBS] if cuda else CPU_JOBS
         metafunc.parametrize("job", jobs, ids=[f"{model}-{slices}" for model, slices, _ in jobs])
 
 
