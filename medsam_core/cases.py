@@ -150,23 +150,31 @@ class CaseRecord:
         """False if the region is absent from the truth, so that the model was not asked."""
         return bool(self.key_slices)
 
-    def score(self, metric: str, scope: str = "volume", profile: str = "brats2019") -> float:
-        """One score, e.g. `record.score("dice")`. Raises OptionError if the run did not compute it."""
-        key = score_key(profile, metric, scope)
+    def score(self, metric: str, scope: str = "volume", profile: str | None = None) -> float:
+        """One score, e.g. `record.score("dice")`. Raises OptionError if the run did not compute it.
+
+        profile: None is the one that the record was scored with.
+        """
+        key = score_key(profile or self._profile(), metric, scope)
         if key not in self.scores:
             raise OptionError(
                 f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one of them."
             )
         return self.scores[key]
 
-    def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str = "brats2019") -> list[str]:
+    def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str | None = None) -> list[str]:
         """The controls that score at least as much as the model; a NaN beats nothing. [] if there are no controls.
 
-        metric: `dice` or `iou`; scope: `volume` or `key_slice`. Raises OptionError if the run did not score it.
+        metric: `dice` or `iou`; scope: `volume` or `key_slice`; profile as in `score`. Raises OptionError if the run
+        did not score it.
         """
-        key = score_key(profile, metric, scope)
+        key = score_key(profile or self._profile(), metric, scope)
         own = self.score(metric, scope, profile) if self.controls else 0.0
         return [name for name, scores in sorted(self.controls.items()) if key in scores and not own > scores[key]]
+
+    def _profile(self) -> str:
+        """The profile of the first score; a run scores by one. "" without scores."""
+        return next(iter(self.scores), "").split("/", 1)[0]
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""

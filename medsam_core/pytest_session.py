@@ -24,7 +24,7 @@ CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
 INI_FILES = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
 UNREAD_INI = (
     "note: pytest read no configuration file, because it takes a path after a space for a test path; "
-    "write --brats-root=DIR with an equals sign"
+    "write --brats-root=DIR and --checkpoint=FILE with an equals sign"
 )
 NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
 
@@ -53,7 +53,7 @@ class MedsamSession:
             try:
                 plan = self.configuration.plan
             except MedsamError as error:
-                raise pytest.UsageError(str(error)) from None
+                raise pytest.Collector.CollectError(str(error)) from None  # shown without a traceback
             metafunc.parametrize("medsam_case", plan, ids=[case.id for case in plan])
 
     @pytest.hookimpl(trylast=True)
@@ -244,6 +244,8 @@ class MedsamSession:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table, the verdict with its reasons, and where the run lies."""
         if self.is_worker or not self.cases_seen:
+            if self._ini_unread() and (self.configuration.brats_root or self.configuration.checkpoint):
+                terminalreporter.write_line(UNREAD_INI)
             return
         terminalreporter.section("MedSAM-2 gate")
         if self.recorder is None or self.verdict is None:
@@ -273,11 +275,13 @@ class MedsamSession:
 
         assert self.recorder is not None
         lines = describe(self.recorder.header)
-        if self.config.inipath is None and any(
-            (self.config.invocation_params.dir / name).exists() for name in INI_FILES
-        ):
+        if self._ini_unread():
             lines.append(UNREAD_INI)
         return lines
+
+    def _ini_unread(self) -> bool:
+        directory = self.config.invocation_params.dir
+        return self.config.inipath is None and any((directory / name).exists() for name in INI_FILES)
 
     def _write_lines(self, lines: list[str]) -> None:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")

@@ -106,7 +106,7 @@ class RunWriter:
             old, new = before.get(key), json.loads(json.dumps(self.header.get(key)))
             if old != new:
                 raise RunError(
-                    f"{self.directory}: the run to resume has another {key}; resume with the options it was started "
+                    f"{self.directory}: the run to resume differs in its {key}; resume with the options it was started "
                     "with, or start a new run."
                 )
         asked = [bool((header.get("decided") or {}).get("compiled")) for header in (before, self.header)]

@@ -161,6 +161,8 @@ class Recorder:
         check_gates(self.gates, floor_of(Run(configuration.run_dir, self.header, ())))
         self._writer: RunWriter | None = None
         self._spare_overlays: dict[str, tuple[float, str]] = {}
+        if configuration.resume:  # a run that asked for something else is refused before anything is scored
+            self._open()
 
     @property
     def records(self) -> tuple[CaseRecord, ...]:

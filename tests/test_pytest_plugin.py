@@ -113,6 +113,19 @@ def test_without_gates_there_is_no_pass(gate):
     assert "no gates for this cohort: give --gates FILE" in said(result)
 
 
+@pytest.mark.parametrize("profile", ["brats2023", "monai"])
+def test_a_whole_session_under_another_profile(gate, pytester, profile):
+    result = gate("--profile", profile, "--regions", "TC", "--overlays", "1", gates=f'profile = "{profile}"\n{LENIENT}')
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*PASS: 4 of 4 cases scored*"])
+    records = read_run(pytester.path / "run").records
+    assert {key.split("/")[0] for record in records for key in record.scores} == {profile}
+    assert records[0].score("dice") == records[0].scores[f"{profile}/dice@volume"]
+    kept = {path.name for path in (pytester.path / "run" / "overlays").glob("*.png")}
+    worst = min(records, key=lambda record: record.score("dice"))
+    assert kept == {worst.id.replace("/", "__") + ".png"}
+
+
 def test_a_gate_on_another_metric_has_it_scored(gate, pytester):
     gate(gates='version = 1\n[[gate]]\nmetric = "volumetric_similarity"\nregion = "WT"\ncase_minimum = 0.0\n')
     assert "brats2019/volumetric_similarity@volume" in read_run(pytester.path / "run").records[0].scores
@@ -246,6 +259,46 @@ def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentenc
     assert sentence in errors[0]
     assert "Traceback" not in said(result)
     assert not (pytester.path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize("options", [("--limit", "1"), ("--regions", "TC")], ids=" ".join)
+def test_a_run_that_asked_for_something_else_is_not_resumed(gate, pytester, options):
+    gate("--prompts", "box")
+    before = {path: path.read_bytes() for path in (pytester.path / "run").glob("*.json*")}
+    result = gate("--prompts", "box", "--resume", "run", *options, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in said(result).splitlines() if "the run to resume differs in its " in line]
+    assert len(errors) == 1
+    assert "Traceback" not in said(result)
+    assert "INTERNALERROR" not in said(result)
+    assert before == {path: path.read_bytes() for path in (pytester.path / "run").glob("*.json*")}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--subjects", "Nobody"), "--subjects: Nobody not found among the 1 subjects"),
+        (("--phantom-size", "1,2,3"), "got (1, 2, 3), expected"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_mistake_about_phantoms_is_one_sentence(pytester, options, sentence):
+    pytester.makepyfile(test_gate=SUITE)
+    small = ("--phantom-dir", "phantoms", "--phantom-subjects", "1", "--phantom-size", "16,64,64")
+    result = pytester.runpytest_inprocess(*PLUGIN, *small, *options)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    told = [line for line in said(result).splitlines() if sentence in line]
+    assert told
+    assert "Traceback" not in said(result)
+    assert "pytest_session.py" not in said(result)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_configuration_that_pytest_does_not_read_is_told(gate, pytester, broken):
+    pytester.makeini("[pytest]\n")
+    if broken:  # as when markers are known to that file alone
+        pytester.makepyfile(test_gate="import nothing_of_this_name")
+    assert "read no configuration file" in said(gate("--regions", "TC", "--prompts", "box", gates=None))
 
 
 def test_a_typo_in_the_gates_file_is_told_before_anything_runs(gate):

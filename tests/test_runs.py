@@ -80,7 +80,7 @@ def test_a_run_is_not_overwritten(tmp_path):
 @pytest.mark.parametrize("key", ["settings", "checkpoint", "cohort", "plan", "device", "precision"])
 def test_only_the_same_question_can_be_resumed(tmp_path, key):
     RunWriter(tmp_path, HEADER_CONTENT).close()
-    with pytest.raises(RunError, match=f"has another {key}; resume with the options it was started with"):
+    with pytest.raises(RunError, match=f"differs in its {key}; resume with the options it was started with"):
         RunWriter(tmp_path, {**HEADER_CONTENT, key: "other"}, resume=True)
 
 
