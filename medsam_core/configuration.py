@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -200,7 +200,7 @@ class Configuration:
         device = resolve_device(self.device)
         gates = self.gates_path
         return {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": list(self.command),
             "settings": json.loads(json.dumps(asdict(self.scored))),
             "checkpoint": self.checkpoint_identity,

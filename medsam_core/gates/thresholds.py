@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import itertools
 import math
-import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,6 @@ from medsam_core.errors import GateError
 from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS, RELATIVE, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 VERSION = 1
 
