@@ -1,7 +1,7 @@
 """The accuracy gate: one test per subject × modality × region × prompt mode × protocol.
 
     pytest benchmarks/test_accuracy.py                                   the phantom cohort, the embedded checkpoint
-    pytest -m gpu --brats-root DIR --checkpoint medsam2-latest --gates FILE   a real cohort, on CUDA
+    pytest -m gpu --brats-root=DIR --checkpoint=medsam2-latest --gates=FILE   a real cohort, on CUDA
 
 A test fails if its case breaks a case bound of the gates; the cohort's bounds are judged when all cases are scored,
 and the exit code is 0 only if the whole run is a PASS.

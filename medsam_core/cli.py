@@ -17,7 +17,7 @@ DESCRIPTION = """\
 Commands around the MedSAM-2 regression gate on BraTS MRI. The gate itself runs under pytest:
 
   pytest benchmarks/test_accuracy.py                        phantom cohort, embedded checkpoint
-  pytest -m gpu --brats-root DIR --checkpoint medsam2-latest --gates FILE
+  pytest -m gpu --brats-root=DIR --checkpoint=medsam2-latest --gates=FILE
                                                             a real cohort on CUDA
 """
 

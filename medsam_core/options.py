@@ -29,17 +29,23 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
         "bidirectional: from the key slice both ways; forward: from the region's first slice to the end; "
         "slicewise: a prompt on every slice, no memory (default: %(default)s)",
     ),
-    ("--key-slice", "largest", "K", "slice that is prompted: largest, middle, first (default: %(default)s)"),
+    ("--key-slice", "largest", "K",
+     "slice that is prompted: largest, middle, first (default: %(default)s); the "
+     "protocol forward always takes the first, slicewise all"),
     ("--jitter", "0", "VOXELS", "seeded uniform jitter of boxes and points (default: none)"),
     ("--per-component", False, "", "prompt every connected component of a region by itself"),
     ("--seed", "0", "N", "seed of the jitter (default: %(default)s)"),
     ("--prompts-from", None, "FILE", "replay exactly the prompts of another run's prompts.json"),
-    ("--labels", None, "NAME", "label convention (default: detected from the cohort's layout)"),
-    ("--profile", "brats2019", "NAME", "metric definitions (default: %(default)s)"),
-    ("--metrics", None, "M,…", "metrics to score (default: the overlap metrics)"),
+    ("--labels", None, "NAME", "label convention: brats2019, brats2023, brats2024, brats2024-ped, "
+     "msd (default: detected from the cohort's layout)"),
+    ("--profile", "brats2019", "NAME", "metric definitions: brats2019, brats2023, brats2023-ssa, brats2023-ped, "
+     "brats2023-men, brats2023-met, monai (default: %(default)s)"),
+    ("--metrics", None, "M,…", "metrics to score beside dice and iou, and those that the gates ask for "
+     "(default: also sensitivity, precision and the volumes); docs/metrics.md lists all"),
     ("--checkpoint", None, "PATH|NAME", "weights: a .pt or .safetensors file, or a name such as medsam2-latest or "
      "sam2.1-tiny (default: the embedded checkpoint)"),
-    ("--architecture", None, "NAME", "override the architecture that is recognised from the weights"),
+    ("--architecture", None, "NAME", "override the architecture that is recognised from the weights: "
+     "medsam2, sam2-tiny, sam2.1-small …; a wrong name lists them"),
     ("--image-size", None, "N", "override the side of the square image that the model sees"),
     ("--device", "auto", "D", "auto, cpu, cuda or cuda:N (default: %(default)s: cuda if there is one)"),
     ("--precision", "auto", "P", "auto, fp32 or bf16 (default: %(default)s: bf16 on cuda, fp32 on cpu)"),

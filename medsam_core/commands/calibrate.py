@@ -14,7 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "calibrate",
         help="measure this machine's noise by running the same gate several times",
         description="Run the accuracy gate --repeats times, or take stored repeats, and record the spread by device "
-        "and precision. Options of the gate follow after --, e.g. -- --brats-root DIR --device cuda.",
+        "and precision. Options of the gate follow after --, e.g. -- --brats-root=DIR --device cuda.",
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="stored repeats; or, after --, options for pytest")
     parser.add_argument("--repeats", type=int, metavar="K", help="run the gate K times instead")

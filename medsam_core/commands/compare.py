@@ -25,7 +25,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that fell further (%(default)s)")
     parser.add_argument(
-        "--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help="FAIL if a case fell further, or `none`"
+        "--case-drop-maximum",
+        type=_limit,
+        default=0.20,
+        metavar="DROP",
+        help="FAIL if a case fell further, or `none` (default: %(default)s)",
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, and print the verdict only")

@@ -21,7 +21,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--metric", default="dice", help="default: %(default)s")
     parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw metric and time over time (.png or .svg)")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw metric and time over time (.svg, .png or what else matplotlib writes)",
+    )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 

@@ -11,7 +11,12 @@ from medsam_core.errors import GateError
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("propose", help="propose a gates file from a run's measured scores")
+    parser = subparsers.add_parser(
+        "propose",
+        help="propose a gates file from a run's measured scores",
+        description="Print a gates file with floors under what a run measured, with the margins that its head "
+        "explains. Read it, save it, and give it to pytest with --gates=FILE.",
+    )
     parser.add_argument("run", metavar="RUN", help="a run directory or fsspec URL, every planned case scored")
     parser.add_argument(
         "--repeat",

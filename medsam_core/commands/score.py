@@ -37,19 +37,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--labels", metavar="CONVENTION", help="what the labels mean (default: that of the profile)")
     parser.add_argument("--binary", action="store_true", help="score everything above 0 as one region")
+    parser.add_argument(
+        "--region",
+        choices=("WT", "TC", "ET"),
+        help="predictions are masks of this one region, as a gate's --save-masks writes them; truths are label maps",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table, one line per case and region")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write JSON; null stands for nan")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table and write the files. Raises MedsamError for anything that cannot be scored."""
+    from medsam_core.errors import OptionError
     from medsam_core.metrics.profiles import find_profile
 
     profile = find_profile(arguments.profile)
     metrics = _chosen_metrics(arguments.metrics, lesions=profile.lesions is not None)
+    if arguments.binary and (arguments.region or arguments.labels):
+        other = "--region" if arguments.region else "--labels"
+        raise OptionError(f"--binary and {other}: got both, expected one; with --binary labels mean nothing.")
     labels = None if arguments.binary else arguments.labels or profile.labels or "brats2019"
     scores = {
-        case: score_files(prediction, truth, labels=labels, profile=profile.name, metrics=metrics)
+        case: score_files(
+            prediction, truth, labels=labels, profile=profile.name, metrics=metrics, region=arguments.region
+        )
         for case, (prediction, truth) in pairs_of(arguments.prediction, arguments.truth).items()
     }
     means = mean_scores(scores)
@@ -64,17 +75,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def score_files(
-    prediction: Path, truth: Path, *, labels: str | None, profile: str, metrics: Sequence[str]
+    prediction: Path,
+    truth: Path,
+    *,
+    labels: str | None,
+    profile: str,
+    metrics: Sequence[str],
+    region: str | None = None,
 ) -> dict[str, dict[str, float]]:
     """The scores of two label maps on disk: {region: {"<profile>/<metric>": value}}.
 
     labels: the label convention of both files; None: one region "mask" of everything above 0.
+    region: the prediction is a mask of this region of `labels` (above 0: inside), the truth a label map.
     Raises DataError for files that cannot be read or lie on different grids, LabelError for unknown labels.
     """
     import numpy as np
 
     from medsam_core.data.regions import REGIONS, check_labels, convention_named
     from medsam_core.data.volume import check_same_grid, read_labels
+    from medsam_core.errors import DataError
     from medsam_core.metrics import score_regions
 
     ours, theirs = read_labels(prediction), read_labels(truth)
@@ -84,10 +103,21 @@ def score_files(
         found, wanted = ((volume.voxels > 0).view(np.uint8) for volume in (ours, theirs))
     else:
         convention = convention_named(labels)
-        check_labels(ours.voxels, convention, name=prediction.name)
         check_labels(theirs.voxels, convention, name=truth.name)
-        regions = {region: convention.regions[region] for region in REGIONS}
-        found, wanted = ours.voxels, theirs.voxels
+        if region is not None:
+            values = np.unique(ours.voxels[ours.voxels > 0])
+            if len(values) > 1:
+                raise DataError(
+                    f"{prediction}: got the labels {', '.join(map(str, values))} with --region {region}, expected a "
+                    "mask of one value; leave --region out to score a label map."
+                )
+            regions = {region: {1}}
+            inside = np.isin(theirs.voxels, list(convention.regions[region]))
+            found, wanted = (ours.voxels > 0).view(np.uint8), inside.view(np.uint8)
+        else:
+            check_labels(ours.voxels, convention, name=prediction.name)
+            regions = {name: convention.regions[name] for name in REGIONS}
+            found, wanted = ours.voxels, theirs.voxels
     return score_regions(found, wanted, theirs.spacing_mm, regions, profile=profile, metrics=metrics)
 
 

@@ -138,6 +138,21 @@ def test_mistakes_are_told_in_a_sentence(
     assert err.startswith(f"medsam-core score: {text}")
 
 
+def test_a_mask_of_one_region_as_a_gate_saves_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = save(tmp_path / "case_seg.nii.gz", TRUTH)
+    mask = save(tmp_path / "case__t1ce__TC__box.nii.gz", np.isin(SHIFTED, (1, 4)).astype(np.uint8))
+    code, out, _ = score(capsys, mask, truth, "--region", "TC", "--metrics", "dice,volume_ml,truth_volume_ml")
+    assert code == 0
+    assert out.splitlines()[2:] == ["case  TC      0.75      0.064            0.064"]
+    labels = save(tmp_path / "labels.nii.gz", SHIFTED)
+    code, _, err = score(capsys, labels, truth, "--region", "TC")
+    assert code == 2
+    assert "got the labels 1, 2, 4 with --region TC, expected a mask of one value" in err
+    for other in ("--region", "--labels"):
+        code, _, err = score(capsys, mask, truth, "--binary", other, "TC" if other == "--region" else "msd")
+        assert (code, f"--binary and {other}: got both" in err) == (2, True)
+
+
 def test_a_missing_prediction_is_no_case_less(tmp_path: Path) -> None:
     for index in range(7):
         save(tmp_path / "truth" / f"c{index}_seg.nii", TRUTH)
