@@ -26,6 +26,7 @@ UNREAD_INI = (
     "note: pytest read no configuration file, because it takes a path after a space for a test path; "
     "write --brats-root=DIR and --checkpoint=FILE with an equals sign"
 )
+SKIPPED_GPU = "no CUDA device (--allow-no-gpu)"
 NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
 
 
@@ -38,7 +39,10 @@ class MedsamSession:
         self.is_worker = hasattr(config, "workerinput")
         self.cases_seen: set[str] = set()
         self.cases_skipped: set[str] = set()
+        self.cases_failed: set[str] = set()
+        self.gpu_missing: set[str] = set()  # of those skipped
         self.other_failures = False
+        self.lost = ""  # why a record could not be kept
         self.recorder: Recorder | None = None
         self.verdict: Verdict | None = None
         self.error: str | None = None
@@ -78,7 +82,7 @@ class MedsamSession:
             self._use_gpu()
         elif self.configuration.allow_no_gpu:
             for item in items:
-                item.add_marker(pytest.mark.skip(reason="no CUDA device (--allow-no-gpu)"))
+                item.add_marker(pytest.mark.skip(reason=SKIPPED_GPU))
         else:
             self._refuse(NO_GPU)
 
@@ -97,10 +101,38 @@ class MedsamSession:
         if self._collected and not self.is_worker and not session.config.option.collectonly:
             if all(item.get_closest_marker("skip") for item in session.items if _case_of(item) is not None):
                 return
-            try:
-                self._open_recorder()
-            except MedsamError as error:
-                raise pytest.UsageError(str(error)) from None
+            self._begin()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """The same under xdist, where only the workers collect."""
+        if self.recorder or self._may_skip_all() or self.config.option.collectonly:
+            return
+        if any(self._is_case(nodeid) for nodeid in ids):
+            self._begin()
+            self._write_lines(self._header_lines())
+
+    def _begin(self) -> None:
+        """Open the run; a mistake ends the session before anything is scored."""
+        try:
+            recorder = self._open_recorder()
+            if self.configuration.resume:
+                recorder.begin()
+        except MedsamError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _may_skip_all(self) -> bool:
+        if not self.configuration.allow_no_gpu:
+            return False
+        import torch
+
+        return not torch.cuda.is_available()
+
+    def _is_case(self, nodeid: str) -> bool:
+        """Whether the id of a test is that of a case of these settings."""
+        parts = nodeid.partition("[")[2].removesuffix("]").split("/")
+        settings = self.configuration.settings
+        return len(parts) >= 4 and parts[1] in settings.modalities and parts[2] in settings.regions
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """The effective configuration, above the first test."""
@@ -190,24 +222,37 @@ class MedsamSession:
         """Gather records from the reports of tests, wherever they ran."""
         if self.is_worker:
             return
-        properties = dict(report.user_properties)
-        case = properties.get(CASE_PROPERTY)
+        case = dict(report.user_properties).get(CASE_PROPERTY)
+        if case is None and self._is_case(report.nodeid):  # of a worker that died, from xdist
+            case = report.nodeid.partition("[")[2].removesuffix("]")
         if case is None:
             self.other_failures |= report.failed
             return
         self.cases_seen.add(str(case))
+        if report.failed:
+            self.cases_failed.add(str(case))
         if report.skipped:
             self.cases_skipped.add(str(case))
-        if report.when == "call" and RECORD_PROPERTY in properties:
-            from medsam_core.session import Evaluated
+            if SKIPPED_GPU in str(report.longrepr):
+                self.gpu_missing.add(str(case))
+        if report.when == "call":
+            for name, value in report.user_properties:  # a test may score several
+                if name == RECORD_PROPERTY:
+                    self._keep(str(value), on_gpu="gpu" in report.keywords)
 
+    def _keep(self, wire: str, *, on_gpu: bool) -> None:
+        """Keep a record; if that fails, say why at the end, where nothing of the session is lost with it."""
+        from medsam_core.session import Evaluated
+
+        try:
             if self.recorder is None:
-                if "gpu" in report.keywords:
+                if on_gpu:
                     self._use_gpu()
                 self._open_recorder()
                 self._write_lines(self._header_lines())
-            assert self.recorder is not None
-            self.recorder.add(Evaluated.from_wire(str(properties[RECORD_PROPERTY])))
+            self._open_recorder().add(Evaluated.from_wire(wire))
+        except MedsamError as error:
+            self.lost = self.lost or str(error)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that could not be collected keeps the session from ending well."""
@@ -229,25 +274,37 @@ class MedsamSession:
         """Judge the run; the exit code is 0 only for PASS."""
         if self._evaluator is not None:
             self._evaluator.close()
-        if self.is_worker or not self.cases_seen or exitstatus not in (0, 1):
+        if self.is_worker:
+            return
+        if exitstatus not in (0, 1):
+            if self.recorder is not None:
+                self.recorder.close()
             return
         if self.recorder is None:
-            skipped_on_request = self.cases_skipped == self.cases_seen and self.configuration.allow_no_gpu
-            if not skipped_on_request and exitstatus == 0:
+            on_request = self.configuration.allow_no_gpu and self.cases_seen == self.gpu_missing
+            if self.lost or (self.cases_seen and not on_request and exitstatus == 0):
                 session.exitstatus = 10
             return
-        self.verdict = self.recorder.finish()
-        code = self.verdict.outcome.exit_code
+        try:
+            self.verdict = self.recorder.finish(self.cases_failed)
+        except MedsamError as error:
+            self.lost = self.lost or str(error)
+            self.recorder.close()
+        code = self.verdict.outcome.exit_code if self.verdict and not self.lost else 10
         if code and not self.other_failures:
             session.exitstatus = code
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table, the verdict with its reasons, and where the run lies."""
-        if self.is_worker or not self.cases_seen:
+        if self.is_worker:
+            return
+        if not self.cases_seen and self.recorder is None:
             if self._ini_unread() and (self.configuration.brats_root or self.configuration.checkpoint):
                 terminalreporter.write_line(UNREAD_INI)
             return
         terminalreporter.section("MedSAM-2 gate")
+        if self.lost:
+            terminalreporter.write_line(f"INCONCLUSIVE: {self.lost}")
         if self.recorder is None or self.verdict is None:
             terminalreporter.write_line(
                 f"no verdict: {len(self.recorder.records) if self.recorder else 0} of {len(self.cases_seen)} selected "
@@ -264,11 +321,12 @@ class MedsamSession:
             terminalreporter.write_line(line)
         terminalreporter.write_line(f"run: {self.configuration.run_dir} (page.html shows it)")
 
-    def _open_recorder(self) -> None:
+    def _open_recorder(self) -> Recorder:
         from medsam_core.session import Recorder
 
         if self.recorder is None:
             self.recorder = Recorder(self.configuration)
+        return self.recorder
 
     def _header_lines(self) -> list[str]:
         from medsam_core.terminal import describe

@@ -18,6 +18,9 @@ from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
 
 SCHEMA = 1
+# What must be the same for a run to be gone on with: all that shapes its scores or its verdict.
+QUESTION = ("settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from")
+CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
 
 
@@ -43,7 +46,7 @@ def read_run(directory: Path | str) -> Run:
     """Read a run directory. Raises RunError if it is none, is damaged, or is of a newer schema."""
     directory = Path(directory)
     header = _read_json(directory / HEADER)
-    if not isinstance(header, dict) or "plan" not in header or "schema" not in header:
+    if not isinstance(header, dict) or not _is_plan(header.get("plan")) or type(header.get("schema")) is not int:
         raise RunError(
             f"{directory / HEADER}: no run header with a schema and a plan; give a directory that a run wrote."
         )
@@ -53,6 +56,10 @@ def read_run(directory: Path | str) -> Run:
             "upgrade medsam-core."
         )
     return Run(directory, header, tuple(_read_records(directory / CASES).values()))
+
+
+def _is_plan(plan: object) -> bool:
+    return isinstance(plan, list) and all(isinstance(case, str) for case in plan)
 
 
 class RunWriter:
@@ -66,26 +73,36 @@ class RunWriter:
         """
         self.directory = Path(directory)
         self.records: dict[str, CaseRecord] = {}
+        self._failure: RunError | None = None
         prepare_directory(self.directory, resume=resume)
         self.header = {"schema": SCHEMA, **header}
+        cases = self.directory / CASES
         if resume and (self.directory / HEADER).exists():
             self._check_same_question(read_run(self.directory).header)
-            self.records = _read_records(self.directory / CASES)
+            _drop_torn_line(cases)  # before it is read: what is cut is not scored
+            self.records = _read_records(cases)
         else:
             write_json(self.directory / HEADER, self.header)
-        cases = self.directory / CASES
-        _drop_torn_line(cases)
         try:
             self._stream = cases.open("a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{cases}: cannot be written ({error.strerror}); choose another --run-dir.") from None
 
     def append(self, record: CaseRecord) -> None:
-        """Add a record and flush it to the disk."""
+        """Add a record and flush it to the disk. Raises RunError, then and ever after, if that cannot be done."""
+        if self._failure is not None:  # a torn line may be in the way of the next
+            raise self._failure
+        try:
+            self._stream.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            self._failure = RunError(
+                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); mend that, and "
+                "go on with --resume."
+            )
+            raise self._failure from None
         self.records[record.id] = record
-        self._stream.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
 
     def write(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write a JSON file of the run, whole or not at all."""
@@ -95,16 +112,17 @@ class RunWriter:
 
     def close(self) -> None:
         """Close `cases.jsonl`; the writer is of no use afterwards."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # what could not be flushed was told by `append`
+            self._stream.close()
 
     def run(self) -> Run:
         """What has been written so far."""
         return Run(self.directory, self.header, tuple(self.records.values()))
 
     def _check_same_question(self, before: Mapping[str, Any]) -> None:
-        for key in ("settings", "checkpoint", "cohort", "plan", "device", "precision"):
-            old, new = before.get(key), json.loads(json.dumps(self.header.get(key)))
-            if old != new:
+        old, new = (_question(header) for header in (before, json.loads(json.dumps(self.header))))
+        for key in new:
+            if old[key] != new[key]:
                 raise RunError(
                     f"{self.directory}: the run to resume differs in its {key}; resume with the options it was started "
                     "with, or start a new run."
@@ -115,6 +133,11 @@ class RunWriter:
                 f"{self.directory}: the run to resume was started {'with' if asked[0] else 'without'} --compile; "
                 "resume it likewise, or start a new run."
             )
+
+
+def _question(header: Mapping[str, Any]) -> dict[str, Any]:
+    environment = header.get("environment") or {}
+    return {key: header.get(key) for key in QUESTION} | {key: environment.get(key) for key in CODE}
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:
@@ -132,6 +155,11 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         raise RunError(
             f"run directory {directory}: already holds a run, expected a new or empty folder; "
             "choose another with --run-dir, or go on in this one with --resume."
+        )
+    if (directory / CASES).exists() and not (directory / HEADER).exists():
+        raise RunError(
+            f"run directory {directory}: holds {CASES} without {HEADER}, expected both or neither: nothing tells what "
+            "its cases were asked; choose another folder with --run-dir."
         )
 
 
@@ -157,18 +185,20 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_records(path: Path) -> dict[str, CaseRecord]:
+    """Whole lines only: what follows the last newline was being written when the run was killed, and is not scored."""
     records: dict[str, CaseRecord] = {}
     if not path.exists():
         return records
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, start=1):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}); the run is damaged, score it anew.") from None
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].split(b"\n"), start=1):
         if not line:
             continue
         try:
             record = CaseRecord.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):  # killed while writing: the line has no end, and the case counts as not scored
-                break
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"{path}: line {number} is no case record ({error!r}); the run is damaged, score it anew."
             ) from None

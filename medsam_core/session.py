@@ -7,7 +7,7 @@ string per case, so that a run is the same with and without workers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from medsam_core.cases import Case, CaseRecord
 from medsam_core.configuration import Configuration
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation import CaseResult, Prepared, Segmented, prepare, score_segmented, segment
-from medsam_core.gates.baseline import find_reference
+from medsam_core.gates.baseline import Baseline, find_baseline, find_reference, read_baseline
 from medsam_core.gates.calibration import check_gates, floor_of
+from medsam_core.gates.outcome import Outcome
 from medsam_core.gates.thresholds import Gates, load_gates
 from medsam_core.gates.verdict import Verdict, judge_run
+from medsam_core.gates.wording import counted, few
 from medsam_core.inference.devices import resolve_device
 from medsam_core.inference.manifest import read_manifest, write_manifest
 from medsam_core.inference.prompts import Prompt
@@ -31,20 +33,25 @@ from medsam_core.runs import PROMPTS, VERDICT, Run, RunWriter, read_run
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a test learns of its case: the record, and the gates' case bounds that it breaks."""
+    """What a test learns of its case: the record, and the gates' case bounds that it breaks.
+
+    checkpoint: SHA-256 of the weights that this process scored it with, "" if it is a stored record.
+    """
 
     record: CaseRecord
     violations: tuple[str, ...]
+    checkpoint: str = ""
 
     def to_wire(self) -> str:
         """One JSON string: what a test report carries from a worker to the controller."""
-        return json.dumps({"record": self.record.to_json(), "violations": list(self.violations)})
+        wire = {"record": self.record.to_json(), "violations": list(self.violations), "checkpoint": self.checkpoint}
+        return json.dumps(wire)
 
     @classmethod
     def from_wire(cls, text: str) -> Evaluated:
         """The inverse of `to_wire`."""
         data = json.loads(text)
-        return cls(CaseRecord.from_json(data["record"]), tuple(data["violations"]))
+        return cls(CaseRecord.from_json(data["record"]), tuple(data["violations"]), data["checkpoint"])
 
 
 class Evaluator:
@@ -136,7 +143,7 @@ class Evaluator:
                 result.prediction, result.truth, result.prompts, spacing_mm=result.image.spacing_mm
             )
             record = replace(record, diagnosis=f"{label}: {sentence}")
-        return self._judged(record)
+        return replace(self._judged(record), checkpoint=self.configuration.checkpoint_identity["sha256"])
 
     def _judged(self, record: CaseRecord) -> Evaluated:
         return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())
@@ -156,13 +163,11 @@ class Recorder:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
-        self.baseline = find_reference(configuration.baseline) if configuration.baseline else None
+        self.baseline = _reference(configuration, self.gates)
         self.header = configuration.header()
         check_gates(self.gates, floor_of(Run(configuration.run_dir, self.header, ())))
         self._writer: RunWriter | None = None
         self._spare_overlays: dict[str, tuple[float, str]] = {}
-        if configuration.resume:  # a run that asked for something else is refused before anything is scored
-            self._open()
 
     @property
     def records(self) -> tuple[CaseRecord, ...]:
@@ -175,6 +180,12 @@ class Recorder:
         record = evaluated.record
         if record.id in writer.records:
             return
+        told = self.header["checkpoint"]["sha256"]
+        if evaluated.checkpoint not in ("", told):
+            raise RunError(
+                f"{record.id}: was scored with the weights {evaluated.checkpoint[:12]}, expected {told[:12]} as in "
+                "run.json: the checkpoint's file has changed since the session began; use a copy that stays."
+            )
         writer.append(record)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
@@ -183,14 +194,21 @@ class Recorder:
                 best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
                 (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
 
-    def finish(self) -> Verdict:
-        """Judge what was recorded, and write prompts, verdict and page."""
+    def finish(self, failed: Collection[str] = ()) -> Verdict:
+        """Judge what was recorded, and write prompts, page and, last of all, the verdict.
+
+        failed: what a record does not show, the cases whose tests failed; unless a bound is broken, they make the run
+        INCONCLUSIVE. Raises MedsamError if something cannot be written: then there is no verdict.
+        """
         writer = self._open()
         verdict = judge_run(writer.run(), self.gates, baseline=self.baseline)
+        if failed and verdict.outcome is Outcome.PASS:
+            reason = f"{counted(len(failed), 'case')} broke no bound, but the test failed: {few(sorted(failed))}"
+            verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, reasons=(*verdict.reasons, reason))
         self._write_prompts(writer)
-        writer.write(VERDICT, verdict.to_json())
         writer.close()
         write_page(writer.run(), verdict.to_json(), writer.directory / "page.html")
+        writer.write(VERDICT, verdict.to_json())
         return verdict
 
     def _open(self) -> RunWriter:
@@ -200,6 +218,23 @@ class Recorder:
                 (self._writer.directory / "gates.toml").write_bytes(self.gates.path.read_bytes())
         return self._writer
 
+    def begin(self) -> None:
+        """Open the run's directory now rather than with the first case. Raises RunError if it does not fit."""
+        self._open()
+
+    def close(self) -> None:
+        """Let go of the run's files without a verdict: the session was interrupted."""
+        if self._writer is not None:
+            self._writer.close()
+
     def _write_prompts(self, writer: RunWriter) -> None:
         prompts = {r.id: tuple(Prompt.from_json(prompt) for prompt in r.prompts) for r in self.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header["cohort"]["fingerprint"])
+
+
+def _reference(configuration: Configuration, gates: Gates | None) -> Baseline | None:
+    """What relative bounds refer to, read before anything is scored, so that a damaged one is told at once."""
+    if configuration.baseline:
+        return find_reference(configuration.baseline)
+    path = find_baseline(gates.baseline) if gates is not None and gates.relative and gates.baseline else None
+    return None if path is None else read_baseline(path)

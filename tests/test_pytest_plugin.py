@@ -293,6 +293,109 @@ def test_a_mistake_about_phantoms_is_one_sentence(pytester, options, sentence):
     assert "pytest_session.py" not in said(result)
 
 
+def outcome_of(run_dir: Path) -> str:
+    return json.loads((run_dir / "verdict.json").read_text())["outcome"]
+
+
+def test_a_test_that_fails_by_itself_is_no_pass(gate, pytester):
+    pytester.makepyfile(
+        test_gate="def test_case(medsam_case, medsam_evaluate):\n"
+        "    assert medsam_evaluate(medsam_case).score('dice') > (2 if medsam_case.region == 'ET' else -1)\n"
+    )
+    result = gate("--prompts", "box")
+    assert result.ret == 10
+    assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE 2 cases broke no bound, but the test failed: *"])
+
+
+def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
+    strict = LENIENT.replace("case_minimum = 0.0", "case_minimum = 0.999")
+    assert gate("--prompts", "box", gates=strict).ret == 1
+    kept = (pytester.path / "run" / "gates.toml").read_text()
+    result = gate("--prompts", "box", "--resume", "run", run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "the run to resume differs in its gates; resume with the options" in said(result)
+    assert (pytester.path / "run" / "gates.toml").read_text() == kept
+    assert outcome_of(pytester.path / "run") == "FAIL"
+
+
+def test_a_test_may_score_several_cases(gate, pytester):
+    pytester.makepyfile(
+        test_gate="from dataclasses import replace\n"
+        "def test_case(medsam_case, medsam_evaluate):\n"
+        "    for region in ('WT', 'TC', 'ET'):\n"
+        "        medsam_evaluate(replace(medsam_case, region=region))\n"
+    )
+    result = gate("--prompts", "box", "-k", "WT")
+    assert result.ret == 0
+    run = read_run(pytester.path / "run")
+    assert sorted(record.id for record in run.records) == sorted(run.plan)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_only_a_missing_gpu_may_be_skipped_on_request(gate, pytester, workers):
+    pytester.makepyfile(
+        test_gate=SUITE.replace("    medsam_check", "    pytest.skip('not today')\n    medsam_check", 1)
+    )
+    assert gate("--allow-no-gpu", *workers).ret == 10
+
+
+def test_a_session_that_is_ended_as_if_well_is_no_pass(gate, pytester):
+    pytester.makeconftest("import pytest\ndef pytest_runtest_setup(item):\n    pytest.exit('enough', returncode=0)\n")
+    result = gate()
+    assert result.ret == 10
+    assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_reference_that_cannot_be_read_is_told_before_anything_is_scored(gate, pytester, workers):
+    for options in (("--baseline", "nosuch"), ("--resume", "run", "--seed", "9")):
+        if options[0] == "--resume":
+            gate("--prompts", "box")
+        result = gate(*options, "--prompts", "box", *workers, run_dir=None if options[0] == "--resume" else "other")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, said(result)
+        assert ("nosuch: neither a run" if options[1] == "nosuch" else "differs in its settings") in said(result)
+        assert "INTERNALERROR" not in said(result)
+        assert not (pytester.path / "other" / "cases.jsonl").exists()
+
+
+def test_weights_that_change_while_the_session_runs_are_no_pass(gate, pytester, small_checkpoint):
+    import shutil
+
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(small_checkpoint, "pt") as file:
+        told = file.metadata()
+    changed = load_file(small_checkpoint)
+    changed["no_mem_embed"] = changed["no_mem_embed"] + 1
+    save_file(changed, pytester.path / "next.safetensors", metadata=told)
+    shutil.copy(small_checkpoint, pytester.path / "live.safetensors")
+    pytester.makeconftest(
+        "import pathlib\n"
+        "def pytest_xdist_setupnodes():  # the session has begun, its workers have not\n"
+        "    pathlib.Path('next.safetensors').rename('live.safetensors')\n"
+    )
+    result = gate("--checkpoint", str(pytester.path / "live.safetensors"), "--prompts", "box", "-n", "1")
+    assert result.ret == 10
+    assert "the checkpoint's file has changed since the session began" in said(result)
+    assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("name", ["page.html", "verdict.json", "prompts.json"])
+def test_what_cannot_be_written_at_the_end_is_told_and_no_pass(gate, pytester, name):
+    pytester.makeconftest(
+        "import pathlib\n"
+        "def pytest_runtest_teardown():\n"
+        f"    pathlib.Path('run/{name}/in').mkdir(parents=True, exist_ok=True)\n"
+    )
+    result = gate("--prompts", "box")
+    assert result.ret == 10
+    assert "Traceback" not in said(result)
+    result.stdout.re_match_lines([rf"INCONCLUSIVE: .*{name}: .*(cannot be written|expected to write)"])
+    assert not (pytester.path / "run" / "verdict.json").is_file()
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_configuration_that_pytest_does_not_read_is_told(gate, pytester, broken):
     pytester.makeini("[pytest]\n")

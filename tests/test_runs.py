@@ -77,11 +77,80 @@ def test_a_run_is_not_overwritten(tmp_path):
         RunWriter(tmp_path, HEADER_CONTENT)
 
 
-@pytest.mark.parametrize("key", ["settings", "checkpoint", "cohort", "plan", "device", "precision"])
+@pytest.mark.parametrize(
+    "key", ["settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from"]
+)
 def test_only_the_same_question_can_be_resumed(tmp_path, key):
     RunWriter(tmp_path, HEADER_CONTENT).close()
     with pytest.raises(RunError, match=f"differs in its {key}; resume with the options it was started with"):
         RunWriter(tmp_path, {**HEADER_CONTENT, key: "other"}, resume=True)
+
+
+@pytest.mark.parametrize("key", ["medsam_core", "commit", "torch", "sam2"])
+def test_only_the_same_code_goes_on_with_a_run(tmp_path, key):
+    header = {
+        **HEADER_CONTENT,
+        "environment": {"medsam_core": "1", "commit": "a", "torch": "2", "sam2": "1", "cpu": "x"},
+    }
+    RunWriter(tmp_path, header).close()
+    with pytest.raises(RunError, match=f"differs in its {key}; resume"):
+        RunWriter(tmp_path, {**header, "environment": {**header["environment"], key: "other"}}, resume=True)
+    RunWriter(tmp_path, {**header, "environment": {**header["environment"], "cpu": "y"}}, resume=True).close()
+
+
+def test_a_record_without_its_newline_is_scored_again(tmp_path):
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    writer.append(record())
+    writer.close()
+    path = tmp_path / CASES
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_run(tmp_path).records == ()
+    writer = RunWriter(tmp_path, HEADER_CONTENT, resume=True)
+    assert writer.records == {}
+    writer.append(record())
+    writer.close()
+    assert len(read_run(tmp_path).records) == 1
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_records_that_nobody_asked_for_are_not_taken_over(tmp_path, resume):
+    (tmp_path / CASES).write_text("")
+    with pytest.raises(RunError, match=r"holds cases\.jsonl without run\.json, expected both or neither"):
+        RunWriter(tmp_path, HEADER_CONTENT, resume=resume)
+
+
+def test_a_full_disk_is_told_and_nothing_is_added_behind_a_torn_line(tmp_path):
+    class Full:
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    whole, writer._stream = writer._stream, Full()
+    with pytest.raises(RunError, match=r"s1/t1ce/WT/box cannot be written \(No space left on device\); .* --resume"):
+        writer.append(record())
+    assert writer.records == {}
+    writer._stream = whole
+    with pytest.raises(RunError, match="No space left"):
+        writer.append(record())
+    writer.close()
+
+
+@pytest.mark.parametrize("header", ['{"schema": "1", "plan": []}', '{"schema": 1, "plan": null}', "[]"])
+def test_a_header_of_other_types_is_none(tmp_path, header):
+    (tmp_path / "run.json").write_text(header)
+    with pytest.raises(RunError, match="no run header with a schema and a plan"):
+        read_run(tmp_path)
+
+
+def test_records_that_are_no_text_or_no_file_are_a_damaged_run(tmp_path):
+    RunWriter(tmp_path, HEADER_CONTENT).close()
+    (tmp_path / CASES).write_bytes(b'{"id": "\xff"}\n')
+    with pytest.raises(RunError, match=r"line 1 is no case record .* score it anew"):
+        read_run(tmp_path)
+    (tmp_path / CASES).unlink()
+    (tmp_path / CASES).mkdir()
+    with pytest.raises(RunError, match=r"cases\.jsonl: cannot be read \(Is a directory\)"):
+        read_run(tmp_path)
 
 
 def test_a_compiled_run_is_resumed_compiled(tmp_path):

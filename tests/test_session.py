@@ -25,6 +25,11 @@ class BoxFiller:
     """In place of a model where none is needed: each prompt's box, filled on every slice."""
 
     notes = ()
+    model = SimpleNamespace(
+        checkpoint=SimpleNamespace(name="none", sha256=""),
+        architecture=SimpleNamespace(name="none", image_size=0),
+        notes=(),
+    )
 
     def encode(self, image):
         return image
