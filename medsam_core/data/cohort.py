@@ -12,12 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medsam_core.data import layouts
+from medsam_core.data.leftovers import Leftover, barren, dangling, settle, without_images
 from medsam_core.data.regions import LabelConvention, check_labels, convention_named
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError
 
 _DEPTH = 5  # root / Kaggle's wrapper / the archive's own folder / HGG / subject
 _GRADES = ("HGG", "LGG")
+_HIDDEN = (".", "__MACOSX", "lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+_DECATHLON = ("imagestr", "imagests", "labelstr")
+_RUN = "run.json"
 _MAPPINGS = ("name_mapping.csv", "name_mapping_validation_data.csv")
 
 
@@ -68,7 +72,8 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
 
     root: the folder of a data set, one that wraps it, or one subject's own folder. BraTS 2018-2021, 2023-2025 and MSD
     Task01 are recognised by their names; hidden files are passed over, subjects without a segmentation are kept.
-    Raises DataError if the root is missing, empty or holds no subject, or if one id occurs twice.
+    Raises DataError if the root is missing, empty or holds no subject, if one id occurs twice, or where a subject may
+    have lost its images: in an empty folder, one of unknown files, or a segmentation that no image goes with.
     """
     root = Path(root)
     if not root.exists():
@@ -80,7 +85,8 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
     # one subject's folder may be the root: its data set's table then lies above it
     for folder in root.absolute().parents[:2]:
         _read_mapping(folder, [name for name in _MAPPINGS if (folder / name).is_file()], mapping)
-    for subject, folder in _walk(root.absolute(), _DEPTH, mapping):
+    leftovers: list[Leftover] = []
+    for subject, folder in _walk(root.absolute(), _DEPTH, mapping, leftovers):
         other = by_id.setdefault(subject.id, (subject, folder))[1]
         if other is not folder:
             raise DataError(
@@ -89,7 +95,9 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
             )
     if not by_id:
         raise DataError(f"{root}: {_seen(root)}, expected subjects as in {layouts.KNOWN_LAYOUTS}; check the path.")
-    return tuple(_with_mapping(by_id[key][0], mapping) for key in sorted(by_id))
+    notes = settle(root.absolute(), leftovers, {key: folder for key, (_, folder) in by_id.items()})
+    found = (_with_mapping(by_id[key][0], mapping) for key in sorted(by_id))
+    return tuple(replace(subject, notes=(*subject.notes, *notes.get(subject.id, ()))) for subject in found)
 
 
 def check_subjects(subjects: Iterable[Subject], modality: str, *, segmentation: bool = True) -> None:
@@ -142,18 +150,33 @@ def load(subject: Subject, modality: str, *, convention: str | LabelConvention |
     return LoadedSubject(subject, modality, image, labels, chosen)
 
 
-def _walk(folder: Path, depth: int, mapping: dict[str, Mapping[str, str]]) -> Iterator[tuple[Subject, Path]]:
+def _walk(
+    folder: Path, depth: int, mapping: dict[str, Mapping[str, str]], leftovers: list[Leftover]
+) -> Iterator[tuple[Subject, Path]]:
     files, folders = _listing(folder)
+    if _RUN in files:  # a run that was kept beside the subjects, with masks and pictures of them
+        return
     _read_mapping(folder, [name for name in _MAPPINGS if name in files], mapping)
+    before = len(leftovers)
     if folder.name.lower() == "imagestr":
-        found = list(_msd_subjects(folder, files))
+        found = list(_msd_subjects(folder, files, leftovers))
     else:
-        found = list(_brats_subjects(folder, files))
+        found = list(_brats_subjects(folder, files, leftovers))
     for subject in found:
         yield subject, folder
-    if depth > 1 and not any(subject.id.lower() == folder.name.lower() for subject in found):
+    if any(subject.id.lower() == folder.name.lower() for subject in found):
+        return
+    leftovers += dangling(files)
+    if not found and not folders and len(leftovers) == before and not _of_decathlon(folder):
+        leftovers.append(barren(folder, files))
+    if depth > 1:
         for name in folders:
-            yield from _walk(folder / name, depth - 1, mapping)
+            yield from _walk(folder / name, depth - 1, mapping, leftovers)
+
+
+def _of_decathlon(folder: Path) -> bool:
+    """Whether a folder is one of a decathlon's task: labels and test images have no names of subjects."""
+    return folder.name.lower() in _DECATHLON and (folder.parent / "imagesTr").is_dir()
 
 
 def _listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -166,7 +189,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX", "lost+found")):
+                if entry.name.startswith(_HIDDEN):
                     continue
                 if not entry.is_dir():
                     files[entry.name] = folder / entry.name
@@ -193,7 +216,7 @@ def _nested(folder: Path) -> dict[str, Path]:
     return {} if chosen is None else {folder.name: chosen}
 
 
-def _msd_subjects(folder: Path, images: Mapping[str, Path]) -> Iterator[Subject]:
+def _msd_subjects(folder: Path, images: Mapping[str, Path], leftovers: list[Leftover]) -> Iterator[Subject]:
     # imagesTs is left out: the decathlon publishes no labels for it
     labels = folder.parent / "labelsTr"
     segmentations = _listing(labels)[0] if labels.is_dir() else {}
@@ -201,6 +224,13 @@ def _msd_subjects(folder: Path, images: Mapping[str, Path]) -> Iterator[Subject]
     for name in sorted(images):
         if layouts.MSD_IMAGE.fullmatch(name):
             by_stem.setdefault(name.split(".")[0], []).append(name)
+    alone = [(name.split(".")[0], labels / name) for name in segmentations if layouts.MSD_IMAGE.fullmatch(name)]
+    broken = [
+        (name.split(".")[0], folder / name)
+        for name in images
+        if layouts.MSD_IMAGE.fullmatch(layouts.when_finished(name) or "")
+    ]
+    leftovers += without_images(by_stem, alone, broken)
     for stem, names in by_stem.items():
         notes: list[str] = []
         path = _one_of(stem, "image", names, images, notes)
@@ -215,7 +245,7 @@ def _msd_subjects(folder: Path, images: Mapping[str, Path]) -> Iterator[Subject]
         )
 
 
-def _brats_subjects(folder: Path, files: Mapping[str, Path]) -> Iterator[Subject]:
+def _brats_subjects(folder: Path, files: Mapping[str, Path], leftovers: list[Leftover]) -> Iterator[Subject]:
     """One subject as a rule; a folder may also hold the files of several side by side."""
     parsed = {name: known for name in sorted(files) if (known := layouts.parse(name)) is not None}
     by_subject: dict[str, dict[str, list[str]]] = {}
@@ -225,6 +255,13 @@ def _brats_subjects(folder: Path, files: Mapping[str, Path]) -> Iterator[Subject
         key = spelling.setdefault(stem.lower(), stem)
         by_subject.setdefault(key, {}).setdefault(known.kind, []).append(name)
     with_images = {key: kinds for key, kinds in by_subject.items() if kinds.keys() - {"seg"}}
+    alone = [(key, folder / kinds["seg"][0]) for key, kinds in by_subject.items() if key not in with_images]
+    broken = [
+        (known.stem or folder.name, folder / name)
+        for name in files
+        if (known := layouts.parse(layouts.when_finished(name) or "")) is not None
+    ]
+    leftovers += without_images(with_images, alone, broken)
     for key, kinds in with_images.items():
         notes: list[str] = []
         chosen = {kind: _one_of(key, kind, names, files, notes) for kind, names in kinds.items()}
