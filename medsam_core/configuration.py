@@ -224,7 +224,7 @@ class Configuration:
         """Layouts, label conventions, subjects, and a fingerprint of names and contents of files (no voxel is read)."""
         digest = hashlib.sha256()
         for subject in self.cohort:
-            for path in sorted({image.path for image in subject.images.values()} | {subject.segmentation or Path()}):
+            for path in _files_of(subject):
                 digest.update(f"{subject.id}\0{path.name}\0{_content_mark(path)}\n".encode())
         return {
             "layouts": sorted({subject.layout for subject in self.cohort}),
@@ -250,22 +250,38 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _files_of(subject: Subject) -> list[Path]:
+    """The images of all modalities and the segmentation, sorted."""
+    return sorted({image.path for image in subject.images.values()} | {subject.segmentation or Path()} - {Path()})
+
+
 def _content_mark(path: Path) -> str:
     """What a gzip file says at its end of its content, CRC-32 and size, or the size of any other file.
 
     Unlike the size of the file itself, it does not depend on which zlib packed it.
     """
-    if path.suffix != ".gz":
-        return str(path.stat().st_size)
-    with path.open("rb") as file:
-        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
-        return file.read(8).hex()
+    try:
+        if path.suffix != ".gz":
+            return str(path.stat().st_size)
+        with path.open("rb") as file:
+            file.seek(-min(8, path.stat().st_size), os.SEEK_END)
+            return file.read(8).hex()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), expected an image; mend the file.") from None
 
 
 def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
     """Say at once which subjects lack a file, or a label convention, that the session will need."""
     for modality in settings.modalities:
         check_subjects(subjects, modality)
+    # git-annex and datalad leave a link in place of what was not fetched; the fingerprint is over all modalities
+    gone = [path for subject in subjects for path in _files_of(subject) if path.is_symlink() and not path.exists()]
+    if gone:
+        what = f"{gone[0]}: a link" if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more: links"
+        raise DataError(
+            f"{what} to nothing, expected files; fetch what they stand for, e.g. with `git annex get`, or leave these "
+            "subjects out with --subjects."
+        )
     unclear = [subject.id for subject in subjects if subject.convention is None]
     if unclear and settings.labels is None:
         raise DataError(

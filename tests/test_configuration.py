@@ -9,6 +9,7 @@ import pytest
 
 from medsam_core.cases import Settings
 from medsam_core.configuration import Configuration, PhantomCohort
+from medsam_core.errors import DataError
 
 
 @pytest.fixture
@@ -43,6 +44,51 @@ def test_one_other_voxel_is_another_cohort(fingerprint):
         return content[:-1] + bytes([content[-1] ^ 1])
 
     assert fingerprint(lambda path: repacked(path, flip)) != fingerprint()
+
+
+@pytest.fixture
+def linked(small_cohort, tmp_path):
+    """`linked(*parts)`: a configuration over a copy of the cohort in which those files are links to nothing."""
+
+    def of(*parts, **chosen):
+        root = tmp_path / "copy"
+        shutil.copytree(small_cohort, root)
+        for part in parts:
+            for path in root.glob(f"*/*_{part}.nii.gz"):
+                path.unlink()
+                path.symlink_to(f"../.git/annex/objects/{path.name}")
+        return Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", brats_root=root, **chosen)
+
+    return of
+
+
+@pytest.mark.parametrize("part", ["t1ce", "seg", "t2"])
+def test_an_image_that_was_not_fetched_is_told_before_anything_is_scored(linked, tmp_path, part):
+    with pytest.raises(DataError) as caught:
+        _ = linked(part).plan
+    first, _ = sorted((tmp_path / "copy").glob(f"*/*_{part}.nii.gz"))
+    assert str(caught.value) == (
+        f"{first} and 1 more: links to nothing, expected files; fetch what they stand for, e.g. with `git annex get`, "
+        "or leave these subjects out with --subjects."
+    )
+
+
+def test_a_subject_that_was_left_out_need_not_be_fetched(linked, tmp_path):
+    configuration = linked(limit=1)
+    for path in sorted((tmp_path / "copy").glob("*/*_t1ce.nii.gz"))[1:]:
+        path.unlink()
+        path.symlink_to("gone")
+    assert len(configuration.cohort_identity()["subjects"]) == 1
+
+
+def test_a_file_that_cannot_be_read_is_told_in_a_sentence(linked, tmp_path):
+    configuration = linked()
+    _ = configuration.cohort
+    path = sorted((tmp_path / "copy").glob("*/*_flair.nii.gz"))[0]
+    path.unlink()
+    with pytest.raises(DataError) as caught:
+        configuration.header()
+    assert str(caught.value) == f"{path}: cannot be read (No such file or directory), expected an image; mend the file."
 
 
 def test_a_file_that_was_not_packed_goes_by_its_size(fingerprint):
