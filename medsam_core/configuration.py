@@ -221,7 +221,7 @@ class Configuration:
         }
 
     def cohort_identity(self) -> dict[str, Any]:
-        """Layouts, label conventions, subjects, and a fingerprint of names and contents of files (no voxel is read)."""
+        """Layouts, label conventions, subjects, and a fingerprint of files' names and contents."""
         digest = hashlib.sha256()
         for subject in self.cohort:
             for path in _files_of(subject):
@@ -256,16 +256,20 @@ def _files_of(subject: Subject) -> list[Path]:
 
 
 def _content_mark(path: Path) -> str:
-    """What a gzip file says at its end of its content, CRC-32 and size, or the size of any other file.
+    """What a gzip file says at its end of its content, CRC-32 and size, or the BLAKE2b of any other file.
 
-    Unlike the size of the file itself, it does not depend on which zlib packed it.
+    Unlike a hash of the file itself, the former does not depend on which zlib packed it, and costs nothing. Where the
+    end says nothing, the file is hashed: what is packed by its name only, and bgzip's files, whose last block is empty.
     """
     try:
-        if path.suffix != ".gz":
-            return str(path.stat().st_size)
         with path.open("rb") as file:
-            file.seek(-min(8, path.stat().st_size), os.SEEK_END)
-            return file.read(8).hex()
+            if path.suffix == ".gz" and file.read(2) == b"\x1f\x8b":
+                file.seek(-min(8, path.stat().st_size), os.SEEK_END)
+                trailer = file.read(8)
+                if any(trailer):
+                    return trailer.hex()
+            file.seek(0)
+            return hashlib.file_digest(file, "blake2b").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}), expected an image; mend the file.") from None
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
+import struct
+import zlib
 
 import pytest
 
@@ -87,13 +90,51 @@ def test_a_file_that_cannot_be_read_is_told_in_a_sentence(linked, tmp_path):
     path = sorted((tmp_path / "copy").glob("*/*_flair.nii.gz"))[0]
     path.unlink()
     with pytest.raises(DataError) as caught:
-        configuration.header()
+        configuration.cohort_identity()
     assert str(caught.value) == f"{path}: cannot be read (No such file or directory), expected an image; mend the file."
 
 
-def test_a_file_that_was_not_packed_goes_by_its_size(fingerprint):
-    def unpack(path):
-        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-        path.unlink()
+def unpack(path, change=lambda content: content):
+    path.with_suffix("").write_bytes(change(gzip.decompress(path.read_bytes())))
+    path.unlink()
 
-    assert fingerprint(unpack) == fingerprint(unpack) != fingerprint()
+
+def flipped(content):
+    """The same size, one voxel in the middle of it another."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def test_one_other_voxel_in_a_file_that_was_not_packed_is_another_cohort(fingerprint):
+    assert fingerprint(unpack) == fingerprint(unpack)
+    assert fingerprint(lambda path: unpack(path, flipped)) != fingerprint(unpack) != fingerprint()
+
+
+def test_one_other_voxel_is_seen_where_the_end_of_a_file_says_nothing_of_its_content(fingerprint):
+    """NIfTI that is packed by its name only, and bgzip's blocks, of which the last one is empty."""
+
+    def raw(path, change=lambda content: content):
+        path.write_bytes(change(gzip.decompress(path.read_bytes())))
+
+    def blocks(path, change=lambda content: content):
+        path.write_bytes(
+            gzip.compress(change(gzip.decompress(path.read_bytes())), mtime=0) + gzip.compress(b"", mtime=0)
+        )
+
+    for packed in (raw, blocks):
+        assert fingerprint(packed) == fingerprint(packed)
+        assert fingerprint(lambda path, packed=packed: packed(path, flipped)) != fingerprint(packed)
+
+
+def test_the_fingerprint_of_packed_files_stays_that_of_accepted_baselines(tmp_path):
+    """SHA-256 over id, name and the gzip trailer of every file, worked out here with zlib."""
+    digest = hashlib.sha256()
+    folder = tmp_path / "cohort" / "Brats18_2013_3_1"
+    folder.mkdir(parents=True)
+    for part in ("flair", "seg", "t1ce"):
+        path, content = folder / f"{folder.name}_{part}.nii.gz", part.encode() * 9
+        path.write_bytes(gzip.compress(content))
+        mark = struct.pack("<II", zlib.crc32(content), len(content)).hex()
+        digest.update(f"{folder.name}\0{path.name}\0{mark}\n".encode())
+    made = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path / "cohort")
+    assert made.cohort_identity()["fingerprint"] == digest.hexdigest()
