@@ -20,7 +20,7 @@ MINIMUM_PERFECT = 3
 def implausible(records: Sequence[CaseRecord]) -> list[str]:
     """Why the records cannot be believed, a sentence for each kind of contradiction; [] if nothing speaks against them.
 
-    Only what a record holds is compared; absent regions and NaN are left to others.
+    Only what a record holds is compared; the scores of absent regions and NaN are left to others.
     """
     asked = sorted((record for record in records if record.prompted), key=lambda record: record.id)
     found: dict[str, list[str]] = {}
@@ -38,7 +38,20 @@ def implausible(records: Sequence[CaseRecord]) -> list[str]:
         reasons.append(
             f"the same scores to the last digit in {counted(len(copied), 'case')} of other images: {few(copied)}"
         )
+    reasons += [
+        f"the same image and labels under the names of {counted(len(names), 'subject')}: {few(names)}"
+        for names in _same_subject(records)
+    ]
     return reasons
+
+
+def _same_subject(records: Sequence[CaseRecord]) -> list[tuple[str, ...]]:
+    """Subjects that are one: what was read for a modality is the same. It would count several times in every mean."""
+    read: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        if record.data:  # a run of an older version does not say
+            read.setdefault((record.case.modality, record.data), set()).add(record.case.subject)
+    return sorted({tuple(sorted(names)) for names in read.values() if len(names) > 1})
 
 
 def _copied(asked: Sequence[CaseRecord]) -> list[str]:

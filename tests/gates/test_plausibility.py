@@ -65,6 +65,36 @@ def test_scores_copied_from_one_image_to_another_are_not_believed(make_record):
     assert implausible([make_record("S1"), make_record("S2")]) == []
 
 
+def test_copies_of_one_subject_under_several_names_are_not_believed(make_record):
+    some = [
+        make_record(name, region, data=data, dice=dice, slices=() if name == "S4" else (95,))
+        for name, data, dice in (("S1", "a", 0.9), ("S2", "b", 0.8), ("S3", "a", 0.7), ("S4", "a", 1.0))
+        for region in ("WT", "TC")
+    ]
+    assert implausible(some) == ["the same image and labels under the names of 3 subjects: S1, S3, S4"]
+    # every modality of a copy is a copy; other pairs stand by themselves
+    two = (("t1ce", 0.9), ("flair", 0.8))
+    both = [make_record(name, modality=m, data=m, dice=dice) for name in ("S1", "S2") for m, dice in two]
+    assert implausible(both) == ["the same image and labels under the names of 2 subjects: S1, S2"]
+    pairs = [make_record(f"S{i}", data=str(i % 2), dice=0.5 + i / 10) for i in range(4)]
+    assert [reason.partition(": ")[2] for reason in implausible(pairs)] == ["S0, S2", "S1, S3"]
+
+
+def test_subjects_are_not_copies_for_sharing_a_hash_across_modalities_or_having_none(make_record):
+    assert implausible([make_record("S1", data="a"), make_record("S2", modality="flair", data="a", dice=0.8)]) == []
+    assert implausible([make_record("S1", data="a"), make_record("S1", "TC", "point", data="a", dice=0.8)]) == []
+    assert implausible([make_record("S1", data=""), make_record("S2", data="", dice=0.8)]) == []
+
+
+def test_a_copied_subject_is_no_pass(make_record, tmp_path):
+    path = tmp_path / "gates.toml"
+    path.write_text('version = 1\n[[gate]]\nmetric = "dice"\nmean_minimum = 0.5\n')
+    some = [make_record("S1", data="a"), make_record("S2", data="a"), make_record("S3", data="b", dice=0.6)]
+    verdict = judge([one.id for one in some], some, load_gates(path))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reasons == ("the same image and labels under the names of 2 subjects: S1, S2",)
+
+
 def test_a_run_that_contradicts_itself_is_no_pass(make_record, tmp_path):
     path = tmp_path / "gates.toml"
     path.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n')
