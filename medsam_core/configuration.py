@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam_core import __version__
-from medsam_core.cases import Case, Settings
+from medsam_core.cases import CONTROL_METRICS, Case, Settings
 from medsam_core.data.cohort import Subject, check_subjects, find_subjects
 from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
@@ -140,11 +140,10 @@ class Configuration:
 
     @cached_property
     def scored(self) -> Settings:
-        """The settings with the metrics that the gates ask for added to those chosen."""
-        if self.gates_path is None:
-            return self.settings
-        asked = [gate.metric for gate in load_gates(self.gates_path).gates]
-        return replace(self.settings, metrics=tuple(dict.fromkeys([*self.settings.metrics, *asked])))
+        """The settings with Dice and IoU, by which tables and overlays go, and what the gates ask for added."""
+        asked = [gate.metric for gate in load_gates(self.gates_path).gates] if self.gates_path else []
+        metrics = dict.fromkeys([*self.settings.metrics, *CONTROL_METRICS, *asked])
+        return replace(self.settings, metrics=tuple(metrics))
 
     @cached_property
     def checkpoint_identity(self) -> dict[str, Any]:

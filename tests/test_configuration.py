@@ -13,6 +13,7 @@ import pytest
 from medsam_core.cases import Settings
 from medsam_core.configuration import Configuration, PhantomCohort
 from medsam_core.errors import DataError
+from medsam_core.session import Evaluator, Recorder
 
 
 @pytest.fixture
@@ -138,3 +139,47 @@ def test_the_fingerprint_of_packed_files_stays_that_of_accepted_baselines(tmp_pa
         digest.update(f"{folder.name}\0{path.name}\0{mark}\n".encode())
     made = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path / "cohort")
     assert made.cohort_identity()["fingerprint"] == digest.hexdigest()
+
+
+@pytest.mark.parametrize("chosen", [("iou",), ("hd95", "dice"), Settings().metrics])
+def test_dice_and_iou_are_scored_beside_what_was_chosen(tmp_path, chosen):
+    gates = tmp_path / "gates.toml"
+    gates.write_text('version = 1\n[[gate]]\nmetric = "assd"\ncase_maximum = 5\n')
+    for path, asked in ((None, ()), (gates, ("assd",))):
+        made = Configuration(
+            Settings(metrics=chosen), PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path, gates=path
+        )
+        assert made.scored.metrics == tuple(dict.fromkeys([*chosen, "dice", "iou", *asked]))
+
+
+def test_the_default_metrics_are_written_as_before(tmp_path):
+    made = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path)
+    assert made.scored == Settings()
+
+
+def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_cohort, small_checkpoint, tmp_path):
+    gates = tmp_path / "gates.toml"
+    gates.write_text('version = 1\n[[gate]]\nmetric = "iou"\ncase_minimum = 0.0\n')
+
+    def session(**more):
+        settings = Settings(metrics=("iou",), regions=("WT",), prompts=("box",))
+        made = Configuration(
+            settings,
+            PhantomCohort(tmp_path),
+            tmp_path / "run",
+            brats_root=small_cohort,
+            checkpoint=str(small_checkpoint),
+            device="cpu",
+            gates=gates,
+            overlays=1,
+            **more,
+        )
+        recorder, evaluator = Recorder(made), Evaluator(made)
+        for case in made.plan:
+            recorder.add(evaluator.evaluate(case, made.plan))
+        return recorder.finish(), recorder
+
+    (verdict, recorder), (again, resumed) = session(), session(resume=True)
+    assert recorder.header["settings"]["metrics"] == resumed.header["settings"]["metrics"] == ["iou", "dice"]
+    assert all({"brats2019/iou@volume", "brats2019/dice@volume"} <= set(record.scores) for record in recorder.records)
+    assert again.to_json() == verdict.to_json()
