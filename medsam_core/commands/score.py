@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
+import errno
+import io
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from medsam_core.errors import DataError, MedsamError, OptionError
 
 # case -> region -> "<profile>/<metric>" -> value
 Scores = dict[str, dict[str, dict[str, float]]]
@@ -48,7 +54,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table and write the files. Raises MedsamError for anything that cannot be scored."""
-    from medsam_core.errors import OptionError
     from medsam_core.metrics.profiles import find_profile
 
     profile = find_profile(arguments.profile)
@@ -56,6 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.binary and (arguments.region or arguments.labels):
         other = "--region" if arguments.region else "--labels"
         raise OptionError(f"--binary and {other}: got both, expected one; with --binary labels mean nothing.")
+    for option, path in (("--csv", arguments.csv), ("--json", arguments.json)):
+        if path is not None:
+            _check_place(option, path)
     labels = None if arguments.binary else arguments.labels or profile.labels or "brats2019"
     scores = {
         case: score_files(
@@ -67,10 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [*scores.items(), (_MEAN, means)] if len(scores) > 1 else list(scores.items())
     print(f"profile {profile.name}: {profile.description}")
     print(_table(rows, metrics))
-    if arguments.csv:
-        _write_csv(arguments.csv, scores)
-    if arguments.json:
-        _write_json(arguments.json, {"profile": profile.name, "labels": labels, "cases": scores, "mean": means})
+    if arguments.csv is not None:
+        _write("--csv", arguments.csv, _csv(scores))
+    if arguments.json is not None:
+        content = {"profile": profile.name, "labels": labels, "cases": scores, "mean": means}
+        _write("--json", arguments.json, json.dumps(_without_nan(content), indent=2) + "\n")
     return 0
 
 
@@ -93,7 +102,6 @@ def score_files(
 
     from medsam_core.data.regions import REGIONS, check_labels, convention_named
     from medsam_core.data.volume import check_same_grid, read_labels
-    from medsam_core.errors import DataError
     from medsam_core.metrics import score_regions
 
     ours, theirs = read_labels(prediction), read_labels(truth)
@@ -128,8 +136,6 @@ def pairs_of(prediction: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
     whose name ends in seg, the others are images and left aside.
     Raises DataError if one is missing, or a truth has no prediction.
     """
-    from medsam_core.errors import DataError
-
     for path in (prediction, truth):
         if not path.exists():
             raise DataError(f"{path}: no such file or folder, expected a label map; check the path.")
@@ -160,7 +166,6 @@ def mean_scores(scores: Scores) -> dict[str, dict[str, float]]:
 
 
 def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
-    from medsam_core.errors import OptionError
     from medsam_core.metrics import METRICS
 
     if text is None:
@@ -174,8 +179,6 @@ def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
 
 
 def _label_maps(folder: Path) -> dict[str, Path]:
-    from medsam_core.errors import DataError
-
     files = sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file())
     found: dict[str, Path] = {}
     for path in [path for path in files if _is_segmentation(path)] or files:
@@ -222,18 +225,56 @@ def _table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]], metrics: Seq
     )
 
 
-def _write_csv(path: Path, scores: Scores) -> None:
+def _csv(scores: Scores) -> str:
     first = next(iter(next(iter(scores.values())).values()))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["case", "region", *first])
-        for case, regions in scores.items():
-            for region, values in regions.items():
-                writer.writerow([case, region, *values.values()])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["case", "region", *first])
+    for case, regions in scores.items():
+        for region, values in regions.items():
+            writer.writerow([case, region, *values.values()])
+    return text.getvalue()
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(_without_nan(content), indent=2) + "\n", encoding="utf-8")
+def _check_place(option: str, path: Path) -> None:
+    """Raise OptionError if no file can be written there: told before the scoring, which may take an hour."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_replaced(path):
+            probe = _beside(path)
+            probe.touch()
+            probe.unlink()
+    except OSError as error:
+        raise _unwritable(option, path, error) from None
+
+
+def _write(option: str, path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises OptionError if that is impossible."""
+    written = _beside(path) if _is_replaced(path) else path
+    try:
+        with written.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        if written is not path:
+            written.replace(path)
+    except OSError as error:
+        if written is not path:
+            with contextlib.suppress(OSError):  # the folder itself may be out of reach
+                written.unlink()
+        raise _unwritable(option, path, error) from None
+
+
+def _is_replaced(path: Path) -> bool:
+    """False for a link, a pipe or a device such as /dev/stdout, in whose place no file may be put."""
+    return not path.is_symlink() and (path.is_file() or not path.exists())
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _unwritable(option: str, path: Path, error: OSError) -> MedsamError:
+    return OptionError(f"{option} {path}: cannot be written ({error.strerror}); choose another place.")
 
 
 def _without_nan(value: Any) -> Any:

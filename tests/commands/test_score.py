@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,75 @@ def test_mistakes_are_told_in_a_sentence(
     code, out, err = score(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"medsam-core score: {text}")
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("gone/scores", "No such file or directory"),
+        ("p.nii/scores", "Not a directory"),
+        (".", "Is a directory"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_scored(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    place: str,
+    why: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("p.nii"), TRUTH)
+    monkeypatch.setattr("medsam_core.commands.score.score_files", lambda *_, **__: pytest.fail("scored"))
+    code, out, err = score(capsys, "p.nii", "p.nii", option, place)
+    assert (code, out) == (2, "")
+    assert err == f"medsam-core score: {option} {place}: cannot be written ({why}); choose another place.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["p.nii"]
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o500)
+    if os.access(shut, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    truth = save(tmp_path / "t.nii", TRUTH)
+    code, _, err = score(capsys, truth, truth, "--csv", shut / "scores.csv")
+    assert code == 2
+    assert err.endswith("scores.csv: cannot be written (Permission denied); choose another place.\n")
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_a_table_is_written_whole_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    truth, table = save(tmp_path / "in" / "t.nii", TRUTH), tmp_path / "out" / "scores"
+    table.parent.mkdir()
+    table.write_text("of yesterday")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as small:
+        small.setattr(Path, "replace", full)
+        code, _, err = score(capsys, truth, truth, option, table)
+    assert (code, "scores: cannot be written (No space left on device); " in err) == (2, True)
+    assert table.read_text() == "of yesterday"
+    assert score(capsys, truth, truth, option, table)[0] == 0
+    assert "brats2019/dice" in table.read_text()
+    assert list(table.parent.iterdir()) == [table]
+
+
+def test_a_table_goes_through_a_link_or_into_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, link = save(tmp_path / "t.nii", TRUTH), tmp_path / "link"
+    (tmp_path / "real.csv").touch()
+    link.symlink_to("real.csv")
+    assert score(capsys, truth, truth, "--csv", link)[0] == 0
+    assert link.is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("case,region,")
+    assert score(capsys, truth, truth, "--csv", "/dev/null", "--json", "/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
 
 
 def test_a_mask_of_one_region_as_a_gate_saves_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
