@@ -133,7 +133,7 @@ def pairs_of(prediction: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
     """Which prediction belongs to which truth: {case: (prediction, truth)}, sorted by case.
 
     Both are files, or both are folders, which are searched with all their subfolders. Where a folder holds files
-    whose name ends in seg, the others are images and left aside.
+    whose name ends in seg, the others are taken for images and left aside, which is said on stderr.
     Raises DataError if one is missing, or a truth has no prediction.
     """
     for path in (prediction, truth):
@@ -179,9 +179,12 @@ def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
 
 
 def _label_maps(folder: Path) -> dict[str, Path]:
-    files = sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(_SUFFIXES) and path.is_file())
+    segmentations = [path for path in files if _is_segmentation(path)]
+    if 0 < len(segmentations) < len(files):
+        _tell_left_aside(folder, [path.name for path in files if not _is_segmentation(path)], len(segmentations))
     found: dict[str, Path] = {}
-    for path in [path for path in files if _is_segmentation(path)] or files:
+    for path in segmentations or files:
         case = _case(path)
         if case in found:
             raise DataError(f"{folder}: {found[case]} and {path} are both {case}, expected one of each; remove one.")
@@ -191,8 +194,18 @@ def _label_maps(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _tell_left_aside(folder: Path, names: Sequence[str], segmentations: int) -> None:
+    """Say which files are taken for images: those first whose name does not say so, as they may be label maps."""
+    from medsam_core.data.layouts import parse
+
+    shown = _some(sorted(names, key=lambda name: (parse(name) is not None, name)))
+    files, are = "1 file" if len(names) == 1 else f"{len(names)} files", "is" if segmentations == 1 else "are"
+    print(f"left aside in {folder}, {files} not called seg beside {segmentations} that {are}: {shown}", file=sys.stderr)
+
+
 def _stem(path: Path) -> str:
-    return next((path.name.removesuffix(suffix) for suffix in _SUFFIXES if path.name.endswith(suffix)), path.name)
+    suffix = next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def _is_segmentation(path: Path) -> bool:

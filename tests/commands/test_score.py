@@ -58,7 +58,10 @@ def test_folders_tables_and_means(tmp_path: Path, capsys: pytest.CaptureFixture[
     table, tree = tmp_path / "scores.csv", tmp_path / "scores.json"
     options = ("--profile", "brats2023", "--labels", "brats2019", "--csv", table, "--json", tree)
     code, out, err = score(capsys, tmp_path / "mine", tmp_path / "truth", *options)
-    assert (code, err) == (0, "")
+    assert (code, err) == (
+        0,
+        f"left aside in {tmp_path / 'truth'}, 2 files not called seg beside 2 that are: a_t1.nii, b_t1.nii\n",
+    )
     lines = [line.split() for line in out.splitlines()]
     assert lines[2][:3] == ["a", "WT", "0.8333"]
     assert lines[5][:4] == ["b", "WT", "0", "374"]
@@ -242,6 +245,30 @@ def test_a_prediction_without_truth_is_left_out_aloud(tmp_path: Path, capsys: py
     assert list(found) == ["a", "b"]
     assert found["a"] == (tmp_path / "mine" / "a.nii", tmp_path / "truth" / "a.nii.gz")
     assert capsys.readouterr().err == "left out, no truth for 1 predictions: c\n"
+
+
+def test_what_is_not_called_seg_beside_segmentations_is_left_aside_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [f"A_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair")]
+    for name in ("A_seg.nii.gz", "B.nii.gz", "C.NII.GZ", *images):
+        save(tmp_path / "truth" / name, TRUTH)
+    save(tmp_path / "mine" / "A.nii.gz", TRUTH)
+    assert list(pairs_of(tmp_path / "mine", tmp_path / "truth")) == ["A"]
+    # what may be a truth that was meant comes before what is an image by its name
+    assert capsys.readouterr().err == (
+        f"left aside in {tmp_path / 'truth'}, 6 files not called seg beside 1 that is: "
+        "B.nii.gz, C.NII.GZ, A_flair.nii.gz, A_t1.nii.gz, A_t1ce.nii.gz, …\n"
+    )
+
+
+def test_endings_in_capitals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("truth/a_SEG.NII.GZ", "mine/a.nii", "truth/b-seg.Nii", "mine/b.NII.GZ"):
+        save(tmp_path / name, TRUTH)
+    code, out, err = score(capsys, tmp_path / "mine", tmp_path / "truth", "--metrics", "dice")
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines()[2:5]] == [["a", "WT", "1"], ["a", "TC", "1"], ["a", "ET", "1"]]
+    assert out.splitlines()[5].split() == ["b", "WT", "1"]
 
 
 def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
