@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     output = arguments.output or FILE
     if arguments.repeats is None:
+        refuse_twice(arguments.runs)
         floor = measure([read_run(directory) for directory in arguments.runs])
     else:
         if arguments.repeats < 2:
@@ -47,6 +48,21 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(floor.lines()))
     print(f"wrote {output}: commit it")
     return 0
+
+
+def refuse_twice(directories: list[str]) -> None:
+    """Raise GateError if two are one directory: a run has no distance from itself, and a floor of 0 refuses nothing."""
+    from medsam_core.errors import GateError
+
+    given: dict[Path, str] = {}
+    for directory in directories:
+        place = Path(directory).resolve()
+        if place in given:
+            raise GateError(
+                f"{directory}: the same run as {given[place]}, expected every repeat once; give the directories of "
+                "different runs."
+            )
+        given[place] = directory
 
 
 def repeat(directory: Path, suite: str, options: list[str]) -> None:

@@ -163,6 +163,20 @@ def test_the_command_takes_stored_repeats(make_record, make_run, tmp_path, comma
         command("calibrate", tmp_path / "a", "-o", output)
 
 
+def test_one_run_given_twice_is_no_repeat(make_record, make_run, tmp_path, command, monkeypatch):
+    for name, dice in (("a", 0.8), ("b", 0.805)):
+        make_run([make_record(dice=dice)], name=name)
+    (tmp_path / "link").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    for again in ("a", "b/../a", tmp_path / "a", "link"):
+        with pytest.raises(GateError) as caught:
+            command("calibrate", "a", "b", again, "-o", "floor.json")
+        assert str(caught.value) == (
+            f"{again}: the same run as a, expected every repeat once; give the directories of different runs."
+        )
+    assert not (tmp_path / "floor.json").exists()
+
+
 def test_the_command_runs_the_suite_k_times(make_record, make_run, tmp_path, command, monkeypatch):
     """The suite is a stand-in that copies a stored run to where it is told."""
     run = make_run([make_record()])
