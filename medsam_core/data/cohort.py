@@ -21,7 +21,7 @@ _DEPTH = 5  # root / Kaggle's wrapper / the archive's own folder / HGG / subject
 _GRADES = ("HGG", "LGG")
 _HIDDEN = (".", "__MACOSX", "lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
 _DECATHLON = ("imagestr", "imagests", "labelstr")
-_RUN = "run.json"
+_RUN, _OF_A_RUN = "run.json", ("masks", "overlays")
 _MAPPINGS = ("name_mapping.csv", "name_mapping_validation_data.csv")
 
 
@@ -154,8 +154,8 @@ def _walk(
     folder: Path, depth: int, mapping: dict[str, Mapping[str, str]], leftovers: list[Leftover]
 ) -> Iterator[tuple[Subject, Path]]:
     files, folders = _listing(folder)
-    if _RUN in files:  # a run that was kept beside the subjects, with masks and pictures of them
-        return
+    if _RUN in files:  # a run that was kept here: its masks and pictures are no subject's, what lies beside may be
+        folders = [name for name in folders if name not in _OF_A_RUN]
     _read_mapping(folder, [name for name in _MAPPINGS if name in files], mapping)
     before = len(leftovers)
     if folder.name.lower() == "imagestr":
@@ -167,7 +167,8 @@ def _walk(
     if any(subject.id.lower() == folder.name.lower() for subject in found):
         return
     leftovers += dangling(files)
-    if not found and not folders and len(leftovers) == before and not _of_decathlon(folder):
+    nothing = not found and not folders and len(leftovers) == before
+    if nothing and _RUN not in files and not _of_decathlon(folder):
         leftovers.append(barren(folder, files))
     if depth > 1:
         for name in folders:

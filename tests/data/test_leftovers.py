@@ -154,6 +154,8 @@ def test_a_run_that_was_kept_beside_the_subjects(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert notes(tmp_path) == {"A": ()}
+    (tmp_path / "run.json").touch()  # written into the cohort's own folder: its subjects are still there
+    assert notes(tmp_path) == {"A": ()}
 
 
 def test_a_folder_of_documents_is_left_aside_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
