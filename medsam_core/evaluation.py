@@ -185,13 +185,7 @@ def _prompts(
     case: Case, truth: np.ndarray, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
 ) -> tuple[Prompt, ...]:
     if replay is not None:
-        if case.id not in replay:
-            raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it anew.")
-        if any(prompt.key_slice >= len(truth) for prompt in replay[case.id]):
-            raise PromptError(
-                f"{case.id}: the manifest prompts a slice beyond the volume's {len(truth)}; it is of another cohort."
-            )
-        return replay[case.id]
+        return _replayed(case, truth, replay)
     return simulate(
         truth,
         case.prompt,
@@ -202,6 +196,25 @@ def _prompts(
         key=case.id,
         per_component=settings.per_component,
     )
+
+
+def _replayed(case: Case, truth: np.ndarray, replay: Mapping[str, tuple[Prompt, ...]]) -> tuple[Prompt, ...]:
+    """What the manifest has for the case. Raises PromptError if it cannot have been recorded on this case."""
+    if case.id not in replay:
+        raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it anew.")
+    prompts = tuple(replay[case.id])
+    if any(prompt.key_slice >= len(truth) for prompt in prompts):
+        raise PromptError(
+            f"{case.id}: the manifest prompts a slice beyond the volume's {len(truth)}; it is of another cohort."
+        )
+    # a case without prompts is not counted by any bound, so whether it has some is for these labels alone to say
+    if bool(prompts) != bool(truth.any()):
+        got, expected, where = ("none", "some", "here") if truth.any() else (len(prompts), "none", "absent")
+        raise PromptError(
+            f"{case.id}: prompts in the manifest: got {got}, expected {expected}, because the region is {where}; it was "
+            "recorded on other labels: use those, or record it anew."
+        )
+    return prompts
 
 
 def _predict(predictor: Predictor, prepared: Prepared) -> tuple[dict[Case, np.ndarray], dict[Case, np.ndarray]]:

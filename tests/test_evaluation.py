@@ -16,6 +16,7 @@ from medsam_core.evaluation import data_hash, evaluate_subject, score_case
 from medsam_core.inference.prompts import Prompt
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+BOX = Prompt("box", 7, (8.0, 6.0, 11.0, 9.0))
 
 
 @dataclass
@@ -157,7 +158,7 @@ def test_the_truths_components_are_recorded_without_being_asked_for(subject):
 
 def test_replayed_prompts_are_the_ones_asked(subject):
     prompt = Prompt("box", 8, (0.0, 0.0, 1.0, 1.0))
-    replay = {f"Case_001/t1ce/{region}/box": (prompt,) for region in ("WT", "TC", "ET")}
+    replay = {f"Case_001/t1ce/{region}/box": (prompt,) for region in ("WT", "TC")} | {"Case_001/t1ce/ET/box": ()}
     result = evaluate(subject, BoxFiller(), replay=replay)["Case_001/t1ce/WT/box"]
     assert result.record.key_slices == (8,)
     assert result.prediction.sum() == 8
@@ -171,6 +172,21 @@ def test_a_replay_without_the_case_is_an_error(subject):
 def test_a_replay_of_another_cohort_is_an_error(subject):
     replay = {f"Case_001/t1ce/{region}/box": (Prompt("box", 150, (0, 0, 1, 1)),) for region in ("WT", "TC", "ET")}
     with pytest.raises(PromptError, match="prompts a slice beyond the volume's 20; it is of another cohort"):
+        evaluate(subject, BoxFiller(), replay=replay)
+
+
+@pytest.mark.parametrize(
+    ("region", "prompts", "message"),
+    [
+        ("TC", (), "got none, expected some, because the region is here; it was recorded on other labels: use"),
+        ("ET", (BOX,), "got 1, expected none, because the region is absent; it was recorded on other labels: use"),
+        ("ET", (BOX, BOX), "got 2, expected none"),
+    ],
+)
+def test_a_replay_recorded_on_other_labels_hides_no_case_and_invents_none(subject, region, prompts, message):
+    recorded = {"WT": (BOX,), "TC": (BOX,), "ET": ()}
+    replay = {f"Case_001/t1ce/{name}/box": given for name, given in {**recorded, region: prompts}.items()}
+    with pytest.raises(PromptError, match=f"Case_001/t1ce/{region}/box: prompts in the manifest: {message}"):
         evaluate(subject, BoxFiller(), replay=replay)
 
 
