@@ -207,12 +207,18 @@ def _replayed(case: Case, truth: np.ndarray, replay: Mapping[str, tuple[Prompt, 
         raise PromptError(
             f"{case.id}: the manifest prompts a slice beyond the volume's {len(truth)}; it is of another cohort."
         )
+    other = sorted({prompt.mode for prompt in prompts} - {case.prompt})
+    if other:
+        raise PromptError(
+            f"{case.id}: prompts in the manifest: got mode {other[0]!r}, expected {case.prompt!r} as the case is "
+            "called; it was changed by hand: record it anew."
+        )
     # a case without prompts is not counted by any bound, so whether it has some is for these labels alone to say
     if bool(prompts) != bool(truth.any()):
         got, expected, where = ("none", "some", "here") if truth.any() else (len(prompts), "none", "absent")
         raise PromptError(
-            f"{case.id}: prompts in the manifest: got {got}, expected {expected}, because the region is {where}; it was "
-            "recorded on other labels: use those, or record it anew."
+            f"{case.id}: prompts in the manifest: got {got}, expected {expected}, because the region is {where}; it "
+            "was recorded on other labels: use those, or record it anew."
         )
     return prompts
 

@@ -190,6 +190,25 @@ def test_a_replay_recorded_on_other_labels_hides_no_case_and_invents_none(subjec
         evaluate(subject, BoxFiller(), replay=replay)
 
 
+def test_a_replayed_prompt_of_another_mode_than_the_case_is_an_error(subject):
+    for other in (Prompt("point", 7, points=((9.0, 7.0),)), Prompt("mask", 7, mask=np.ones((24, 28), bool))):
+        replay = {"Case_001/t1ce/WT/box": (BOX, other), "Case_001/t1ce/TC/box": (BOX,), "Case_001/t1ce/ET/box": ()}
+        message = f"Case_001/t1ce/WT/box: prompts in the manifest: got mode '{other.mode}', expected 'box' as the case"
+        with pytest.raises(PromptError, match=message):
+            evaluate(subject, BoxFiller(), replay=replay)
+
+
+@pytest.mark.parametrize("protocol", ["bidirectional", "forward", "slicewise"])
+@pytest.mark.parametrize("per_component", [False, True])
+def test_what_a_run_recorded_is_replayed_under_every_protocol(subject, protocol, per_component):
+    asked = {"protocols": (protocol,), "per_component": per_component, "prompts": ("box", "box+point")}
+    first = evaluate(subject, BoxFiller(), **asked)
+    again = evaluate(subject, BoxFiller(), replay={name: one.prompts for name, one in first.items()}, **asked)
+    assert again.keys() == first.keys()
+    for name, one in first.items():
+        assert again[name].record.scores == pytest.approx(one.record.scores, nan_ok=True)
+
+
 def test_the_controls_are_scored_beside_the_model(subject):
     record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
     # the box is the truth's 120 voxels on each of 20 slices, of which the truth has 5
