@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medsam_core.errors import PromptError
@@ -65,10 +65,12 @@ def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *,
         partial.unlink(missing_ok=True)
 
 
-def read_manifest(path: str | Path, *, cohort: str | None = None) -> Manifest:
+def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Collection[str] = ()) -> Manifest:
     """The manifest that `write_manifest` wrote.
 
-    cohort: this run's fingerprint; if given, a manifest of another cohort is refused.
+    cohort: this run's fingerprint; if given, a manifest of another cohort is refused. subjects: this run's. A
+    fingerprint is of all subjects of a run together, so that of a part of the manifest's subjects cannot be told from
+    it; such a part is let through, and each of its cases is held against its own labels when it is read.
     Raises PromptError if the file is missing, is no manifest or is of another cohort.
     """
     path = Path(path)
@@ -87,10 +89,16 @@ def read_manifest(path: str | Path, *, cohort: str | None = None) -> Manifest:
         raise PromptError(
             f"{path}: got schema {found!r}, expected {SCHEMA!r}; name the prompts.json of a run of this version."
         )
-    if cohort is not None and data["cohort"] != cohort:
-        raise PromptError(
-            f"{path}: got prompts for cohort {data['cohort'][:12]}, expected {cohort[:12]} as found here; "
-            "use the cohort they were recorded on."
-        )
     prompts = {case: tuple(map(Prompt.from_json, given)) for case, given in data["prompts"].items()}
-    return Manifest(prompts, data["cohort"], str(path))
+    manifest = Manifest(prompts, data["cohort"], str(path))
+    if cohort is not None and manifest.cohort != cohort and not _is_part(subjects, manifest):
+        raise PromptError(
+            f"{path}: got prompts for cohort {manifest.cohort[:12] or 'unknown'}, expected {cohort[:12]} as found "
+            "here; use the cohort they were recorded on, or record them anew."
+        )
+    return manifest
+
+
+def _is_part(subjects: Collection[str], manifest: Manifest) -> bool:
+    """Whether these are some, but not all, of the manifest's subjects."""
+    return bool(subjects) and set(subjects) < {case.split("/")[0] for case in manifest}

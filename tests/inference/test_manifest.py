@@ -38,7 +38,10 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
     path = tmp_path / "p.json"
     write_manifest(path, {}, cohort="one")
     assert read_manifest(path, cohort="one").cohort == "one"
-    with pytest.raises(PromptError, match="use the cohort they were recorded on"):
+    message = (
+        r"p\.json: got prompts for cohort one, expected another as found here; use the cohort they were recorded on"
+    )
+    with pytest.raises(PromptError, match=message):
         read_manifest(path, cohort="another")
     with pytest.raises(PromptError, match="No such file"):
         read_manifest(tmp_path / "none.json")
@@ -51,3 +54,20 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
         read_manifest(path)
     with pytest.raises(PromptError, match="expected to write the prompt manifest"):
         write_manifest(tmp_path / "no" / "p.json", {})
+
+
+def test_a_part_of_the_manifests_subjects_has_a_fingerprint_of_its_own(tmp_path):
+    path = tmp_path / "p.json"
+    write_manifest(path, {"S1/t1ce/WT/box": (), "S2/t1ce/WT/box": (), "S2/t1ce/TC/box/forward": ()}, cohort="whole")
+    assert read_manifest(path, cohort="whole", subjects=["S1", "S2"]).cohort == "whole"
+    assert read_manifest(path, cohort="part", subjects=["S2"]).cohort == "whole"
+    for subjects in ([], ["S1", "S2"], ["S2", "S3"], ["S3"], ["S1", "S2", "S3"]):
+        with pytest.raises(PromptError, match="got prompts for cohort whole, expected another as found here"):
+            read_manifest(path, cohort="another", subjects=subjects)
+
+
+def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
+    write_manifest(tmp_path / "p.json", {})
+    assert read_manifest(tmp_path / "p.json").cohort == ""
+    with pytest.raises(PromptError, match="got prompts for cohort unknown, expected one as found here"):
+        read_manifest(tmp_path / "p.json", cohort="one")
