@@ -89,14 +89,31 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
         raise PromptError(
             f"{path}: got schema {found!r}, expected {SCHEMA!r}; name the prompts.json of a run of this version."
         )
-    prompts = {case: tuple(map(Prompt.from_json, given)) for case, given in data["prompts"].items()}
-    manifest = Manifest(prompts, data["cohort"], str(path))
+    fingerprint = data.get("cohort")
+    if not isinstance(fingerprint, str):
+        raise PromptError(
+            f'{path}: cohort: got {fingerprint!r}, expected its fingerprint, or "" if unknown; copy the manifest anew.'
+        )
+    manifest = Manifest(
+        {case: _read(path, case, given) for case, given in data["prompts"].items()}, fingerprint, str(path)
+    )
     if cohort is not None and manifest.cohort != cohort and not _is_part(subjects, manifest):
         raise PromptError(
             f"{path}: got prompts for cohort {manifest.cohort[:12] or 'unknown'}, expected {cohort[:12]} as found "
             "here; use the cohort they were recorded on, or record them anew."
         )
     return manifest
+
+
+def _read(path: Path, case: str, given: object) -> tuple[Prompt, ...]:
+    if not isinstance(given, list):
+        raise PromptError(
+            f"{path}: {case}: got {type(given).__name__}, expected a list of prompts; record the manifest anew."
+        )
+    try:
+        return tuple(map(Prompt.from_json, given))
+    except PromptError as error:
+        raise PromptError(f"{path}: {case}: {error}") from None
 
 
 def _is_part(subjects: Collection[str], manifest: Manifest) -> bool:

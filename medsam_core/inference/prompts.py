@@ -5,8 +5,10 @@ Numpy and SciPy only, so that prompts can be made without torch.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +38,7 @@ class Prompt:
     """One object on one slice: what a person would draw there.
 
     mode: one of MODES; it says which of the others are given.
-    key_slice: index of the axial slice, from 0.
+    key_slice: index of the axial slice, from 0: an int, or what stands for one, such as a numpy integer.
     box: (x0, y0, x1, y1) in voxels of the slice, inclusive, x0 ≤ x1 and y0 ≤ y1.
     points: (x, y) in voxels. point_labels: 1 inside, 0 outside; none means all inside.
     mask: (H, W) bool with at least one voxel.
@@ -53,6 +55,9 @@ class Prompt:
     def __post_init__(self) -> None:
         if not self.point_labels:
             object.__setattr__(self, "point_labels", (1,) * len(self.points))
+        if not isinstance(self.key_slice, bool | np.bool_):  # True counts as 1 elsewhere, but names no slice
+            with contextlib.suppress(TypeError):  # a numpy integer is one, 3.0 is not
+                object.__setattr__(self, "key_slice", operator.index(self.key_slice))
         problem = self._problem()
         if problem:
             raise PromptError(f"prompt {self.mode!r} on slice {self.key_slice}: {problem}.")
@@ -62,15 +67,20 @@ class Prompt:
         wanted = ("box" in self.mode, "point" in self.mode, self.mode == "mask")
         if self.mode not in MODES:
             return f"got an unknown mode, expected one of {', '.join(MODES)}; choose one of them"
+        if type(self.key_slice) is not int:
+            return "got a slice that is no whole number, expected 0 or more; count slices from 0"
         if self.key_slice < 0:
             return "got a negative slice, expected 0 or more; count slices from 0"
         if given != wanted:
             names = [name for name, has in zip(("box", "points", "mask"), given, strict=True) if has]
             return f"got {' and '.join(names) or 'nothing'}, expected what its mode names; give exactly that"
         if self.box is not None and not (
-            np.isfinite(self.box).all() and self.box[0] <= self.box[2] and self.box[1] <= self.box[3]
+            len(self.box) == 4
+            and np.isfinite(self.box).all()
+            and self.box[0] <= self.box[2]
+            and self.box[1] <= self.box[3]
         ):
-            return f"got box {self.box}, expected finite x0 <= x1 and y0 <= y1; order its corners"
+            return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; order its corners"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
             return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; mend them"
         if not np.isfinite(np.array(self.points)).all():

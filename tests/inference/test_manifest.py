@@ -1,5 +1,7 @@
 """A run's prompts written down and replayed."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis.extra import numpy as npst
 
 from medsam_core.errors import PromptError
 from medsam_core.inference.manifest import read_manifest, write_manifest
-from medsam_core.inference.prompts import MODES, simulate
+from medsam_core.inference.prompts import MODES, Prompt, simulate
 
 truths = npst.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3)).filter(lambda truth: truth.any())
 modes = st.sampled_from(MODES)
@@ -49,9 +51,6 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(PromptError, match=said):
             read_manifest(path)
-    path.write_text('{"schema": "medsam-core/prompts/1", "cohort": "", "prompts": {"a": [{"mode": "box"}]}}')
-    with pytest.raises(PromptError, match="a prompt in JSON"):
-        read_manifest(path)
     with pytest.raises(PromptError, match="expected to write the prompt manifest"):
         write_manifest(tmp_path / "no" / "p.json", {})
 
@@ -71,3 +70,51 @@ def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
     assert read_manifest(tmp_path / "p.json").cohort == ""
     with pytest.raises(PromptError, match="got prompts for cohort unknown, expected one as found here"):
         read_manifest(tmp_path / "p.json", cohort="one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"cohort": None},
+            r'p\.json: cohort: got None, expected its fingerprint, or "" if unknown; copy the manifest anew',
+        ),
+        ({"cohort": 5}, r"p\.json: cohort: got 5, expected its fingerprint"),
+        ({"prompts": {"a": 5}}, r"p\.json: a: got int, expected a list of prompts; record the manifest anew"),
+        ({"prompts": {"a": None}}, r"p\.json: a: got NoneType, expected a list of prompts"),
+        ({"prompts": {"a": {"mode": "box"}}}, r"p\.json: a: got dict, expected a list of prompts"),
+        ({"prompts": {"a": [5]}}, r"p\.json: a: a prompt in JSON: got one that cannot be read \(TypeError"),
+        (
+            {"prompts": {"a": [{"mode": "box"}]}},
+            r"p\.json: a: a prompt in JSON: got one that cannot be read \(KeyError",
+        ),
+        (
+            {"key_slice": 3.5},
+            r"p\.json: a: prompt 'box' on slice 3\.5: got a slice that is no whole number, expected 0 or",
+        ),
+        ({"key_slice": True}, "on slice True: got a slice that is no whole number"),
+        ({"key_slice": None}, "on slice None: got a slice that is no whole number"),
+        ({"key_slice": -1}, "on slice -1: got a negative slice"),
+        (
+            {"box": [0, 0]},
+            r"got box \(0, 0\), expected four finite edges with x0 <= x1 and y0 <= y1; order its corners",
+        ),
+        ({"box": [0, 0, 1, 1, 1]}, "expected four finite edges"),
+        ({"box": [0, 0, 1, "1"]}, r"p\.json: a: a prompt in JSON"),
+    ],
+)
+def test_a_damaged_manifest_is_one_sentence(tmp_path, changes, message):
+    prompt = Prompt("box", 3, (0.0, 0.0, 1.0, 1.0)).to_json()
+    prompt |= {key: value for key, value in changes.items() if key in prompt}
+    whole = {"schema": "medsam-core/prompts/1", "cohort": "one", "prompts": {"a": [prompt]}}
+    whole |= {key: value for key, value in changes.items() if key in whole}
+    (tmp_path / "p.json").write_text(json.dumps(whole))
+    with pytest.raises(PromptError, match=message) as caught:
+        read_manifest(tmp_path / "p.json", cohort="one")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_without_the_cohorts_line_is_one_sentence(tmp_path):
+    (tmp_path / "p.json").write_text('{"schema": "medsam-core/prompts/1", "prompts": {}}')
+    with pytest.raises(PromptError, match=r"p\.json: cohort: got None"):
+        read_manifest(tmp_path / "p.json")

@@ -167,12 +167,17 @@ def test_jitter_depends_on_seed_and_key_only_and_not_on_the_process():
         ({"mode": "circle"}, "unknown mode, expected one of box, point"),
         ({"mode": "box"}, "got nothing, expected what its mode names"),
         ({"mode": "point", "box": (0, 0, 1, 1)}, "got box, expected what its mode names"),
-        ({"mode": "box", "box": (3, 0, 1, 1)}, "expected finite x0 <= x1"),
-        ({"mode": "box", "box": (float("nan"), 0, 1, 1)}, "expected finite x0 <= x1"),
+        ({"mode": "box", "box": (3, 0, 1, 1)}, "four finite edges with x0 <= x1"),
+        ({"mode": "box", "box": (float("nan"), 0, 1, 1)}, "four finite edges with x0 <= x1"),
         ({"mode": "point", "points": ((1, 1),), "point_labels": (2,)}, "expected 0 or 1 for each"),
         ({"mode": "point", "points": ((1, float("inf")),)}, "expected finite coordinates"),
         ({"mode": "mask", "mask": np.zeros((2, 2), bool)}, r"bool \(2, 2\) with 0 voxels"),
         ({"mode": "box", "box": (0, 0, 1, 1), "key_slice": -1}, "negative slice"),
+        ({"mode": "box", "box": (0, 0, 1, 1), "key_slice": 3.0}, "slice 3.0: got a slice that is no whole number"),
+        ({"mode": "box", "box": (0, 0, 1, 1), "key_slice": True}, "slice True: got a slice that is no whole number"),
+        ({"mode": "box", "box": (0, 0, 1, 1), "key_slice": np.True_}, "got a slice that is no whole number"),
+        ({"mode": "box", "box": (0, 0, 1, 1), "key_slice": "3"}, "slice 3: got a slice that is no whole number"),
+        ({"mode": "box", "box": (0, 0, 1)}, "four finite edges"),
     ],
 )
 def test_prompts_that_do_not_hold_together(wrong, said):
@@ -189,3 +194,11 @@ def test_unknown_words_and_shapes():
         simulate(np.ones((1, 2, 2), bool), "box", protocol="sideways")
     with pytest.raises(OptionError, match="jitter: got -1 voxels"):
         simulate(np.ones((1, 2, 2), bool), "box", jitter_voxels=-1)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array])
+def test_a_numpy_integer_is_a_slice(kind):
+    prompt = Prompt("box", kind(3), box=(0, 0, 1, 1))
+    assert type(prompt.key_slice) is int
+    assert prompt == Prompt("box", 3, box=(0, 0, 1, 1))
+    assert hash(prompt) == hash(Prompt("box", 3, box=(0, 0, 1, 1)))
