@@ -70,7 +70,7 @@ def load_gates(path: Path | str) -> Gates:
         raise GateError(f"{path}: cannot be read ({error.strerror}); give a gates file with --gates.") from None
     try:
         table = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # of bytes that are no text, of text that is no TOML, of an integer of 5,000 digits
         raise GateError(f"{path}: is not TOML ({error}); mend that place, docs/gates.md has the schema.") from None
     _check_keys(str(path), table, ("version", "profile", "description", "baseline", "gate"))
     version = table.get("version")
@@ -152,12 +152,18 @@ def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) ->
 
 def _bound(where: str, name: str, value: Any) -> Bound:
     # bool is a subclass of int, and `case_minimum = true` would be a floor of 1
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; mend it.")
+    try:
+        limit = float(value)
+    except OverflowError:  # TOML's integers have no end, and Python may refuse to write one so long
+        raise GateError(f"{where}: {name}: got an integer beyond 1e308, expected a finite number; mend it.") from None
+    if not math.isfinite(limit):
         raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; mend it.")
     statistic, _, side = name.rpartition("_")
     if name in RELATIVE and value < 0:
         raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; mend it.")
-    return Bound(statistic, side, float(value))
+    return Bound(statistic, side, limit)
 
 
 def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -96,6 +96,16 @@ def test_every_key_of_the_schema_is_read(tmp_path):
         ('metric = ["dice"]\ncase_minimum = 0.5', "unknown metric ['dice']"),
         ('metric = "dice"\ncase_minimum = nan', "case_minimum: got nan, expected a finite number"),
         ('metric = "dice"\ncase_minimum = -inf', "case_minimum: got -inf, expected a finite number"),
+        pytest.param(
+            f'metric = "dice"\ncase_minimum = 1{"0" * 400}',
+            "case_minimum: got an integer beyond 1e308, expected a finite number; mend it",
+            id="an integer that no float holds",
+        ),
+        pytest.param(
+            f'metric = "dice"\nmean_ratio_minimum = 0x1{"0" * 5000}',
+            "mean_ratio_minimum: got an integer beyond 1e308",
+            id="one that Python does not write",
+        ),
         ('metric = "dice"\ncase_minimum = true', "case_minimum: got True, expected a finite number"),
         ('metric = "dice"\ncase_minimum = "0.5"', "case_minimum: got '0.5', expected a finite number"),
         (
@@ -124,6 +134,7 @@ def test_a_mistake_in_a_gate_names_file_and_gate_and_the_mend(tmp_path, body, me
         ('version = 1\nprofle = "brats2019"\n', "did you mean 'profile'?"),
         ('version = 1\nprofile = "brats2091"\n', "did you mean 'brats2019'?"),
         ("version = 1\n[[gate\n", "is not TOML ("),
+        pytest.param(f"version = 1{'0' * 5000}\n", "is not TOML (", id="an integer that Python does not read"),
         ('version = 1\n[[gates]]\nmetric = "dice"\n', "unknown key 'gates', expected one of version, "),
     ],
 )
