@@ -114,11 +114,7 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
                 f"{where}: {low.name} {low.limit:g} is above {high.name} {high.limit:g}, so that nothing can pass; "
                 "exchange them."
             )
-    if METRICS[table["metric"]].better == "neither" and any(bound.relative for bound in bounds):
-        raise GateError(
-            f"{where}: {table['metric']} neither gets better nor worse, so that it has no bound against a baseline; "
-            "choose another metric or an absolute bound."
-        )
+    _check_direction(where, table["metric"], bounds)
     same = _filter(where, "same", table["same"], SAME) if "same" in table else ()
     if same and not all(bound.relative for bound in bounds):
         raise GateError(
@@ -126,6 +122,27 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
             "move the others to a gate of their own."
         )
     return Gate(number=number, metric=table["metric"], scope=scope, filters=filters, bounds=bounds, same=same)
+
+
+def _check_direction(where: str, metric: str, bounds: Iterable[Bound]) -> None:
+    """That a metric with bounds against a baseline can get worse, and that a ratio is bounded where it does.
+
+    Drops know the metric's direction; a ratio does not: 105 times the baseline's distance is well above its 0.99.
+    """
+    relative = {bound.name for bound in bounds if bound.relative}
+    better = METRICS[metric].better
+    if better == "neither" and relative:
+        raise GateError(
+            f"{where}: {metric} neither gets better nor worse, so that it has no bound against a baseline; "
+            "choose another metric or an absolute bound."
+        )
+    ratios = ("mean_ratio_minimum", "mean_ratio_maximum")
+    needed, other = ratios if better == "higher" else ratios[::-1]
+    if other in relative and needed not in relative:
+        raise GateError(
+            f"{where}: {other}: got it alone for {metric}, of which {better} is better, so that a run that got "
+            f"worse would pass; set {needed} instead, or beside it."
+        )
 
 
 def _beats_controls(where: str, table: Mapping[str, Any], scope: str) -> tuple[Bound, ...]:

@@ -42,7 +42,7 @@ def verdict(make_record, recall):
         ("mean_ratio_minimum = 1.0", [0.8, 0.6], Outcome.PASS),
         ("mean_ratio_minimum = 0.99", [0.79, 0.60], Outcome.PASS),  # 0.695 / 0.7 = 0.9929
         ("mean_ratio_minimum = 0.99", [0.78, 0.60], Outcome.FAIL),  # 0.69 / 0.7 = 0.9857
-        ("mean_ratio_maximum = 1.01", [0.82, 0.60], Outcome.FAIL),
+        ("mean_ratio_minimum = 0\nmean_ratio_maximum = 1.01", [0.82, 0.60], Outcome.FAIL),
         ("mean_drop_maximum = 0.005", [0.79, 0.60], Outcome.PASS),
         ("mean_drop_maximum = 0.005", [0.789, 0.60], Outcome.FAIL),
         ("mean_drop_maximum = 0", [0.9, 0.6], Outcome.PASS),
@@ -144,6 +144,19 @@ def test_gates_name_their_baseline(make_record, recall, gates, tmp_path):
     [
         ("mean_ratio_minimum = -1", "dice", "mean_ratio_minimum: got -1, expected a number ≥ 0"),
         ("case_drop_maximum = 0.1", "volume_ml", "volume_ml neither gets better nor worse"),
+        (
+            "mean_ratio_minimum = 0.99",
+            "absolute_volume_difference_ml",
+            "gate 1: mean_ratio_minimum: got it alone for absolute_volume_difference_ml, of which lower is better, so "
+            "that a run that got worse would pass; set mean_ratio_maximum instead, or beside it.",
+        ),
+        ("mean_ratio_minimum = 0.99\ncase_drop_maximum = 5", "hd95", "set mean_ratio_maximum instead"),
+        (
+            "mean_ratio_maximum = 1.05",
+            "dice",
+            "mean_ratio_maximum: got it alone for dice, of which higher is better, so that a run that got worse would "
+            "pass; set mean_ratio_minimum instead",
+        ),
         ("case_drop_minimum = 0.1", "dice", "did you mean 'case_drop_maximum'?"),
         ('same = "weights"\ncase_drop_maximum = 0.1', "dice", "unknown same 'weights', expected one of checkpoint"),
         ('same = "device"\ncase_minimum = 0.1', "dice", "beside a bound that needs no baseline"),
@@ -154,6 +167,12 @@ def test_mistakes_are_refused(gates, body, metric, message):
     with pytest.raises(GateError) as caught:
         gates(body, metric)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("metric", "side"), [("dice", "minimum"), ("hd95", "maximum"), ("nsd_1mm", "minimum")])
+def test_a_ratio_is_bounded_where_the_metric_gets_worse_or_on_both_sides(gates, metric, side):
+    assert len(gates(f"mean_ratio_{side} = 1", metric).gates[0].bounds) == 1
+    assert len(gates("mean_ratio_minimum = 0.5\nmean_ratio_maximum = 2", metric).gates[0].bounds) == 2
 
 
 @pytest.mark.parametrize(
