@@ -129,16 +129,34 @@ def read_baseline(path: Path | str) -> Baseline:
         data = json.loads(path.read_text(encoding="utf-8"))
         schema = data["schema"]
         if schema <= SCHEMA:
-            cases = {
-                case: BaselineCase(**{**one, "scores": {key: float(value) for key, value in one["scores"].items()}})
-                for case, one in data["cases"].items()
-            }
-            return Baseline(data["name"], data["identity"], cases)
+            return _checked(data)
     except OSError as error:
         raise GateError(f"{path}: cannot be read ({error.strerror}); give a baseline or accept a run as one.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise GateError(f"{path}: is no baseline ({error!r}); restore it from version control.") from None
     raise GateError(f"{path}: has schema {schema}, this version reads up to {SCHEMA}; upgrade medsam-core.")
+
+
+def _checked(data: Mapping[str, Any]) -> Baseline:
+    """The baseline in a file's JSON. Raises one of the errors that `read_baseline` catches if it holds none."""
+    identity = data["identity"]
+    cases = {
+        case: BaselineCase(**{**one, "scores": {key: float(value) for key, value in one["scores"].items()}})
+        for case, one in data["cases"].items()
+    }
+    _check_type("name", data["name"], str)
+    _check_type("identity", identity, dict)
+    for key in ("checkpoint", "cohort", "settings", "environment"):
+        _check_type(key, identity.get(key) or {}, dict)
+    for one in cases.values():
+        for key, kind in (("prompted", bool), ("prompts", str), ("data", str)):
+            _check_type(key, getattr(one, key), kind)
+    return Baseline(data["name"], identity, cases)
+
+
+def _check_type(what: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{what}: got {type(value).__name__}, expected {kind.__name__}")
 
 
 def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:

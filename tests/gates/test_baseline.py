@@ -227,6 +227,11 @@ def test_an_unwritable_folder_is_one_sentence(finished, gates, tmp_path):
         accept(finished(0.9), "main", gates, folder=tmp_path / "file")
 
 
+def _one_case(**changes):
+    case = {"prompted": True, "prompts": "p", "data": "d", "scores": {"brats2019/dice@volume": 0.5}, **changes}
+    return json.dumps({"schema": 1, "name": "m", "identity": {}, "cases": {"S1/t1ce/WT/box": case}})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -234,13 +239,33 @@ def test_an_unwritable_folder_is_one_sentence(finished, gates, tmp_path):
         ("[]", "is no baseline"),
         ('{"schema": 1}', "is no baseline"),
         ('{"schema": 1, "name": "m", "identity": {}, "cases": {"a": {"dice": 1}}}', "is no baseline"),
+        ('{"schema": 1, "name": "m", "identity": [], "cases": {}}', "identity: got list, expected dict"),
+        ('{"schema": 1, "name": "m", "identity": "x", "cases": {}}', "identity: got str, expected dict"),
+        ('{"schema": 1, "name": ["m"], "identity": {}, "cases": {}}', "name: got list, expected str"),
+        ('{"schema": 1, "name": "m", "identity": {"cohort": ["c"]}, "cases": {}}', "cohort: got list, expected dict"),
+        (
+            '{"schema": 1, "name": "m", "identity": {"checkpoint": "c"}, "cases": {}}',
+            "checkpoint: got str, expected dict",
+        ),
+        ('{"schema": 1, "name": "m", "identity": {}, "cases": []}', "is no baseline"),
+        (_one_case(prompted="no"), "prompted: got str, expected bool"),
+        (_one_case(prompts=[]), "prompts: got list, expected str"),
+        (_one_case(data=None), "data: got NoneType, expected str"),
+        (_one_case(scores=[0.5]), "is no baseline"),
+        (_one_case(scores={"brats2019/dice@volume": None}), "is no baseline"),
+        pytest.param(
+            _one_case(scores={"brats2019/dice@volume": 10**400}), "is no baseline", id="a score of 401 digits"
+        ),
+        ('{"schema": [], "name": "m"}', "is no baseline"),
         ('{"schema": 9}', "has schema 9, this version reads up to 1; upgrade medsam-core"),
     ],
 )
 def test_a_damaged_baseline_is_one_sentence(tmp_path, content, message):
     (tmp_path / "main.json").write_text(content)
-    with pytest.raises(GateError, match=message):
+    with pytest.raises(GateError, match=message) as caught:
         read_baseline(tmp_path / "main.json")
+    assert str(caught.value).startswith(f"{tmp_path / 'main.json'}: ")
+    assert str(caught.value).count("\n") == 0
     with pytest.raises(GateError, match=r"none\.json: cannot be read"):
         read_baseline(tmp_path / "none.json")
 
