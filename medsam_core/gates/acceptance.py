@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import FOLDER, Baseline, baseline_path, read_baseline, write_baseline
+from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline, write_baseline
 from medsam_core.gates.comparison import Rule, compare
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.stored import gates_of
@@ -31,12 +31,12 @@ def accept(
     Raises GateError, and writes nothing, if there is an objection and no `force`, if no case was scored, or if the
     name or the folder cannot be used.
     """
-    path = baseline_path(name, folder)
+    replaced = find_baseline(name, folder)  # also one that comes with the package, which the new file would hide
     if not run.records:
         raise GateError(f"{run.directory}: has no scored case, expected a run to accept; score one first.")
     outcome, against = objections(run, gates, folder, name=name)
-    if path.exists():
-        comparison = compare(read_baseline(path), run, rule)
+    if replaced is not None:
+        comparison = compare(read_baseline(replaced), run, rule)
         if comparison.outcome is not Outcome.PASS:
             why = [*(one.text for one in comparison.groups if one.outcome is Outcome.FAIL), *comparison.reasons]
             why += [one.text for one in comparison.groups if one.outcome is Outcome.INCONCLUSIVE]
@@ -60,7 +60,7 @@ def objections(
     not there yet find the run itself in its place, or there could never be a first one.
     """
     asked = None if gates is None else gates.baseline
-    first = asked is not None and asked == name and not baseline_path(asked, folder).exists()
+    first = asked is not None and asked == name and find_baseline(asked, folder) is None
     judged = judge_run(run, gates, baseline=Baseline.of(run, name) if first else None, folder=folder)
     against = [] if judged.outcome is Outcome.PASS else ["; ".join(line.strip() for line in judged.lines()[:3])]
     stored = run.directory / VERDICT

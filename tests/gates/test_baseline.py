@@ -13,7 +13,7 @@ import pytest
 import medsam_core
 from medsam_core.errors import GateError
 from medsam_core.gates.acceptance import accept
-from medsam_core.gates.baseline import Baseline, find_reference, read_baseline, write_baseline
+from medsam_core.gates.baseline import FOLDER, Baseline, find_reference, read_baseline, write_baseline
 from medsam_core.gates.comparison import compare
 from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import Outcome
@@ -173,6 +173,24 @@ def test_a_baseline_that_comes_with_the_package_is_found_from_anywhere(finished,
     assert find_reference("shipped").name == "shipped"
     with pytest.raises(GateError, match="neither a run, a baseline file nor a name"):
         find_reference("shipped", tmp_path / "mine")  # a folder that was named is the only one
+
+
+def test_a_baseline_that_comes_with_the_package_is_not_hidden_by_a_worse_run(gated, tmp_path, monkeypatch):
+    shipped, elsewhere = tmp_path / "package", tmp_path / "elsewhere"
+    good, read = gated(*[0.9] * 6, name="good", verdict="INCONCLUSIVE")
+    write_baseline(Baseline.of(good, "main"), shipped)
+    worse, read = gated(*[0.8] * 6, name="worse", verdict="INCONCLUSIVE")
+    monkeypatch.setattr("medsam_core.gates.baseline.SHIPPED", (shipped,))
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    message = r"FAIL gate 1 .*FAIL against the baseline main that it would replace: WT/box Dice −0\.100"
+    with pytest.raises(GateError, match=message):
+        accept(worse, "main", read)
+    assert list(elsewhere.iterdir()) == []
+    path, overruled = accept(worse, "main", read, force=True)
+    assert path == FOLDER / "main.json"
+    assert [one[:4] for one in overruled] == ["FAIL", "FAIL"]  # by its gates, and by the comparison
+    assert read_baseline(path).identity["outcome"] == "FAIL"
 
 
 def test_a_damaged_verdict_is_an_objection(finished, gates, tmp_path):
