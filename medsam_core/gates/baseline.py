@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import filecmp
 import hashlib
 import json
 import math
@@ -22,7 +23,7 @@ from medsam_core.cases import CaseRecord
 from medsam_core.errors import GateError
 from medsam_core.gates.statistics import DECIMALS
 from medsam_core.metrics import METRICS
-from medsam_core.runs import HEADER, Run, read_run
+from medsam_core.runs import CASES, HEADER, Run, read_run
 
 SCHEMA = 1
 FOLDER = Path("benchmarks/baselines")
@@ -175,6 +176,22 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
     raise GateError(
         f"{text}: neither a run, a baseline file nor a name in {folder} ({', '.join(known) or 'it has none'}); {mend}"
     )
+
+
+def refuse_itself(reference: Path | str, directory: Path) -> None:
+    """Raise GateError if `reference` is the run in `directory`, or a copy of it: no bound is broken against itself."""
+    path = Path(reference)
+    if not (path / HEADER).is_file():  # a name, even if the run's folder has the same
+        return
+    if path.resolve() == directory.resolve() or all(_same(path / name, directory / name) for name in (HEADER, CASES)):
+        raise GateError(
+            f"baseline {reference}: is the run {directory} itself, expected another, because against itself every run "
+            "holds; give --baseline an accepted baseline or an earlier run."
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def find_baseline(name: str, folder: Path = FOLDER) -> Path | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
 from medsam_core.errors import GateError, RunError
-from medsam_core.gates.baseline import Baseline, write_baseline
+from medsam_core.gates.baseline import Baseline, refuse_itself, write_baseline
 from medsam_core.gates.stored import gates_of
 
 GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.7\n'
@@ -60,6 +61,41 @@ def test_the_baseline_that_the_session_was_given_is_found_again(make_record, mak
     assert command(*given, "--baseline", "even") == 0
     with pytest.raises(GateError, match="main: neither a run, a baseline file nor a name"):
         command(*given[:-1], tmp_path / "empty")
+
+
+def test_a_run_is_not_judged_against_itself(make_record, make_run, tmp_path, command, monkeypatch):
+    run = make_run([make_record(dice=0.4)])
+    gates = tmp_path / "gates.toml"
+    gates.write_text(GATES.replace("case_minimum = 0.7", "case_drop_maximum = 0.05"))
+    (tmp_path / "link").symlink_to(run.directory)
+    shutil.copytree(run.directory, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    for judged, named in (
+        (run.directory, run.directory),
+        (run.directory, "run/../run/"),
+        (run.directory, "link"),
+        ("link", run.directory),
+        (run.directory, "copy"),
+        (f"file://{run.directory}", run.directory),
+    ):
+        with pytest.raises(
+            GateError, match=r"^baseline .*: is the run .* itself, expected another, .*; give --baseline"
+        ):
+            command("judge", judged, "--gates", gates, "--baseline", named)
+    other = make_run([make_record(dice=0.5)], name="other")
+    assert command("judge", run.directory, "--gates", gates, "--baseline", other.directory) == 1
+
+
+def test_a_name_that_a_runs_folder_has_too_is_no_reference_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse_itself("main", tmp_path / "main")  # before the session has written anything
+
+
+def test_a_run_whose_session_was_given_what_is_now_itself_is_refused(make_record, make_run, tmp_path, command):
+    run = make_run([make_record()], baseline=str(tmp_path / "run"))
+    (tmp_path / "gates.toml").write_text(GATES)
+    with pytest.raises(GateError, match="itself, expected another"):
+        command("judge", run.directory, "--gates", tmp_path / "gates.toml")
 
 
 def test_without_gates_the_command_is_inconclusive(make_record, make_run, command, capsys):
