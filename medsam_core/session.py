@@ -15,14 +15,14 @@ from medsam_core.cases import Case, CaseRecord
 from medsam_core.configuration import Configuration
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation import CaseResult, Prepared, Segmented, prepare, score_segmented, segment
-from medsam_core.gates.baseline import Baseline, find_baseline, find_reference, read_baseline
+from medsam_core.gates.baseline import Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.calibration import check_gates, floor_of
 from medsam_core.gates.outcome import Outcome
 from medsam_core.gates.thresholds import Gates, load_gates
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.gates.wording import counted, few
 from medsam_core.inference.devices import resolve_device
-from medsam_core.inference.manifest import read_manifest, write_manifest
+from medsam_core.inference.manifest import Manifest, read_manifest, write_manifest
 from medsam_core.inference.prompts import Prompt
 from medsam_core.lookahead import Lookahead
 from medsam_core.reports.explain import explain
@@ -67,7 +67,7 @@ class Evaluator:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
         self._subjects = {subject.id: subject for subject in configuration.cohort}
-        self._replay = read_manifest(configuration.prompts_from) if configuration.prompts_from else None
+        self._replay = _manifest(configuration)
         self._subject: str | None = None
         self._results: dict[Case, Evaluated] = {}
         self._error: MedsamError | None = None
@@ -164,6 +164,7 @@ class Recorder:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
         self.baseline = _reference(configuration, self.gates)
+        _manifest(configuration)  # of another cohort: told before anything is scored
         self.header = configuration.header()
         check_gates(self.gates, floor_of(Run(configuration.run_dir, self.header, ())))
         self._writer: RunWriter | None = None
@@ -232,9 +233,18 @@ class Recorder:
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header["cohort"]["fingerprint"])
 
 
+def _manifest(configuration: Configuration) -> Manifest | None:
+    """The prompts to replay, which must be of this cohort or of one that this is a part of."""
+    if configuration.prompts_from is None:
+        return None
+    cohort = configuration.cohort_identity()
+    return read_manifest(configuration.prompts_from, cohort=cohort["fingerprint"], subjects=cohort["subjects"])
+
+
 def _reference(configuration: Configuration, gates: Gates | None) -> Baseline | None:
     """What relative bounds refer to, read before anything is scored, so that a damaged one is told at once."""
     if configuration.baseline:
+        refuse_itself(configuration.baseline, configuration.run_dir)
         return find_reference(configuration.baseline)
     path = find_baseline(gates.baseline) if gates is not None and gates.relative and gates.baseline else None
     return None if path is None else read_baseline(path)

@@ -143,6 +143,34 @@ def test_replayed_prompts_give_the_same_scores(gate, pytester):
     assert [dict(p) for r in first.records for p in r.prompts] == [dict(p) for r in again.records for p in r.prompts]
 
 
+def test_prompts_of_another_cohort_are_not_replayed_and_those_of_more_subjects_are(gate, pytester, tmp_path_factory):
+    from medsam_core.data.phantom import write_cohort
+
+    other = tmp_path_factory.mktemp("other")
+    write_cohort(other, subjects=2, size=(20, 64, 64), seed=11)
+    volume = next(other.glob("*/*_seg.nii.gz"))
+    volume.write_bytes(next(path for path in other.glob("*/*_seg.nii.gz") if path != volume).read_bytes())
+    gate("--prompts", "box")
+    prompts = str(pytester.path / "run" / "prompts.json")
+    result = gate("--prompts", "box", "--prompts-from", prompts, "--brats-root", str(other), run_dir="again")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "got prompts for cohort" in said(result)
+    assert not (pytester.path / "again" / "run.json").exists()
+    assert gate("--prompts", "box", "--prompts-from", prompts, "--limit", "1", run_dir="part").ret == 0
+
+
+def test_a_run_is_not_its_own_baseline(gate, pytester):
+    gates = f"{LENIENT}mean_drop_maximum = 0.0\n"
+    gate("--prompts", "box")
+    assert gate("--prompts", "box", "--baseline", "run", gates=gates, run_dir="second").ret == 0
+    cases = pytester.path / "second" / "cases.jsonl"
+    cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:3]))
+    result = gate("--prompts", "box", "--baseline", "second", "--resume", "second", gates=gates, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "is the run" in said(result)
+    assert "itself, expected another" in said(result)
+
+
 def test_a_killed_run_goes_on_where_it_was(gate, pytester):
     gate()
     cases = pytester.path / "run" / "cases.jsonl"
