@@ -125,7 +125,8 @@ def test_the_commands_refuse_what_is_below_the_floor(make_record, make_run, tmp_
         command(*judged)
     write_floor(floor(0.0, 0.0), tmp_path / "benchmarks" / "noise-floor.json")
     assert command("compare", run.directory, run.directory, "--margin", 0) == 0
-    assert command(*judged, "--baseline", run.directory) == 0
+    earlier = make_run([make_record()], name="earlier", created="2026-01-01T00:00:00+00:00")
+    assert command(*judged, "--baseline", earlier.directory) == 0
 
 
 def test_gates_below_the_floor_are_refused(tmp_path):
