@@ -25,22 +25,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
-    from medsam_core.gates.baseline import FOLDER, find_reference, refuse_itself
+    from medsam_core.gates.baseline import FOLDER
     from medsam_core.gates.calibration import check_gates, floor_of
     from medsam_core.gates.remote import local
-    from medsam_core.gates.stored import gates_of
+    from medsam_core.gates.stored import gates_of, reference_of
     from medsam_core.gates.verdict import judge_run
     from medsam_core.runs import read_run
 
     folder = arguments.baselines or FOLDER
     with local(arguments.run) as directory:
         stored = read_run(directory)
-        named = arguments.baseline or stored.header.get("baseline")
-        if named:
-            refuse_itself(named, directory)
-        baseline = find_reference(named, folder) if named else None
         gates = gates_of(stored, arguments.gates)
         check_gates(gates, floor_of(stored))
+        baseline = reference_of(stored, gates, arguments.baseline, folder=folder)
         verdict = judge_run(stored, gates, baseline=baseline, folder=folder)
     if arguments.json:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))

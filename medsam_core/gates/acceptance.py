@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from medsam_core.errors import GateError
+from medsam_core.errors import GateError, MedsamError
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline, write_baseline
 from medsam_core.gates.comparison import Rule, compare
 from medsam_core.gates.outcome import Outcome, worst
-from medsam_core.gates.stored import gates_of
+from medsam_core.gates.stored import gates_of, reference_of
 from medsam_core.gates.thresholds import Gates
 from medsam_core.gates.verdict import judge_run
 from medsam_core.runs import VERDICT, Run
@@ -59,10 +59,11 @@ def objections(
     as a test that crashed. A run without a stored verdict did not end. Gates that refer to the very baseline that is
     not there yet find the run itself in its place, or there could never be a first one.
     """
-    asked = None if gates is None else gates.baseline
-    first = asked is not None and asked == name and find_baseline(asked, folder) is None
-    judged = judge_run(run, gates, baseline=Baseline.of(run, name) if first else None, folder=folder)
-    against = [] if judged.outcome is Outcome.PASS else ["; ".join(line.strip() for line in judged.lines()[:3])]
+    reference, against = _reference(run, gates, folder, name)
+    lost = [Outcome.INCONCLUSIVE] if against else []
+    judged = judge_run(run, gates, baseline=reference, folder=folder)
+    if judged.outcome is not Outcome.PASS:
+        against.append("; ".join(line.strip() for line in judged.lines()[:3]))
     stored = run.directory / VERDICT
     if not stored.exists():
         against.append("INCONCLUSIVE: it has no verdict, so its session did not end; go on with --resume")
@@ -75,13 +76,28 @@ def objections(
     explained = outcome is Outcome.INCONCLUSIVE and _inconclusive_by_records(run, folder)
     if outcome is not Outcome.PASS and judged.outcome is Outcome.PASS and not explained:
         against.append(f"{outcome.value}: so its session ended, whatever its records say")
-    return worst([judged.outcome, *([] if explained else [outcome])]), against
+    return worst([judged.outcome, *lost, *([] if explained else [outcome])]), against
+
+
+def _reference(run: Run, gates: Gates | None, folder: Path, name: str | None) -> tuple[Baseline | None, list[str]]:
+    """What the gates' relative bounds refer to, and the objection if that is not there any more."""
+    if gates is None or not gates.relative:
+        return None, []
+    given = run.header.get("baseline")
+    if not given and gates.baseline is not None and gates.baseline == name and find_baseline(name, folder) is None:
+        return Baseline.of(run, name), []
+    try:
+        return reference_of(run, gates, folder=folder), []
+    except MedsamError as error:  # an objection, so that --force can overrule it
+        return None, [f"INCONCLUSIVE: what its session was compared with cannot be used: {error}"]
 
 
 def _inconclusive_by_records(run: Run, folder: Path) -> bool:
     """Whether the session's own gates explain its verdict, as those do that ask for a baseline that was not there."""
     try:
         gates = gates_of(run)
-        return gates is not None and judge_run(run, gates, folder=folder).outcome is Outcome.INCONCLUSIVE
-    except GateError:
+        reference = reference_of(run, gates, folder=folder)
+        judged = judge_run(run, gates, baseline=reference, folder=folder)
+        return gates is not None and judged.outcome is Outcome.INCONCLUSIVE
+    except MedsamError:
         return False

@@ -1,4 +1,4 @@
-"""The gates that a stored run was judged by, found again by their hash."""
+"""What a stored run was judged by: its gates, found again by their hash, and its baseline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from medsam_core.errors import GateError
+from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.thresholds import Gates, load_gates
 from medsam_core.runs import Run
 
@@ -33,3 +34,17 @@ def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = 
         f"{run.directory}: was judged by {named['file']} (sha256 {named['sha256'][:12]}), which is not in "
         f"{' or '.join(str(folder) for folder in folders)} or has changed since; give --gates FILE."
     )
+
+
+def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, folder: Path = FOLDER) -> Baseline | None:
+    """What relative bounds of a stored run refer to: `named`, or what its session was given, or what the gates name.
+
+    None if nothing is named, or the gates alone name a baseline, which is not there. Raises GateError or RunError if
+    what was named cannot be found or is the run itself.
+    """
+    named = named or run.header.get("baseline")
+    if named:
+        refuse_itself(named, run.directory)
+        return find_reference(named, folder)
+    path = find_baseline(gates.baseline, folder) if gates is not None and gates.relative and gates.baseline else None
+    return None if path is None else read_baseline(path)

@@ -17,6 +17,7 @@ from medsam_core.gates.baseline import FOLDER, Baseline, find_reference, read_ba
 from medsam_core.gates.comparison import compare
 from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import Outcome
+from medsam_core.runs import read_run
 
 
 @pytest.fixture
@@ -158,6 +159,62 @@ def test_a_first_baseline_of_another_name_does_not_stand_for_the_one_asked_for(g
     run, read = gated(0.9, 0.8, verdict="INCONCLUSIVE")
     with pytest.raises(GateError, match="needs a baseline"):
         accept(run, "other", read, folder=tmp_path / "b")
+
+
+@pytest.fixture
+def with_two_baselines(finished, tmp_path):
+    """A folder with the baselines main, of Dice 0.9 and 0.9, and other, of 0.8 and 0.8."""
+    folder = tmp_path / "b"
+    for name, dice in (("main", 0.9), ("other", 0.8)):
+        write_baseline(Baseline.of(finished(dice, dice, name=f"of {name}"), name), folder)
+    return folder
+
+
+def test_a_run_is_accepted_by_the_baseline_that_its_session_was_given(gated, with_two_baselines):
+    run, read = gated(0.8, 0.8, baseline="other")
+    path, overruled = accept(run, "new", read, folder=with_two_baselines)
+    assert overruled == ()
+    assert read_baseline(path).identity["outcome"] == "PASS"
+    run, read = gated(0.8, 0.8, name="without", verdict="PASS")
+    with pytest.raises(GateError, match=r"drop of the mean Dice 0\.100 > 0\.010 over 2 cases against main"):
+        accept(run, "newer", read, folder=with_two_baselines)
+
+
+def test_a_run_that_fell_below_the_baseline_its_session_was_given_is_refused(gated, with_two_baselines):
+    run, read = gated(0.85, 0.85, name="strict")
+    write_baseline(Baseline.of(run, "strict"), with_two_baselines)
+    run, read = gated(0.8, 0.8, baseline="strict")
+    (with_two_baselines / "main.json").write_text((with_two_baselines / "other.json").read_text())
+    with pytest.raises(GateError, match=r"drop of the mean Dice 0\.050 > 0\.010 over 2 cases against strict"):
+        accept(run, "new", read, folder=with_two_baselines)
+
+
+def test_a_baseline_that_the_session_was_given_and_is_gone_is_an_objection(gated, with_two_baselines):
+    run, read = gated(0.95, 0.95, baseline="gone")
+    message = (
+        r"INCONCLUSIVE: what its session was compared with cannot be used: gone: neither a run, a baseline file nor"
+    )
+    with pytest.raises(GateError, match=message):
+        accept(run, "new", read, folder=with_two_baselines)
+    path, overruled = accept(run, "new", read, folder=with_two_baselines, force=True)
+    assert len(overruled) == 1
+    assert read_baseline(path).identity["outcome"] == "INCONCLUSIVE"
+    itself, read = gated(0.95, 0.95, name="itself")
+    header = itself.directory / "run.json"
+    header.write_text(json.dumps({**json.loads(header.read_text()), "baseline": str(itself.directory)}))
+    with pytest.raises(GateError, match=r"cannot be used: .* itself, expected another"):
+        accept(read_run(itself.directory), "new", read, folder=with_two_baselines)
+
+
+def test_gates_that_compare_with_nothing_do_not_miss_a_baseline_that_is_gone(finished, gates, tmp_path):
+    assert accept(finished(0.9, baseline="gone"), "main", gates, folder=tmp_path / "b")[1] == ()
+
+
+def test_a_missing_baseline_does_not_explain_the_verdict_of_a_session_that_was_given_another(gated, with_two_baselines):
+    (with_two_baselines / "main.json").unlink()
+    run, read = gated(0.8, 0.8, baseline="other", verdict="INCONCLUSIVE")  # a test crashed, say
+    with pytest.raises(GateError, match="INCONCLUSIVE: so its session ended, whatever its records say"):
+        accept(run, "new", read, folder=with_two_baselines)
 
 
 def test_a_verdict_of_fail_is_an_objection_whatever_the_gates(gated, tmp_path):
