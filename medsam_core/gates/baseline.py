@@ -23,7 +23,7 @@ from medsam_core.cases import CaseRecord
 from medsam_core.errors import GateError
 from medsam_core.gates.statistics import DECIMALS
 from medsam_core.metrics import METRICS
-from medsam_core.runs import CASES, HEADER, Run, read_run
+from medsam_core.runs import CASES, HEADER, VERDICT, Run, read_run
 
 SCHEMA = 1
 FOLDER = Path("benchmarks/baselines")
@@ -164,7 +164,7 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
     """A baseline by name or file, or a run by its directory. Raises GateError or RunError in one sentence."""
     path = Path(text)
     if (path / HEADER).is_file():
-        return Baseline.of(read_run(path))
+        return Baseline.of(read_run(path), outcome=_outcome(path))
     if path.is_file():
         return read_baseline(path)
     named = find_baseline(str(text), folder) if _NAME.fullmatch(str(text)) else None
@@ -176,6 +176,14 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
     raise GateError(
         f"{text}: neither a run, a baseline file nor a name in {folder} ({', '.join(known) or 'it has none'}); {mend}"
     )
+
+
+def _outcome(directory: Path) -> str | None:
+    """How a run's own session ended, None if it did not or its verdict cannot be read."""
+    try:
+        return str(json.loads((directory / VERDICT).read_text(encoding="utf-8"))["outcome"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def refuse_itself(reference: Path | str, directory: Path) -> None:

@@ -13,6 +13,7 @@ from medsam_core.gates.bounds import Bound, moves, relative_statistic, statistic
 from medsam_core.gates.gate import Gate, Violation
 from medsam_core.gates.outcome import Outcome
 from medsam_core.gates.statistics import DECIMALS
+from medsam_core.gates.thresholds import Gates
 from medsam_core.gates.wording import compared, counted, few, metric_name, of_case
 
 
@@ -126,6 +127,20 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
     return JudgedGate(
         tuple(results), tuple(dict.fromkeys(reasons)), tuple(violations), tuple(record.id for record in asked)
     )
+
+
+def reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str, ...]:
+    """What a reader should know of what the bounds refer to: that no gate does, or that it is no PASS itself."""
+    if baseline is None or gates is None:
+        return ()
+    if not gates.relative:
+        return (f"baseline {baseline.name}: no gate compares with it",)
+    if baseline.identity.get("forced"):
+        return (f"baseline {baseline.name}: was accepted with --force, against what its file says",)
+    outcome = baseline.identity.get("outcome", Outcome.PASS.value)  # one made from a run in memory has none
+    if outcome == Outcome.PASS.value:
+        return ()
+    return (f"baseline {baseline.name}: {f'ended as {outcome}' if outcome else 'has no verdict'} itself",)
 
 
 def _judge_bound(gate: Gate, bound: Bound, known: Sequence[_Scored], whole: bool, context: Context) -> GateResult:

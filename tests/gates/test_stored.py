@@ -98,6 +98,55 @@ def test_a_run_whose_session_was_given_what_is_now_itself_is_refused(make_record
         command("judge", run.directory, "--gates", tmp_path / "gates.toml")
 
 
+RELATIVE = GATES.replace("case_minimum = 0.7", "case_drop_maximum = 0.05")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "gates", "note"),
+    [
+        ('{"outcome": "PASS"}', RELATIVE, None),
+        ('{"outcome": "FAIL"}', RELATIVE, "baseline old: ended as FAIL itself"),
+        ('{"outcome": "INCONCLUSIVE"}', RELATIVE, "baseline old: ended as INCONCLUSIVE itself"),
+        (None, RELATIVE, "baseline old: has no verdict itself"),
+        ("{", RELATIVE, "baseline old: has no verdict itself"),
+        ('{"outcome": "PASS"}', GATES, "baseline old: no gate compares with it"),
+        (None, GATES, "baseline old: no gate compares with it"),
+    ],
+)
+def test_what_a_run_is_compared_with_is_told_if_it_is_no_pass_or_nothing_compares(
+    make_record, make_run, tmp_path, command, capsys, verdict, gates, note
+):
+    run, old = make_run([make_record(dice=0.8)]), make_run([make_record(dice=0.81)], name="old")
+    if verdict is not None:
+        (old.directory / "verdict.json").write_text(verdict)
+    (tmp_path / "gates.toml").write_text(gates)
+    given = ("judge", run.directory, "--gates", tmp_path / "gates.toml", "--baseline", old.directory)
+    assert command(*given) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ([] if note is None else [f"  note: {note}"])
+    command(*given, "--json")
+    assert json.loads(capsys.readouterr().out)["notes"] == ([] if note is None else [note])
+
+
+@pytest.mark.parametrize(
+    ("identity", "note"),
+    [
+        ({"outcome": "PASS", "forced": False}, None),
+        ({"outcome": "PASS", "forced": True}, "baseline main: was accepted with --force, against what its file says"),
+        ({"outcome": "FAIL", "forced": True}, "baseline main: was accepted with --force, against what its file says"),
+        ({"outcome": "FAIL"}, "baseline main: ended as FAIL itself"),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("named", [(), ("--baseline", "main")])
+def test_a_baseline_that_was_forced_is_told(make_record, make_run, tmp_path, command, capsys, identity, note, named):
+    run = make_run([make_record(dice=0.8)])
+    write_baseline(Baseline.of(make_run([make_record(dice=0.81)], name="old"), "main", **identity), tmp_path / "b")
+    (tmp_path / "gates.toml").write_text(RELATIVE.replace("[[gate]]", 'baseline = "main"\n[[gate]]'))
+    given = ("judge", run.directory, "--gates", tmp_path / "gates.toml", "--baselines", tmp_path / "b")
+    assert command(*given, *named) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ([] if note is None else [f"  note: {note}"])
+
+
 def test_without_gates_the_command_is_inconclusive(make_record, make_run, command, capsys):
     assert command("judge", make_run([make_record()]).directory) == 10
     assert "no gates for this cohort" in capsys.readouterr().out
