@@ -15,9 +15,9 @@ from medsam_core.cases import Case, CaseRecord
 from medsam_core.configuration import Configuration
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation import CaseResult, Prepared, Segmented, prepare, score_segmented, segment
-from medsam_core.gates.baseline import Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.calibration import check_gates, floor_of
 from medsam_core.gates.outcome import Outcome
+from medsam_core.gates.stored import reference_of
 from medsam_core.gates.thresholds import Gates, load_gates
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.gates.wording import counted, few
@@ -163,10 +163,11 @@ class Recorder:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
-        self.baseline = _reference(configuration, self.gates)
-        _manifest(configuration)  # of another cohort: told before anything is scored
         self.header = configuration.header()
-        check_gates(self.gates, floor_of(Run(configuration.run_dir, self.header, ())))
+        _manifest(configuration)  # what is of another cohort, or damaged, is told before anything is scored
+        empty = Run(configuration.run_dir, self.header, ())
+        self.baseline = reference_of(empty, self.gates)
+        check_gates(self.gates, floor_of(empty))
         self._writer: RunWriter | None = None
         self._spare_overlays: dict[str, tuple[float, str]] = {}
 
@@ -239,12 +240,3 @@ def _manifest(configuration: Configuration) -> Manifest | None:
         return None
     cohort = configuration.cohort_identity()
     return read_manifest(configuration.prompts_from, cohort=cohort["fingerprint"], subjects=cohort["subjects"])
-
-
-def _reference(configuration: Configuration, gates: Gates | None) -> Baseline | None:
-    """What relative bounds refer to, read before anything is scored, so that a damaged one is told at once."""
-    if configuration.baseline:
-        refuse_itself(configuration.baseline, configuration.run_dir)
-        return find_reference(configuration.baseline)
-    path = find_baseline(gates.baseline) if gates is not None and gates.relative and gates.baseline else None
-    return None if path is None else read_baseline(path)

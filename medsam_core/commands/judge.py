@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 
@@ -28,7 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
     from medsam_core.gates.baseline import FOLDER
     from medsam_core.gates.calibration import check_gates, floor_of
-    from medsam_core.gates.judging import reference_notes
     from medsam_core.gates.remote import local
     from medsam_core.gates.stored import gates_of, reference_of
     from medsam_core.gates.verdict import judge_run
@@ -41,7 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
         check_gates(gates, floor_of(stored))
         baseline = reference_of(stored, gates, arguments.baseline, folder=folder)
         verdict = judge_run(stored, gates, baseline=baseline, folder=folder)
-        verdict = replace(verdict, notes=(*verdict.notes, *reference_notes(baseline, gates)))
     if arguments.json:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
     else:

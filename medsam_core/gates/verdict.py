@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import FOLDER, Baseline, baseline_case, find_baseline, read_baseline
 from medsam_core.gates.gate import Gate, Violation
-from medsam_core.gates.judging import Context, GateResult, judge_gate
+from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
 from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.pairing import differences, others, strangers
 from medsam_core.gates.plausibility import implausible
@@ -172,7 +172,8 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
         other = others(baseline, run)
         cases = {record.id: baseline_case(record) for record in run.records}
         unlike = [*differences(baseline, run, cases), *strangers(baseline, run, cases)]
-    return judge(run.plan, run.records, gates, baseline=baseline, unlike=unlike, other=other)
+    verdict = judge(run.plan, run.records, gates, baseline=baseline, unlike=unlike, other=other)
+    return replace(verdict, notes=(*verdict.notes, *reference_notes(baseline, gates)))
 
 
 def _set_aside(gate: Gate, other: Mapping[str, str]) -> str:
