@@ -108,9 +108,17 @@ class MedsamSession:
         """The same under xdist, where only the workers collect."""
         if self.recorder or self._may_skip_all() or self.config.option.collectonly:
             return
-        if any(self._is_case(nodeid) for nodeid in ids):
+        alike = {case for case in map(_case_id, ids) if case.count("/") >= 3}
+        if alike and not alike.isdisjoint(self._planned()):
             self._begin()
             self._write_lines(self._header_lines())
+
+    def _planned(self) -> set[str]:
+        """The ids of all cases. Asked for only where a test's id looks like one: it may draw the phantom cohort."""
+        try:
+            return {case.id for case in self.configuration.plan}
+        except MedsamError:  # then no worker has a case: those who asked for one say why
+            return set()
 
     def _begin(self) -> None:
         """Open the run; a mistake ends the session before anything is scored."""
@@ -127,12 +135,6 @@ class MedsamSession:
         import torch
 
         return not torch.cuda.is_available()
-
-    def _is_case(self, nodeid: str) -> bool:
-        """Whether the id of a test is that of a case of these settings."""
-        parts = nodeid.partition("[")[2].removesuffix("]").split("/")
-        settings = self.configuration.settings
-        return len(parts) >= 4 and parts[1] in settings.modalities and parts[2] in settings.regions
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """The effective configuration, above the first test."""
@@ -223,8 +225,8 @@ class MedsamSession:
         if self.is_worker:
             return
         case = dict(report.user_properties).get(CASE_PROPERTY)
-        if case is None and self._is_case(report.nodeid):  # of a worker that died, from xdist
-            case = report.nodeid.partition("[")[2].removesuffix("]")
+        if case is None and self.recorder and _case_id(report.nodeid) in self.recorder.header["plan"]:
+            case = _case_id(report.nodeid)  # of a worker that died: xdist writes the report
         if case is None:
             self.other_failures |= report.failed
             return
@@ -352,6 +354,11 @@ def subject_of(nodeid: str) -> str:
     """What a test is scheduled with: the file and subject for a case, its own id for any other test."""
     match = re.match(r"(?P<test>[^\[]*)\[(?P<subject>[^/\]]+)/[^/\]]+/[^/\]]+/[^\]]+\]", nodeid)
     return f"{match['test']}[{match['subject']}]" if match else nodeid
+
+
+def _case_id(nodeid: str) -> str:
+    """What stands in the brackets of a test's id: a case's id, if it is the test of one."""
+    return nodeid.partition("[")[2].removesuffix("]")
 
 
 def _case_of(item: pytest.Item) -> Case | None:

@@ -347,6 +347,19 @@ def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
     assert outcome_of(pytester.path / "run") == "FAIL"
 
 
+def test_a_test_that_is_called_like_a_case_is_none(gate, pytester):
+    pytester.makepyfile(
+        test_gate="import pytest\n"
+        "@pytest.mark.parametrize('name', ['s1/t1ce/WT/box'])\n"
+        "def test_words(name):\n"
+        "    assert name\n"
+    )
+    result = gate("-n", "1")
+    assert result.ret == 0
+    assert "MedSAM-2 gate" not in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
 def test_a_test_may_score_several_cases(gate, pytester):
     pytester.makepyfile(
         test_gate="from dataclasses import replace\n"
