@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
 
 VERSION = 1
+_SIDES = ("minimum", "maximum")
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,11 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
     return Gate(number=number, metric=table["metric"], scope=scope, filters=filters, bounds=bounds, same=same)
 
 
-def _check_direction(where: str, metric: str, bounds: Iterable[Bound]) -> None:
-    """That a metric with bounds against a baseline can get worse, and that a ratio is bounded where it does.
+def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
+    """That a metric with bounds against a baseline can get worse, and that it is bounded where it does.
 
-    Drops know the metric's direction; a ratio does not: 105 times the baseline's distance is well above its 0.99.
+    Drops know the metric's direction; a ratio does not: 105 times the baseline's distance is well above its 0.99. Nor
+    does a floor, copied from Dice to a distance.
     """
     relative = {bound.name for bound in bounds if bound.relative}
     better = METRICS[metric].better
@@ -142,6 +144,13 @@ def _check_direction(where: str, metric: str, bounds: Iterable[Bound]) -> None:
         raise GateError(
             f"{where}: {other}: got it alone for {metric}, of which {better} is better, so that a run that got "
             f"worse would pass; set {needed} instead, or beside it."
+        )
+    wrong = {"higher": "maximum", "lower": "minimum"}.get(better)
+    if all(not bound.relative and bound.side == wrong for bound in bounds):
+        name = bounds[0].name
+        raise GateError(
+            f"{where}: {name}: got no other bound for {metric}, of which {better} is better, so that nothing is too "
+            f"bad to pass; set {name.replace(*_SIDES if wrong == 'minimum' else _SIDES[::-1])} instead, or beside it."
         )
 
 

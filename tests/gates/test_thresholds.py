@@ -28,6 +28,31 @@ def gates(folder: Path, body: str, head: str = "version = 1\n"):
     return load_gates(write(folder, f"{head}[[gate]]\n{body}"))
 
 
+@pytest.mark.parametrize(
+    ("metric", "bound", "mend"),
+    [
+        (
+            "hd95",
+            "case_minimum = 5.0",
+            "case_minimum: got no other bound for hd95, of which lower is better, .* set case_m",
+        ),
+        (
+            "dice",
+            "mean_maximum = 0.9",
+            "of which higher is better, so that nothing is too bad to pass; set mean_minimum",
+        ),
+    ],
+)
+def test_a_gate_that_nothing_can_break_from_the_bad_side_is_refused(tmp_path, metric, bound, mend):
+    with pytest.raises(GateError, match=mend):
+        gates(tmp_path, f'metric = "{metric}"\n{bound}\n')
+
+
+def test_a_bound_from_the_good_side_may_stand_beside_another(tmp_path):
+    assert gates(tmp_path, 'metric = "hd95"\ncase_minimum = 0.0\ncase_maximum = 9.0\n').gates
+    assert gates(tmp_path, 'metric = "volume_ml"\nmean_maximum = 90.0\n').gates  # neither more nor less is better
+
+
 def test_every_key_of_the_schema_is_read(tmp_path):
     path = write(
         tmp_path,

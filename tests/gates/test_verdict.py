@@ -152,7 +152,9 @@ def test_an_unplanned_record_breaks_no_bound(gates):
     assert judge(ids(some[:1]), some, gates("case_minimum = 0.7")).outcome is Outcome.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("bound", ["case_minimum = 0.0", "case_maximum = 1.0", "mean_minimum = 0.0"])
+@pytest.mark.parametrize(
+    "bound", ["case_minimum = 0.0", "case_maximum = 1.0\ncase_minimum = 0.0", "mean_minimum = 0.0"]
+)
 def test_nan_never_passes(gates, bound):
     some = records(0.9, math.nan)
     verdict = judge(ids(some), some, gates(bound))
