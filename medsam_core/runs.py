@@ -79,6 +79,8 @@ class RunWriter:
         cases = self.directory / CASES
         if resume and (self.directory / HEADER).exists():
             self._check_same_question(read_run(self.directory).header)
+            if (self.directory / VERDICT).is_file():  # of the session before: this one may end otherwise, or not at all
+                (self.directory / VERDICT).unlink()
             _drop_torn_line(cases)  # before it is read: what is cut is not scored
             self.records = _read_records(cases)
         else:

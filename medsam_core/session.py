@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.configuration import Configuration
@@ -67,7 +68,11 @@ class Evaluator:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
         self._subjects = {subject.id: subject for subject in configuration.cohort}
-        self._replay = _manifest(configuration)
+        self._replay = (
+            _manifest(configuration.prompts_from, configuration.cohort_identity())
+            if configuration.prompts_from
+            else None
+        )
         self._subject: str | None = None
         self._results: dict[Case, Evaluated] = {}
         self._error: MedsamError | None = None
@@ -164,7 +169,8 @@ class Recorder:
         self.configuration = configuration
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
         self.header = configuration.header()
-        _manifest(configuration)  # what is of another cohort, or damaged, is told before anything is scored
+        if configuration.prompts_from:  # those of another cohort are refused before anything is scored
+            _manifest(configuration.prompts_from, self.header["cohort"])
         empty = Run(configuration.run_dir, self.header, ())
         self.baseline = reference_of(empty, self.gates)
         check_gates(self.gates, floor_of(empty))
@@ -234,9 +240,6 @@ class Recorder:
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header["cohort"]["fingerprint"])
 
 
-def _manifest(configuration: Configuration) -> Manifest | None:
+def _manifest(path: Path, cohort: Mapping[str, Any]) -> Manifest:
     """The prompts to replay, which must be of this cohort or of one that this is a part of."""
-    if configuration.prompts_from is None:
-        return None
-    cohort = configuration.cohort_identity()
-    return read_manifest(configuration.prompts_from, cohort=cohort["fingerprint"], subjects=cohort["subjects"])
+    return read_manifest(path, cohort=cohort["fingerprint"], subjects=cohort["subjects"])

@@ -8,7 +8,7 @@ import pytest
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.runs import CASES, HEADER, RunWriter, read_run
+from medsam_core.runs import CASES, HEADER, VERDICT, RunWriter, read_run
 
 HEADER_CONTENT = {
     "settings": {"seed": 0},
@@ -96,6 +96,17 @@ def test_only_the_same_code_goes_on_with_a_run(tmp_path, key):
     with pytest.raises(RunError, match=f"differs in its {key}; resume"):
         RunWriter(tmp_path, {**header, "environment": {**header["environment"], key: "other"}}, resume=True)
     RunWriter(tmp_path, {**header, "environment": {**header["environment"], "cpu": "y"}}, resume=True).close()
+
+
+def test_a_run_that_is_gone_on_with_has_no_verdict_until_it_ends(tmp_path):
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    verdict = writer.write(VERDICT, {"outcome": "PASS"})
+    writer.close()
+    with pytest.raises(RunError, match="differs in its settings"):
+        RunWriter(tmp_path, {**HEADER_CONTENT, "settings": "other"}, resume=True)
+    assert verdict.exists()
+    RunWriter(tmp_path, HEADER_CONTENT, resume=True).close()
+    assert not verdict.exists()
 
 
 def test_a_record_without_its_newline_is_scored_again(tmp_path):
