@@ -6,6 +6,7 @@ fall into the ranges seen in BraTS. Every subject deviates from it, as scanners 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,14 +56,16 @@ def synthesise(
     return paint(growth, seed)
 
 
-def paint(growth: Growth, seed: Seed) -> Phantom:
-    """The four modalities of a grown head."""
+def paint(growth: Growth, seed: Seed, modalities: Sequence[str] = MODALITIES) -> Phantom:
+    """A grown head's modalities, each the same whether or not the others are drawn."""
     shared, *own = streams(seed, 9)[4:]
     tissues, labels = growth.anatomy.tissues, growth.anatomy.labels
     canvas = _Canvas(shared, growth)
     box = tuple(slice(*span) for span in growth.window)
     images = {}
     for rng, modality in zip(own, MODALITIES, strict=True):
+        if modality not in modalities:
+            continue
         image = np.zeros(labels.shape, dtype=np.int16)
         image[box] = canvas.scan(rng, modality, tissues[box], labels[box])
         images[modality] = image
