@@ -11,7 +11,8 @@ from scipy import ndimage
 from medsam_core.data import phantom
 from medsam_core.data.cohort import find_subjects
 from medsam_core.data.phantom import MODALITIES, Phantom, subject, synthesise, write_cohort
-from medsam_core.data.phantom_anatomy import GREY, VENTRICLE, WHITE
+from medsam_core.data.phantom_anatomy import GREY, VENTRICLE, WHITE, grow
+from medsam_core.data.phantom_contrast import paint
 from medsam_core.errors import DataError, OptionError
 
 SMALL = (20, 28, 24)
@@ -90,6 +91,12 @@ def test_background_is_0_in_all_modalities_alike_and_tissue_is_not(painted: list
             assert one.images[modality].min() == 0
             np.testing.assert_array_equal(one.images[modality] > 0, inside)
         assert inside[one.labels > 0].all()
+
+
+def test_a_modality_is_the_same_without_the_others(painted: list[Phantom]) -> None:
+    alone = paint(grow(3, (48, 80, 80), kind="ring", foci=1), 3, ("flair",)).images
+    assert list(alone) == ["flair"]
+    np.testing.assert_array_equal(alone["flair"], painted[0].images["flair"])
 
 
 def test_contrasts_are_those_of_mri(painted: list[Phantom]) -> None:
