@@ -174,7 +174,7 @@ _SAM2: dict[str, Any] = {
     "proj_tpos_enc_in_obj_ptrs": False,
     "use_signed_tpos_enc_to_obj_ptrs": False,
 }
-# window 14 suits 1024 pixels; at 256 the third stage has 16 x 16 tokens
+# window 14 suits 1024 pixels; at 320 the third stage has 20 x 20 tokens
 _EMBEDDED: dict[str, Any] = {
     "embed_dim": 32,
     "stages": (1, 2, 3, 1),
@@ -190,7 +190,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{f"sam2-{size}": Architecture(f"sam2-{size}", 1024, **trunk, **_SAM2) for size, trunk in _TRUNKS.items()},
     **{f"sam2.1-{size}": Architecture(f"sam2.1-{size}", 1024, **trunk) for size, trunk in _TRUNKS.items()},
     "medsam2": Architecture("medsam2", 512),
-    "embedded": Architecture("embedded", 256, **_EMBEDDED),
+    "embedded": Architecture("embedded", 320, **_EMBEDDED),
 }
 
 

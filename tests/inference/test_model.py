@@ -100,7 +100,7 @@ def test_a_model_loads_with_its_architecture_weights_and_hash(small, small_file)
 
 def test_options_override_what_was_recognised(small, tmp_path):
     torch.save({"model": small.state_dict()}, tmp_path / "w.pt")
-    assert load_model(tmp_path / "w.pt").architecture.image_size == 256
+    assert load_model(tmp_path / "w.pt").architecture.image_size == 320
     assert load_model(tmp_path / "w.pt", image_size=192).module.image_size == 192
     assert load_model(tmp_path / "w.pt", architecture=SMALL).module.image_size == 128
     with pytest.raises(OptionError, match="image size: got 100"):

@@ -70,7 +70,7 @@ def test_the_embedded_shape_without_metadata_is_noted():
     state_dict = build(ARCHITECTURES["embedded"]).state_dict()
     found, (note,) = recognise(weights(state_dict, "mine.pt"))
     assert found == ARCHITECTURES["embedded"]
-    assert "image size 256 is assumed" in note
+    assert "image size 320 is assumed" in note
 
 
 def test_other_networks_say_what_they_are(hiera_tiny):
