@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -144,8 +145,14 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         overlays=None if get("--overlays") == "all" else _number("--overlays", get("--overlays"), int),
         allow_no_gpu=get("--allow-no-gpu"),
         workers=_workers(config),
-        command=("pytest", *config.invocation_params.args),
+        command=(*_from_environment(), "pytest", *config.invocation_params.args),
     )
+
+
+def _from_environment() -> tuple[str, ...]:
+    """The options that pytest takes from the environment, as a shell would be told them."""
+    added = os.environ.get("PYTEST_ADDOPTS", "")
+    return (f"PYTEST_ADDOPTS={added}",) if added else ()
 
 
 def _workers(config: pytest.Config) -> int:

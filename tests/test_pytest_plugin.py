@@ -60,6 +60,16 @@ def said(result) -> str:
     return result.stdout.str() + result.stderr.str()
 
 
+def test_options_of_the_environment_are_part_of_a_runs_command(gate, pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--limit=1 --overlays=0")
+    assert gate().ret == 0
+    told = json.loads((pytester.path / "run" / "run.json").read_text())["command"]
+    assert told[:2] == ["PYTEST_ADDOPTS=--limit=1 --overlays=0", "pytest"]
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    gate("--limit=1", run_dir="other")
+    assert json.loads((pytester.path / "other" / "run.json").read_text())["command"][0] == "pytest"
+
+
 def test_a_run_whose_bounds_all_hold_passes(gate, pytester):
     result = gate("-v")
     assert result.ret == 0
