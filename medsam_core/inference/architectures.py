@@ -181,6 +181,7 @@ _EMBEDDED: dict[str, Any] = {
     "global_att_blocks": (4, 5),
     "window_spec": (8, 4, 8, 4),
     "d_model": 128,
+    "fpn_top_down_levels": (0, 1, 2, 3),
     "memory_attention_layers": 2,
     "memory_attention_feedforward": 512,
     "memory_dim": 32,
