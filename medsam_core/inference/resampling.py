@@ -21,14 +21,16 @@ Resize = Callable[[torch.Tensor], torch.Tensor]
 _PLACES = 22
 _SUPPORT = 2.0
 _A = -0.5
+_PROBED = 4096  # pixels, at least, that tell in which order Pillow takes the axes
 
 
 @cache
 def resampling(shape: tuple[int, int], size: int, device: torch.device) -> Resize | None:
     """A function of (N, H, W) uint8 on `device` to (N, size, size) uint8 there, equal to `resize_slices`.
 
-    Which axis Pillow takes first depends on its version and on the shape, so an image of noise is resized by Pillow
-    and in both orders; None if neither gives its pixels, as may be with a Pillow that is yet to come.
+    Which axis Pillow takes first depends on its version and on the shape, so noise is resized by Pillow and in both
+    orders, of small images several, since few pixels may be the same in both; None if neither gives its pixels, as may
+    be with a Pillow that is yet to come.
     """
     # Pillow leaves an axis alone that has its length already
     along_columns, along_rows = (
@@ -41,7 +43,8 @@ def resampling(shape: tuple[int, int], size: int, device: torch.device) -> Resiz
     def columns_first(images: torch.Tensor) -> torch.Tensor:
         return _across(_down(images.double(), along_columns), along_rows).to(torch.uint8)
 
-    noise = np.random.default_rng(0).integers(0, 256, (1, *shape), dtype=np.uint8)
+    count = -(-_PROBED // size**2)
+    noise = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
     wanted = torch.from_numpy(resize_slices(list(noise), size)).to(device)
     sent = torch.from_numpy(noise).to(device)
     return next((resize for resize in (rows_first, columns_first) if torch.equal(resize(sent), wanted)), None)

@@ -126,11 +126,15 @@ def test_bf16_masks_agree_with_fp32(by_products, make_lively, make_volume, monke
         self.by_products = by_products
 
     monkeypatch.setattr(MemoryAttention, "__init__", chosen)
-    model, volume = make_lively(seed=3), make_volume((5, 40, 36))
-    prompt = Prompt("box", 2, box=(8, 10, 20, 25))
-    exact = Predictor(model).predict(volume, prompt).mask
-    fast = Predictor(dataclasses.replace(model, precision="bf16")).predict(volume, prompt).mask
-    assert 2 * (exact & fast).sum() / (exact.sum() + fast.sum()) >= 0.99
+    volume, prompt = make_volume((5, 40, 36)), Prompt("box", 2, box=(8, 10, 20, 25))
+    both = voxels = 0
+    for seed in range(5):  # together, since of a model that draws little one voxel is a large share
+        model = make_lively(seed=seed)
+        exact = Predictor(model).predict(volume, prompt).mask
+        fast = Predictor(dataclasses.replace(model, precision="bf16")).predict(volume, prompt).mask
+        both, voxels = both + int((exact & fast).sum()), voxels + int(exact.sum() + fast.sum())
+    assert voxels > 10_000
+    assert 2 * both / voxels >= 0.995
 
 
 def test_a_single_prompt_gives_one_prediction_and_none_give_none(small_model, volume):
