@@ -24,6 +24,7 @@ ORDER = (
     "session",
     "commands",
     "options",
+    "scheduling",
     "pytest_session",
     "pytest_plugin",
     "cli",

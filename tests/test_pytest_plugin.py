@@ -11,8 +11,8 @@ import torch  # before pytester takes its snapshot of the modules, so that it st
 
 from medsam_core.inference.devices import THREAD_VARIABLES, threads_for
 from medsam_core.inference.manifest import read_manifest
-from medsam_core.pytest_session import subject_of
 from medsam_core.runs import read_run
+from medsam_core.scheduling import subject_of
 
 pytest_plugins = ["pytester"]
 
