@@ -43,6 +43,15 @@ def test_the_header_of_an_older_run_is_described_without_reasons():
     ]
 
 
+def test_a_field_of_view_that_is_not_the_slice_is_told():
+    def line(**told):
+        return describe({**HEADER, "checkpoint": {**HEADER["checkpoint"], **told}})[0]
+
+    assert line().endswith("embedded, 256 px")
+    assert line(field_of_view="slice").endswith("embedded, 256 px")
+    assert line(field_of_view="foreground").endswith("embedded, 256 px around the foreground")
+
+
 def test_notes_are_told_once_with_their_subjects_and_not_without_end():
     noted = [CaseRecord(Case(f"S{n}", "t1ce", "WT", "box"), {}, (), notes=("odd.", f"note {n}")) for n in range(8)]
     assert note_lines(noted) == [

@@ -132,6 +132,7 @@ class Predictor:
         recorder = Recorder(
             asked,
             encoded.shape,
+            encoded.window,
             protocol,
             self.model.device,
             mask_size=self.model.architecture.mask_size,

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,14 @@ def test_numbers_that_do_not_belong_together_are_refused():
         dataclasses.replace(ARCHITECTURES["embedded"], memory_dim=48)
     with pytest.raises(OptionError, match="3 stages and 4 window sizes"):
         dataclasses.replace(ARCHITECTURES["embedded"], stages=(1, 2, 3))
+
+
+def test_a_field_of_view_is_the_slice_or_the_foreground_and_was_the_slice_before_it_was_told():
+    with pytest.raises(OptionError, match="got field of view 'brain', expected one of slice, foreground"):
+        dataclasses.replace(ARCHITECTURES["embedded"], field_of_view="brain")
+    told = json.loads(ARCHITECTURES["medsam2"].to_json())
+    del told["field_of_view"]
+    assert Architecture.from_json(json.dumps(told)) == ARCHITECTURES["medsam2"]
 
 
 def test_an_unknown_name_lists_the_presets():
