@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
+from medsam_core.data.cohort import find_subjects, load
 from medsam_core.errors import DataError
 from medsam_core.inference.preprocessing import (
     Window,
@@ -115,6 +116,19 @@ def test_the_field_of_view_is_the_slice_or_the_foreground_of_any_background():
     volume[1:3, 20:40, 10:25] = 5
     assert field_of_view(volume, "slice") == Window(0, 0, 60, 60)
     assert field_of_view(volume, "foreground") == Window(19, 6, 22, 22)
+
+
+def test_no_tumour_of_the_real_cases_lies_outside_their_foreground(real_cases):
+    shares = []
+    for subject in find_subjects(real_cases):
+        for modality in ("flair", "t1ce"):
+            case = load(subject, modality)
+            window = field_of_view(case.image.voxels, "foreground")
+            assert window.of(case.labels.voxels).astype(bool).sum() == case.labels.voxels.astype(bool).sum() > 0
+            shares.append(window.height * window.width / case.image.voxels[0].size)
+    assert len(shares) == 8
+    assert round(min(shares), 2) == 0.48
+    assert round(max(shares), 2) == 0.61
 
 
 def test_slices_are_resized_as_rgb_by_pillows_default():
