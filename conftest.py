@@ -1,3 +1,3 @@
 """Makes the gate's options and fixtures available in a checkout that is not installed."""
 
-pytest_plugins = ["medsam_core.pytest_plugin"]
+pytest_plugins = ["medsam_core.plugin.plugin"]

@@ -19,12 +19,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from medsam_core.data.phantom import write_cohort
 from medsam_core.errors import MedsamError, OptionError
-from medsam_core.gates.interleaved import compare_rounds, order
-from medsam_core.gates.latency import Measurement, read_measurement
 from medsam_core.inference.checkpoints import EMBEDDED_NAME, NAMES, resolve
-from medsam_core.options import configuration_from, given_options
+from medsam_core.latency.interleaved import compare_rounds, order
+from medsam_core.latency.measurement import Measurement, read_measurement
+from medsam_core.phantoms.cohort import write_cohort
+from medsam_core.plugin.options import configuration_from, given_options
 
 SUITE = Path("benchmarks/test_latency.py")
 SECONDS, ROUNDS = 1.0, 3  # of warm timing for a stage in one round; a job has several

@@ -20,7 +20,7 @@ from medsam_core.inference.architectures import Architecture
 from medsam_core.inference.checkpoints import CheckpointFile
 from medsam_core.inference.devices import autocast
 from medsam_core.inference.model import LoadedModel, build
-from medsam_core.inference.prompts import Prompt
+from medsam_core.prompts.prompt import Prompt
 
 _OFF = (
     "fill_hole_area",  # a no-op in MedSAM2's flow too, unless sam2's CUDA extension is there

@@ -18,14 +18,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.sam2_flow import Sam2Flow
 from medsam_core.cases import CaseRecord
-from medsam_core.configuration import Configuration
-from medsam_core.data.phantom import FULL_SIZE, subject
 from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
 from medsam_core.inference.devices import autocast
 from medsam_core.inference.model import LoadedModel
 from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import Prompt, simulate
-from medsam_core.session import Evaluator
+from medsam_core.phantoms.cohort import FULL_SIZE, subject
+from medsam_core.plugin.configuration import Configuration
+from medsam_core.plugin.evaluator import Evaluator
+from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.simulation import simulate
 
 MIB = 1 << 20
 ENGINE, SAM2 = "engine", "sam2"

@@ -10,8 +10,8 @@ import pytest
 
 from medsam_core.data.cohort import load
 from medsam_core.data.regions import region_mask
-from medsam_core.evaluation import evaluate_subject, score_case, score_controls
-from medsam_core.inference.prompts import simulate
+from medsam_core.evaluation.subject import evaluate_subject, score_case, score_controls
+from medsam_core.prompts.simulation import simulate
 
 pytestmark = pytest.mark.latency
 

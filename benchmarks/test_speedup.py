@@ -21,12 +21,12 @@ import torch
 from benchmarks import speedup
 from benchmarks.conftest import COHORT, SAM2_PROMPTS, SUBJECTS
 from benchmarks.sam2_flow import lively_model
-from medsam_core.data.phantom import FULL_SIZE
 from medsam_core.data.regions import REGIONS
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.checkpoints import embedded_path
 from medsam_core.inference.devices import resolve_device, resolve_precision
 from medsam_core.inference.model import LoadedModel, load_model
+from medsam_core.phantoms.cohort import FULL_SIZE
 
 pytestmark = pytest.mark.latency
 

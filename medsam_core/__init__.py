@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from medsam_core.data.volume import Volume, read_image, read_labels, write_mask
     from medsam_core.errors import MedsamError
     from medsam_core.inference.predictor import Predictor, load_predictor
-    from medsam_core.inference.prompts import Prompt, simulate
     from medsam_core.metrics import score
+    from medsam_core.prompts.prompt import Prompt
+    from medsam_core.prompts.simulation import simulate
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "MedsamError": "errors",
     "Predictor": "inference.predictor",
-    "Prompt": "inference.prompts",
+    "Prompt": "prompts.prompt",
     "Volume": "data.volume",
     "find_subjects": "data.cohort",
     "load": "data.cohort",
@@ -37,7 +38,7 @@ _HOMES = {
     "read_labels": "data.volume",
     "region_mask": "data.regions",
     "score": "metrics",
-    "simulate": "inference.prompts",
+    "simulate": "prompts.simulation",
     "write_mask": "data.volume",
 }
 

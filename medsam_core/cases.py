@@ -14,8 +14,8 @@ import numpy as np
 
 from medsam_core.data.regions import CONVENTIONS, REGIONS
 from medsam_core.errors import OptionError
-from medsam_core.inference.prompts import KEY_SLICES, MODES, PROTOCOLS
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS
 
 MODALITIES = ("t1ce", "t1", "t2", "flair")
 SCOPES = ("volume", "region_slices", "key_slice")

@@ -19,7 +19,7 @@ def real_cases() -> Path:
 @pytest.fixture(scope="session")
 def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two phantoms of 20 × 64 × 64 in BraTS layout."""
-    from medsam_core.data.phantom import write_cohort
+    from medsam_core.phantoms.cohort import write_cohort
 
     root = tmp_path_factory.mktemp("cohort")
     write_cohort(root, subjects=2, size=(20, 64, 64), seed=11)

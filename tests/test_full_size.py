@@ -7,7 +7,7 @@ import torch
 from medsam_core.cases import Settings
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.data.volume import read_image, write_mask
-from medsam_core.evaluation import evaluate_subject
+from medsam_core.evaluation.subject import evaluate_subject
 from medsam_core.inference.architectures import architecture_named
 from medsam_core.inference.model import build
 from medsam_core.inference.predictor import load_predictor

@@ -10,23 +10,21 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "medsam_core"
 ORDER = (
     "errors",
-    "data",
-    "inference",
+    "text",
+    "outcome",
     "metrics",
+    "data",
+    "phantoms",
+    "prompts",
+    "inference",
     "cases",
     "evaluation",
-    "lookahead",
     "runs",
     "gates",
+    "latency",
     "reports",
-    "configuration",
-    "terminal",
-    "session",
+    "plugin",
     "commands",
-    "options",
-    "scheduling",
-    "pytest_session",
-    "pytest_plugin",
     "cli",
     "__main__",
 )
@@ -74,7 +72,7 @@ def test_imports_point_down_the_house(path):
     [
         ("data", "from medsam_core.gates.verdict import judge"),
         ("metrics", "import medsam_core.data.volume"),
-        ("runs", "def f():\n    from medsam_core.session import Recorder"),
+        ("runs", "def f():\n    from medsam_core.plugin.recorder import Recorder"),
         ("errors", "from medsam_core import data"),
         ("gates", "from medsam_core.helpers import anything"),
     ],
@@ -89,14 +87,14 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["medsam_core", "medsam_core.pytest_plugin", "medsam_core.inference"])
+@pytest.mark.parametrize("module", ["medsam_core", "medsam_core.plugin.plugin", "medsam_core.inference"])
 def test_importing_is_cheap(module):
     heavy = {"torch", "sam2", "torchvision", "matplotlib", "huggingface_hub"}
     assert imported_by(f"import {module}") & heavy == set()
 
 
 def test_the_package_and_the_plugin_do_not_even_import_numpy():
-    assert "numpy" not in imported_by("import medsam_core, medsam_core.pytest_plugin")
+    assert "numpy" not in imported_by("import medsam_core, medsam_core.plugin.plugin")
 
 
 def test_the_model_is_loaded_without_torchvision():

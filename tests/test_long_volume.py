@@ -10,7 +10,7 @@ from medsam_core.inference.architectures import architecture_named
 from medsam_core.inference.checkpoints import CheckpointFile
 from medsam_core.inference.model import LoadedModel, build
 from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import Prompt
+from medsam_core.prompts.prompt import Prompt
 
 DEPTH = 600
 # they meet half-way: what one track leaves behind, another comes to when it has long been dropped

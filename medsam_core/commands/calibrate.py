@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
     from medsam_core.errors import GateError
-    from medsam_core.gates.calibration import FILE, measure, write_floor
+    from medsam_core.gates.noise import FILE, measure, write_floor
     from medsam_core.runs import read_run
 
     output = arguments.output or FILE

@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.cases import SCOPES, check_choices
     from medsam_core.errors import RunError
     from medsam_core.gates.baseline import FOLDER, find_reference
-    from medsam_core.gates.calibration import check_rule, floor_of
     from medsam_core.gates.comparison import Rule, compare
+    from medsam_core.gates.noise import check_rule, floor_of
     from medsam_core.gates.remote import local
-    from medsam_core.gates.rendering import junit, markdown
+    from medsam_core.reports.comparison import junit, markdown
     from medsam_core.runs import read_run
 
     check_choices("scope", (arguments.scope,), SCOPES)

@@ -33,9 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, draw the plot. Raises RunError or OptionError in one sentence."""
     from medsam_core.cases import SCOPES, check_choices
-    from medsam_core.gates.history import history, plot, table
     from medsam_core.gates.remote import local
     from medsam_core.metrics import METRICS
+    from medsam_core.reports.history import history, plot, table
 
     check_choices("metric", (arguments.metric,), tuple(METRICS))
     check_choices("scope", (arguments.scope,), SCOPES)

@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; the exit code. Raises GateError or OptionError in one sentence."""
     from medsam_core.errors import OptionError
-    from medsam_core.gates.latency import FOLDER, accept_latency, compare_latency, find_accepted, read_measurement
+    from medsam_core.latency.measurement import FOLDER, accept_latency, compare_latency, find_accepted, read_measurement
 
     if not 1 <= arguments.factor < float("inf"):
         raise OptionError(f"--factor: got {arguments.factor}, expected a number ≥ 1; e.g. 1.2.")

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the cohort with a progress bar and say where it is."""
     from tqdm import tqdm
 
-    from medsam_core.data.phantom import write_cohort
+    from medsam_core.phantoms.cohort import write_cohort
 
     with tqdm(total=arguments.subjects, unit="subject", desc="phantoms") as bar:
         names = write_cohort(

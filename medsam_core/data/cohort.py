@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medsam_core.data import layouts
-from medsam_core.data.leftovers import Leftover, barren, dangling, settle, without_images
 from medsam_core.data.regions import LabelConvention, check_labels, convention_named
+from medsam_core.data.unassigned import Leftover, barren, dangling, settle, without_images
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from medsam_core.errors import GateError, MedsamError
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline, write_baseline
 from medsam_core.gates.comparison import Rule, compare
-from medsam_core.gates.outcome import Outcome, worst
+from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.stored import gates_of, reference_of
-from medsam_core.gates.thresholds import Gates
 from medsam_core.gates.verdict import judge_run
+from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import VERDICT, Run
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.pairing import Pair
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components, volume_terciles
-from medsam_core.gates.wording import signed
+from medsam_core.text import signed
 
 KINDS: Mapping[str, tuple[str, ...]] = {"grade": (), "volume_tercile": TERCILES, "components": COMPONENTS}
 """What pairs are divided by, under the names of a gate's filters, and the values in order; () for the alphabet's."""

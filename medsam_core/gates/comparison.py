@@ -18,13 +18,14 @@ from medsam_core.cases import score_key
 from medsam_core.errors import GateError
 from medsam_core.gates import breakdown
 from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
-from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers
 from medsam_core.gates.statistics import MINIMUM_N, Paired, holm, paired
 from medsam_core.gates.verdict import attendance
-from medsam_core.gates.wording import counted, few, metric_name, signed
+from medsam_core.gates.wording import metric_name
 from medsam_core.metrics import METRICS
+from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import Run
+from medsam_core.text import counted, few, signed
 
 
 class Comparable(enum.Enum):

@@ -11,8 +11,8 @@ from medsam_core.data.regions import REGIONS
 from medsam_core.gates.bounds import BEATS_CONTROLS, Bound
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
 from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case
-from medsam_core.inference.prompts import MODES, PROTOCOLS
 from medsam_core.metrics import METRICS
+from medsam_core.prompts.prompt import MODES, PROTOCOLS
 
 # None: whatever the cohort says, since grades and sites are the data set's own words.
 FILTERS: Mapping[str, tuple[str, ...] | None] = {

@@ -11,10 +11,11 @@ from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.bounds import Bound, moves, relative_statistic, statistic
 from medsam_core.gates.gate import Gate, Violation
-from medsam_core.gates.outcome import Outcome
+from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.statistics import DECIMALS
-from medsam_core.gates.thresholds import Gates
-from medsam_core.gates.wording import compared, counted, few, metric_name, of_case
+from medsam_core.gates.wording import compared, metric_name, of_case
+from medsam_core.outcome import Outcome
+from medsam_core.text import counted, few
 
 
 @dataclass(frozen=True)

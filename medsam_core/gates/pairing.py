@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import Baseline, BaselineCase, identity_of
 from medsam_core.gates.statistics import DECIMALS
-from medsam_core.gates.wording import counted, few, group_name, group_order
+from medsam_core.gates.wording import group_name, group_order
 from medsam_core.runs import Run
+from medsam_core.text import counted, few
 
 
 @dataclass(frozen=True)

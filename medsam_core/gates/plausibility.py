@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from medsam_core.cases import SCOPES, CaseRecord, score_key
-from medsam_core.gates.wording import counted, few
+from medsam_core.text import counted, few
 
 TOLERANCE = 1e-6
 MINIMUM_PERFECT = 3

@@ -15,12 +15,13 @@ from typing import Any
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline, baseline_case, baseline_path
-from medsam_core.gates.calibration import machine_of
+from medsam_core.gates.gates_file import VERSION
+from medsam_core.gates.noise import machine_of
 from medsam_core.gates.pairing import differences, strangers
-from medsam_core.gates.thresholds import VERSION
 from medsam_core.gates.verdict import attendance
-from medsam_core.gates.wording import counted, few, group_name, group_order, metric_name
+from medsam_core.gates.wording import group_name, group_order, metric_name
 from medsam_core.runs import Run
+from medsam_core.text import counted, few
 
 METRICS = ("dice", "iou")
 SCOPES = ("volume", "key_slice")

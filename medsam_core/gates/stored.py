@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
-from medsam_core.gates.thresholds import Gates, load_gates
+from medsam_core.gates.gates_file import Gates, load_gates
 from medsam_core.runs import Run
 
 _PACKAGE = Path(__file__).parent.parent

@@ -16,14 +16,14 @@ from typing import Any
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import FOLDER, Baseline, baseline_case, find_baseline, read_baseline
 from medsam_core.gates.gate import Gate, Violation
+from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
-from medsam_core.gates.outcome import Outcome, worst
 from medsam_core.gates.pairing import differences, others, strangers
 from medsam_core.gates.plausibility import implausible
 from medsam_core.gates.subgroups import volume_terciles
-from medsam_core.gates.thresholds import Gates
-from medsam_core.gates.wording import counted, few
+from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import VERDICT, Run
+from medsam_core.text import counted, few
 
 MOST_LINES = 12
 """Broken bounds that the terminal shows: a damaged model breaks all of them."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from medsam_core.cases import MODALITIES, Case, CaseRecord
 from medsam_core.data.regions import REGIONS
-from medsam_core.inference.prompts import MODES, PROTOCOLS
 from medsam_core.metrics import METRICS
+from medsam_core.prompts.prompt import MODES, PROTOCOLS
 
 _NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"}
 _UNITS = ("mm", "ml")
@@ -35,14 +33,6 @@ def compared(value: float, limit: float, metric: str) -> str:
     digits = 3 if value == limit else next((d for d in range(3, 17) if f"{value:.{d}f}" != f"{limit:.{d}f}"), 17)
     sign = "<" if value < limit else ">" if value > limit else "="
     return f"{value:.{digits}f}{unit} {sign} {limit:.{digits}f}{unit}"
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """`+0.012`, `−0.004`, `0.000` for what rounds to 0, `NaN`."""
-    if value != value:
-        return "NaN"
-    text = f"{abs(value):.{digits}f}"
-    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
 
 
 def of_case(record: CaseRecord) -> str:
@@ -74,14 +64,3 @@ def group_order(case: Case) -> tuple[int, ...]:
         MODES.index(case.prompt),
         PROTOCOLS.index(case.protocol),
     )
-
-
-def few(names: Sequence[str], limit: int = 3) -> str:
-    """`a, b, c and 5 more`; `""` for none."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 case`, `3 cases`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

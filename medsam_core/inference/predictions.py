@@ -11,8 +11,8 @@ from torch.nn.functional import interpolate, pad
 
 from medsam_core.inference.devices import on_device
 from medsam_core.inference.preprocessing import Window
-from medsam_core.inference.prompts import Prompt
 from medsam_core.inference.tracking import Output, Track
+from medsam_core.prompts.prompt import Prompt
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from medsam_core.inference.devices import autocast, halving_on_exhaustion
 from medsam_core.inference.encoding import EncodedVolume, encode_images
 from medsam_core.inference.model import LoadedModel, load_model
 from medsam_core.inference.predictions import Prediction, Recorder
-from medsam_core.inference.prompts import PROTOCOLS, Prompt
 from medsam_core.inference.tracking import EXACT, Memory, Track, Tracker, kind_of, step
+from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume

@@ -28,7 +28,7 @@ from medsam_core.inference.attention import Bank, MemoryAttention, Projection
 from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
-from medsam_core.inference.prompts import Prompt
+from medsam_core.prompts.prompt import Prompt
 
 EXACT = 4  # results of `step` that are not rounded to bfloat16
 ROWS_TOGETHER = 8  # a compiled batch shrinks by so many, because each size is a compilation of its own

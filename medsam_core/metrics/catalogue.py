@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from medsam_core.errors import OptionError
 from medsam_core.metrics import overlap, surface
-from medsam_core.metrics.calibration import IouCalibration
-from medsam_core.metrics.comparison import Comparison, RegionComparison
+from medsam_core.metrics.iou_calibration import IouCalibration
 from medsam_core.metrics.lesionwise import LesionScores, count_components
+from medsam_core.metrics.mask_pair import Comparison, RegionComparison
 from medsam_core.metrics.masks import Mask, bounding_box
 from medsam_core.metrics.overlap import Counts, check_label_maps, count_regions
 from medsam_core.metrics.profiles import Profile, find_profile

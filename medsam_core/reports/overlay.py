@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from medsam_core.errors import RunError
 
 if TYPE_CHECKING:
-    from medsam_core.evaluation import CaseResult
-    from medsam_core.inference.prompts import Prompt
+    from medsam_core.evaluation.subject import CaseResult
+    from medsam_core.prompts.prompt import Prompt
 
 Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
 

@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import MedsamError, RunError
-from medsam_core.gates.wording import counted, few, metric_name
+from medsam_core.gates.wording import metric_name
 from medsam_core.reports.page_assets import SCRIPT, STYLE
 from medsam_core.reports.tables import WORDS, cells, control_lines, ranked, rows
 from medsam_core.runs import Run
+from medsam_core.text import counted, few
 
 _NONE = "–"
 _OUTCOMES = ("PASS", "FAIL", "INCONCLUSIVE")

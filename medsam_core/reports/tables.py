@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import OptionError
-from medsam_core.gates.wording import counted, few, metric_name, of_case
+from medsam_core.gates.wording import metric_name, of_case
 from medsam_core.metrics import METRICS
+from medsam_core.text import counted, few
 
 _NONE = "–"
 _SHORTEST_CASE = 16

@@ -13,7 +13,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from medsam_core.data import Subject, check_subjects, find_subjects, load, region_masks
+from medsam_core.data.cohort import Subject, check_subjects, find_subjects, load
+from medsam_core.data.regions import region_masks
 from medsam_core.data.volume import read_image, read_labels
 from medsam_core.errors import DataError, LabelError, MedsamError, OptionError
 

@@ -18,21 +18,22 @@ import numpy as np
 import pytest
 import torch
 
-from medsam_core import session
-from medsam_core.configuration import Configuration
 from medsam_core.data.cohort import load
 from medsam_core.errors import MedsamError
 from medsam_core.gates.acceptance import accept
 from medsam_core.gates.baseline import Baseline, read_baseline
 from medsam_core.gates.comparison import Comparison, compare
-from medsam_core.gates.outcome import Outcome, worst
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates
-from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.inference.predictor import EncodedVolume, Predictor
-from medsam_core.inference.prompts import Prompt
+from medsam_core.outcome import Outcome, worst
+from medsam_core.plugin import evaluator as session
+from medsam_core.plugin.configuration import Configuration
+from medsam_core.plugin.evaluator import Evaluator
+from medsam_core.plugin.recorder import Recorder
+from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import Run, read_run
-from medsam_core.session import Evaluator, Recorder
 from tests.faults.catalogue import Fault, damaged_copy
 
 # On one machine the healthy run repeats to the last digit, and one voxel moves a Dice of a thin phantom by more.

@@ -20,13 +20,15 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate as torch_interpolate
 
-from medsam_core import configuration as configuration_module
-from medsam_core import evaluation, session
 from medsam_core.data.regions import LabelConvention
-from medsam_core.inference import encoding, predictions, preprocessing, prompts, tracking
+from medsam_core.evaluation import subject as evaluation
+from medsam_core.inference import encoding, predictions, preprocessing, tracking
 from medsam_core.inference.model import build
-from medsam_core.inference.prompts import Prompt
 from medsam_core.inference.tracking import Memory, Tracker
+from medsam_core.plugin import configuration as configuration_module
+from medsam_core.plugin import evaluator as session
+from medsam_core.prompts import prompt as prompts
+from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
     import pytest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from medsam_core.gates.outcome import Outcome
+from medsam_core.outcome import Outcome
 from tests.faults.catalogue import FAULTS
 
 pytestmark = pytest.mark.faults

@@ -38,7 +38,7 @@ PATIENCE = 600  # seconds that one session may take on a busy machine
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    from medsam_core.data.phantom import write_cohort
+    from medsam_core.phantoms.cohort import write_cohort
 
     root = tmp_path_factory.mktemp("cohort")
     write_cohort(root, subjects=4, size=(20, 64, 64), seed=12)
@@ -60,7 +60,7 @@ def command(cohort, small_checkpoint, tmp_path):
             "--prompts=box",
             "--overlays=0",
         )
-        return [sys.executable, "-m", "pytest", "-p", "medsam_core.pytest_plugin", "test_gate.py", *chosen, *options]
+        return [sys.executable, "-m", "pytest", "-p", "medsam_core.plugin.plugin", "test_gate.py", *chosen, *options]
 
     return make
 

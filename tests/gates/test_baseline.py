@@ -15,7 +15,7 @@ from medsam_core.errors import GateError
 from medsam_core.gates.acceptance import accept
 from medsam_core.gates.baseline import FOLDER, Baseline, find_reference, read_baseline, write_baseline
 from medsam_core.gates.comparison import compare
-from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import Outcome
 from medsam_core.runs import read_run
 

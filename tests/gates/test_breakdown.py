@@ -10,7 +10,7 @@ import pytest
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.breakdown import Subgroup, table
 from medsam_core.gates.comparison import compare
-from medsam_core.gates.rendering import markdown
+from medsam_core.reports.comparison import markdown
 
 # subject: grade, ml, pieces, Dice before, Dice now
 CASES = {

@@ -14,8 +14,8 @@ import pytest
 from medsam_core.errors import GateError, OptionError
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.comparison import Rule, compare
-from medsam_core.gates.rendering import junit, markdown
 from medsam_core.gates.verdict import Outcome
+from medsam_core.reports.comparison import junit, markdown
 
 
 @pytest.fixture

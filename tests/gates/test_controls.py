@@ -7,9 +7,9 @@ import math
 import pytest
 
 from medsam_core.errors import GateError
-from medsam_core.gates.outcome import Outcome
-from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import judge
+from medsam_core.outcome import Outcome
 
 CONTROLS = {"filled_box": {"brats2019/dice@volume": 0.5}, "otsu_in_box": {"brats2019/dice@volume": 0.625}}
 

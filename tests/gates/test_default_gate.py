@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from medsam_core.gates.baseline import find_baseline, read_baseline
-from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.inference.checkpoints import embedded_path, sha256_of
-from medsam_core.options import OPTIONS
+from medsam_core.plugin.options import OPTIONS
 
 GATES = load_gates(Path(__file__).parents[2] / "benchmarks" / "gates" / "phantom.toml")
 DEFAULTS = {flag: default for flag, default, *_ in OPTIONS}

@@ -10,7 +10,7 @@ import pytest
 from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS
 from medsam_core.gates.comparison import Rule
 from medsam_core.gates.gate import FILTERS
-from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.gates_file import load_gates
 
 TEXT = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
 

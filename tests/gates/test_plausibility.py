@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from medsam_core.gates.outcome import Outcome
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.plausibility import implausible
-from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import judge
+from medsam_core.outcome import Outcome
 
 
 def scores(*, volume=30.0, truth=30.0, on_slices=30.0, **more):

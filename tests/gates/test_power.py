@@ -15,7 +15,7 @@ import pytest
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.comparison import Rule, compare
-from medsam_core.gates.outcome import Outcome
+from medsam_core.outcome import Outcome
 from medsam_core.runs import Run
 
 SIX = tuple((region, prompt) for region in ("WT", "TC", "ET") for prompt in ("box", "point"))

@@ -8,8 +8,8 @@ import pytest
 
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates
-from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import Outcome, judge, judge_run
 
 

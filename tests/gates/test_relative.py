@@ -8,10 +8,10 @@ import pytest
 
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline, write_baseline
-from medsam_core.gates.outcome import Outcome
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.subgroups import components, volume_terciles
-from medsam_core.gates.thresholds import load_gates
 from medsam_core.gates.verdict import judge, judge_run
+from medsam_core.outcome import Outcome
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from medsam_core.errors import RunError
 from medsam_core.gates.baseline import read_baseline
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.remote import local
-from medsam_core.gates.thresholds import load_gates
 
 GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n'
 

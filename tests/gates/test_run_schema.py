@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from medsam_core.cases import Case, CaseRecord, Settings
-from medsam_core.configuration import Configuration, PhantomCohort
 from medsam_core.data.cohort import ImageFile, Subject
-from medsam_core.evaluation import score_case, score_controls
-from medsam_core.inference.prompts import simulate
+from medsam_core.evaluation.subject import score_case, score_controls
+from medsam_core.plugin.configuration import Configuration, PhantomCohort
+from medsam_core.prompts.simulation import simulate
 from medsam_core.runs import SCHEMA, RunWriter
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "run.schema.json").read_text(encoding="utf-8"))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.gates.bounds import Bound, statistic
-from medsam_core.gates.outcome import Outcome, worst
-from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import NO_GATES, judge
+from medsam_core.outcome import Outcome, worst
 
 
 def record(subject, dice, region="WT", prompt="box", slices=(95,)):

@@ -8,12 +8,12 @@ import pytest
 
 from benchmarks.speedup import dice
 from medsam_core.data.cohort import find_subjects, load
-from medsam_core.data.phantom import subject
 from medsam_core.data.regions import CONVENTIONS, region_mask
 from medsam_core.inference.checkpoints import embedded_path
 from medsam_core.inference.model import load_model
 from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import simulate
+from medsam_core.phantoms.cohort import subject
+from medsam_core.prompts.simulation import simulate
 
 AGREEMENT = 0.995  # in the median of the cases
 WORST = 0.98

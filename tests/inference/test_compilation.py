@@ -9,7 +9,7 @@ import torch
 from benchmarks.speedup import dice
 from medsam_core.inference.compilation import MOST_SHAPES, Compiled, relative_difference
 from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import Prompt
+from medsam_core.prompts.prompt import Prompt
 from tests.inference.test_parity import LONG, assert_equal, prompts_for
 
 CPU = torch.device("cpu")

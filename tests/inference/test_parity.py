@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.attention import MemoryAttention
 from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import Prompt
+from medsam_core.prompts.prompt import Prompt
 
 TOLERANCE = 1e-4  # of a logit, in fp32
 # sam2 makes the prompted slice's mask binary for its memory: where a logit is as near to 0 as this, rounding decides,

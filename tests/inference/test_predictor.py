@@ -1,6 +1,4 @@
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -8,11 +6,11 @@ import torch
 from safetensors.torch import save_file
 
 from medsam_core.errors import DataError, DeviceError, OptionError, PromptError
-from medsam_core.inference import load_predictor
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.attention import MemoryAttention
-from medsam_core.inference.predictor import Predictor
-from medsam_core.inference.prompts import Prompt, simulate
+from medsam_core.inference.predictor import Predictor, load_predictor
+from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.simulation import simulate
 
 SHAPE = (10, 40, 36)
 PROMPTS = [
@@ -230,17 +228,3 @@ def test_wrong_protocols_volumes_and_encodings(small_model, volume, make_lively)
         predictor.predict(volume[0], PROMPTS)
     with pytest.raises(OptionError, match="encoded by another model"):
         Predictor(make_lively(seed=5)).predict(predictor.encode(volume), PROMPTS)
-
-
-def test_inference_imports_neither_torch_nor_sam2_until_asked():
-    code = (
-        "import sys, medsam_core.inference as i\n"
-        "assert not {'torch', 'sam2'} & set(sys.modules)\n"
-        "i.simulate; assert 'torch' not in sys.modules\n"
-        "i.load_predictor; assert 'sam2' in sys.modules and 'torchvision' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    import medsam_core.inference
-
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        _ = medsam_core.inference.nonsense

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import speedup
-from medsam_core.inference.prompts import Prompt
+from medsam_core.prompts.prompt import Prompt
 
 CPU = torch.device("cpu")
 PROMPTS = [Prompt("box", 1, box=(8, 10, 20, 25)), Prompt("point", 2, points=((14, 18),))]

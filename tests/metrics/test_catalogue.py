@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 
 from medsam_core.errors import MaskError, OptionError, ShapeMismatch
 from medsam_core.metrics import METRICS, PROFILES, score, score_regions
-from medsam_core.metrics import comparison as comparison_module
+from medsam_core.metrics import mask_pair as comparison_module
 from medsam_core.metrics.catalogue import CHEAP
-from medsam_core.metrics.comparison import Comparison
+from medsam_core.metrics.mask_pair import Comparison
 
 ISO = (1.0, 1.0, 1.0)
 BRATS = {"WT": {1, 2, 4}, "TC": {1, 4}, "ET": {4}}

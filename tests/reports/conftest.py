@@ -9,8 +9,9 @@ import pytest
 
 from medsam_core.cases import Case, CaseRecord, Settings
 from medsam_core.data.volume import Grid, Volume
-from medsam_core.evaluation import CaseResult, score_case
-from medsam_core.inference.prompts import Prompt, simulate
+from medsam_core.evaluation.subject import CaseResult, score_case
+from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.simulation import simulate
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from medsam_core.errors import RunError
-from medsam_core.evaluation import CaseResult
-from medsam_core.inference.prompts import Prompt
+from medsam_core.evaluation.subject import CaseResult
+from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.overlay import draw_overlay, shown_key_slice, worst_slice, write_overlay
 
 SHAPE = (12, 40, 48)

@@ -13,7 +13,7 @@ import pytest
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.gates.thresholds import load_gates
+from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import judge
 from medsam_core.reports.page import page, write_page
 from medsam_core.runs import Run

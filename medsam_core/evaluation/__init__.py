@@ -1,0 +1,1 @@
+"""One subject from its files to its records."""

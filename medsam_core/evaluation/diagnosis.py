@@ -1,0 +1,257 @@
+"""Why a case is red, in one label and one sentence: what a person would say who looked at its masks.
+
+Every wrong voxel is given to one cause, and the cause that holds the most names the case; what explains a case
+whatever else is wrong (nothing predicted, something else predicted) is looked for first. No score is used, so the
+explanation is the same under every profile and gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from medsam_core.errors import ShapeMismatch
+from medsam_core.metrics.propagation import half_life
+
+if TYPE_CHECKING:
+    from medsam_core.prompts.prompt import Prompt
+
+EMPTY, WRONG_OBJECT, LEAK, EARLY_STOP = "empty mask", "wrong object", "leak", "early stop"
+MULTIFOCAL, PART, BOUNDARY = "multifocal miss", "part missed", "boundary only"
+ABSENT, AGREEMENT = "absent region", "no difference"
+LABELS = (EMPTY, WRONG_OBJECT, LEAK, EARLY_STOP, MULTIFOCAL, PART, BOUNDARY, ABSENT, AGREEMENT)
+
+BAND_MM = 3.0
+"""How far from the other mask a wrong voxel still counts as boundary: raters of BraTS differ by about that much."""
+LEAK_FACTOR = 0.1
+"""Overspill beyond the band, as a share of the truth, from which it is a leak: a tenth alone costs 0.05 of Dice, and
+less is specks that do not make a case red."""
+STOPPED_SHARE = 0.25
+"""Share of the truth's slices on one side of the key slice that must be lost at its end for an early stop: the last
+quarter of a tumour tapers and holds little of its volume."""
+LOST_SENSITIVITY = 0.1
+"""A slice with less of its truth found than this is lost."""
+POINT_REACH = 2
+"""Voxels in the slice around a click that the prediction may miss and still be what was clicked on."""
+
+Bool = np.ndarray
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Prediction and truth, cropped to what either covers; `first_slice` is the crop's place in the volume."""
+
+    prediction: Bool
+    truth: Bool
+    first_slice: int
+    spacing_mm: tuple[float, float, float]
+
+
+def explain(
+    prediction: Bool,
+    truth: Bool,
+    prompts: Sequence[Prompt] = (),
+    *,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> tuple[str, str]:
+    """One of LABELS, and a sentence without a full stop that gives its figures.
+
+    In this order, the first that holds:
+
+    - `no difference`: the masks are equal. `absent region`: the truth is empty. `empty mask`: the prediction is.
+    - `wrong object`: the prediction touches no prompt on its slice (a box's inside, a mask, the surroundings of a
+      click on the region), or shares no voxel with the truth.
+    - the cause with the most wrong voxels among those that are worth naming: `leak`, overspill more than BAND_MM
+      outside the truth if it exceeds LEAK_FACTOR of the truth; `early stop`, missed on slices at the truth's end, lost
+      one and all, if they are STOPPED_SHARE of those on their side of the key slice; `multifocal miss`, components
+      of the truth (26-connected) that the prediction does not touch; `part missed`, other voxels of the truth more
+      than BAND_MM from what was found of it; `boundary only`, what is left.
+
+    prediction, truth: (D, H, W) bool, same shape. prompts: what was asked, () if it is not known. spacing_mm:
+    (dz, dy, dx). Deterministic. Raises ShapeMismatch if the shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ShapeMismatch(
+            f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; explain a mask on the "
+            "grid of its truth"
+        )
+    if np.array_equal(prediction, truth):
+        return AGREEMENT, "prediction and truth are equal in every voxel"
+    if not truth.any():
+        return ABSENT, f"the truth has no such region, {_voxels(prediction)} predicted on {_slices(prediction)}"
+    if not prediction.any():
+        return EMPTY, f"nothing predicted, the truth has {_voxels(truth)} on {_slices(truth)}"
+    wrong_object = _wrong_object(prediction, truth, prompts)
+    if wrong_object:
+        return WRONG_OBJECT, wrong_object
+    return _largest_cause(_crop(prediction, truth, spacing_mm), [prompt.key_slice for prompt in prompts])
+
+
+def _wrong_object(prediction: Bool, truth: Bool, prompts: Sequence[Prompt]) -> str | None:
+    asked = sorted({prompt.key_slice for prompt in prompts})
+    place = f"key slice{'s' if len(asked) > 1 else ''} {', '.join(map(str, asked[:3]))}{' …' if asked[3:] else ''}"
+    if prompts and not any(_touches(prediction[prompt.key_slice], prompt) for prompt in prompts):
+        if not any(prediction[number].any() for number in asked):
+            return f"nothing predicted on {place}, but {_voxels(prediction)} on {_slices(prediction)}"
+        return f"the prediction does not touch the prompt on {place}"
+    if not (prediction & truth).any():
+        return f"none of the {_voxels(prediction)} predicted on {_slices(prediction)} is in the truth"
+    return None
+
+
+def _touches(plane: Bool, prompt: Prompt) -> bool:
+    """Whether a predicted slice (H, W) has a voxel where the prompt points; background clicks do not count."""
+    if prompt.mask is not None and (plane & prompt.mask).any():
+        return True
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        if _part(plane, x0, y0, x1, y1).any():
+            return True
+    return any(
+        _part(plane, x - POINT_REACH, y - POINT_REACH, x + POINT_REACH, y + POINT_REACH).any()
+        for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True)
+        if label == 1
+    )
+
+
+def _part(plane: Bool, x0: float, y0: float, x1: float, y1: float) -> Bool:
+    low_x, low_y = max(0, round(x0)), max(0, round(y0))
+    return plane[low_y : max(0, round(y1) + 1), low_x : max(0, round(x1) + 1)]
+
+
+def _crop(prediction: Bool, truth: Bool, spacing_mm: tuple[float, float, float]) -> _Masks:
+    window = _extents(prediction | truth)
+    return _Masks(prediction[window], truth[window], window[0].start, spacing_mm)
+
+
+def _extents(mask: Bool) -> tuple[slice, slice, slice]:
+    """The smallest box (D, H, W) around a mask that is not empty."""
+    slices = mask.any(axis=(1, 2))
+    plane = np.asarray(mask.any(axis=0))
+    used = [np.flatnonzero(line) for line in (slices, plane.any(axis=1), plane.any(axis=0))]
+    z, y, x = (slice(int(numbers[0]), int(numbers[-1]) + 1) for numbers in used)
+    return z, y, x
+
+
+def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
+    """Give every wrong voxel to one cause and name the largest; equal ones in the order of LABELS."""
+    found = masks.prediction & masks.truth
+    overspill, missed = masks.prediction & ~masks.truth, masks.truth & ~masks.prediction
+    far_overspill = overspill & _beyond_band(masks.truth, masks.spacing_mm)
+    untouched, total = _untouched_components(masks.truth, masks.prediction)
+    in_lost = np.zeros_like(missed)
+    lost = _lost_slices(masks, masks.truth & ~untouched, key_slices)
+    in_lost[lost] = missed[lost] & ~untouched[lost]
+    rest = missed & ~untouched & ~in_lost
+    deep = rest & _beyond_band(found, masks.spacing_mm)
+
+    size = int(np.count_nonzero(masks.truth))
+    sizes = {label: int(np.count_nonzero(part)) for label, part in (
+        (LEAK, far_overspill), (EARLY_STOP, in_lost), (MULTIFOCAL, untouched), (PART, deep)
+    )}  # fmt: skip
+    wrong = int(np.count_nonzero(overspill)) + int(np.count_nonzero(missed))
+    on_boundary = wrong - sum(sizes.values())
+    if sizes[LEAK] <= LEAK_FACTOR * size:
+        sizes[LEAK] = 0
+    label = max(sizes, key=lambda one: sizes[one])  # the first of equal ones
+    if sizes[label] == 0 or on_boundary > sizes[label]:
+        return BOUNDARY, (
+            f"{_percent(on_boundary, wrong)} of the wrong voxels lie within {BAND_MM:g} mm of the boundary, "
+            f"{_percent(int(np.count_nonzero(missed)), size)} of the truth is missed and the overspill is "
+            f"{_percent(int(np.count_nonzero(overspill)), size)} of it"
+        )
+    share = _percent(sizes[label], size)
+    if label == LEAK:
+        fullest = masks.first_slice + int(np.count_nonzero(far_overspill, axis=(1, 2)).argmax())
+        return LEAK, (
+            f"{_voxels(far_overspill)}, {share} of the truth's size, lie more than {BAND_MM:g} mm outside it, "
+            f"most of them on slice {fullest}"
+        )
+    if label == EARLY_STOP:
+        return EARLY_STOP, _early_stop(masks, lost, key_slices, share)
+    if label == MULTIFOCAL:
+        count = ndimage.label(untouched, np.ones((3, 3, 3)))[1]
+        return MULTIFOCAL, f"{count} of {total} components of the truth are not touched, {share} of its voxels"
+    return PART, f"{share} of the truth is missed more than {BAND_MM:g} mm from what was found, on {_at(masks, deep)}"
+
+
+def _beyond_band(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
+    """Voxels whose centre is more than BAND_MM from the nearest centre of a mask that is not empty."""
+    # everything outside the mask's own box and the band around it is beyond: distances are not asked for there
+    near = tuple(
+        slice(max(0, extent.start - math.ceil(BAND_MM / step)), extent.stop + math.ceil(BAND_MM / step))
+        for extent, step in zip(_extents(mask), spacing_mm, strict=True)
+    )
+    beyond = np.ones(mask.shape, bool)
+    beyond[near] = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm) > BAND_MM
+    return beyond
+
+
+def _untouched_components(truth: Bool, prediction: Bool) -> tuple[Bool, int]:
+    """The truth's components without a predicted voxel, and how many components there are."""
+    labels, total = ndimage.label(truth, np.ones((3, 3, 3)))
+    touched = np.zeros(total + 1, bool)
+    touched[labels[prediction]] = True
+    touched[0] = True  # the background is no component
+    return ~touched[labels], total
+
+
+def _lost_slices(masks: _Masks, truth: Bool, key_slices: Sequence[int]) -> list[int]:
+    """Slices of the crop at the truth's ends, from outside inward, that the propagation did not reach."""
+    if not key_slices:
+        return []
+    low, high = min(key_slices) - masks.first_slice, max(key_slices) - masks.first_slice
+    present = [int(number) for number in np.flatnonzero(truth.any(axis=(1, 2)))]
+    lost: list[int] = []
+    for side in ([k for k in present if k < low], [k for k in present[::-1] if k > high]):
+        run = []
+        for number in side:  # begins at the end of the truth
+            found = np.count_nonzero(truth[number] & masks.prediction[number])
+            if found >= LOST_SENSITIVITY * np.count_nonzero(truth[number]):
+                break
+            run.append(number)
+        if run and len(run) >= STOPPED_SHARE * len(side):
+            lost += run
+    return sorted(lost)
+
+
+def _early_stop(masks: _Masks, lost: Sequence[int], key_slices: Sequence[int], share: str) -> str:
+    numbers = [masks.first_slice + number for number in lost]
+    text = f"{len(lost)} slices at the truth's end are lost ({_ranges(numbers)}), {share} of its voxels"
+    inside = [k - masks.first_slice for k in key_slices if 0 <= k - masks.first_slice < len(masks.truth)]
+    life = half_life(masks.prediction, masks.truth, inside)
+    return f"{text}; half-life {life.slices} slices" if life is not None and life.lost else text
+
+
+def _voxels(mask: Bool) -> str:
+    count = int(np.count_nonzero(mask))
+    return f"{count:,} voxel{'' if count == 1 else 's'}"
+
+
+def _slices(mask: Bool, first: int = 0) -> str:
+    numbers = first + np.flatnonzero(mask.any(axis=(1, 2)))
+    return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {numbers[0]}–{numbers[-1]}"
+
+
+def _at(masks: _Masks, mask: Bool) -> str:
+    return _slices(mask, masks.first_slice)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`60–64, 103–132`: sorted numbers as runs."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "0 %"

@@ -1,0 +1,1 @@
+"""A synthetic cohort in BraTS layout, written from a seed."""

@@ -1,0 +1,152 @@
+"""A head with a brain tumour as two label maps, from a seed: the raw material of phantoms and of their training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam_core.errors import OptionError
+from medsam_core.phantoms import head as phantom_head
+from medsam_core.phantoms import tumour as phantom_tumour
+from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Window
+from medsam_core.phantoms.head import AIR, CSF, DEEP_GREY, GREY, SCALP, SKULL, VENTRICLE, WHITE
+
+FULL_SIZE = (155, 240, 240)
+MIN_SIZE = 16
+Seed = int | Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """One head.
+
+    tissues: (D, H, W) uint8, AIR 0, SCALP 1, SKULL 2, CSF 3, VENTRICLE 4, GREY 5, WHITE 6, DEEP_GREY 7.
+    labels: (D, H, W) uint8, BraTS: 0 none, 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing; 0 wherever tissues
+        is air, scalp, skull or ventricle.
+    spacing_mm: (dz, dy, dx); the field of view is 155 × 240 × 240 mm whatever the size.
+    kind: "ring", "solid", "patchy" or "no-et" (how the core is built). foci: how many were planted.
+    """
+
+    tissues: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    spacing_mm: tuple[float, float, float]
+    kind: str
+    foci: int
+
+
+def check_size(size: Sequence[int]) -> tuple[int, int, int]:
+    """`size` as three ints; OptionError unless it is three whole numbers of at least 16."""
+    try:
+        whole = tuple(int(n) for n in size)
+        usable = len(whole) == 3 and all(n == m and n >= MIN_SIZE for n, m in zip(whole, size, strict=True))
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise OptionError(
+            f"phantom size: got {size!r}, expected three whole numbers D H W of at least {MIN_SIZE}; "
+            "choose e.g. 155 240 240."
+        )
+    return whole[0], whole[1], whole[2]
+
+
+def streams(seed: Seed, count: int) -> list[np.random.Generator]:
+    """Independent generators from one seed, so that a change to one part of the head leaves the others as they were."""
+    try:
+        root = np.random.SeedSequence(seed)
+    except (TypeError, ValueError):
+        raise OptionError(f"phantom seed: got {seed!r}, expected whole numbers ≥ 0; choose e.g. 7.") from None
+    return [np.random.default_rng(s) for s in root.spawn(count)]
+
+
+def _box(inside: npt.NDArray[np.bool_], size: Sequence[int]) -> Window:
+    """The voxels of a grid of `size` around the lattice nodes `inside`, with a node of margin."""
+    spans = []
+    for axis, voxels in enumerate(size):
+        nodes = inside.shape[axis]
+        hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        start, stop = int(hit[0]) - 1, int(hit[-1]) + 2
+        spans.append((max(0, start * voxels // nodes), min(voxels, -(-stop * voxels // nodes))))
+    return spans[0], spans[1], spans[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """An Anatomy with the lattice fields it was cut from, for whoever paints it.
+
+    window: the voxels that hold the whole brain.
+    """
+
+    anatomy: Anatomy
+    head: phantom_head.Head
+    tumour: phantom_tumour.Tumour
+    window: Window
+
+
+def anatomy(
+    seed: Seed,
+    size: Sequence[int] = FULL_SIZE,
+    *,
+    kind: str | None = None,
+    foci: int | None = None,
+) -> Anatomy:
+    """A head with a tumour, the same for the same seed; at another size it is the same head on another grid.
+
+    seed: a non-negative int or several. size: (D, H, W), each at least 16; (155, 240, 240) is 1 mm.
+    kind: "ring" (enhancing rim around necrosis), "solid", "patchy" or "no-et" (nothing enhances); drawn when None.
+    foci: 1 to 3 separate cores; drawn when None (84 % have one).
+    Raises OptionError for an unusable seed, size, kind or number of foci.
+    """
+    return grow(seed, size, kind=kind, foci=foci).anatomy
+
+
+def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int | None = None) -> Growth:
+    """As `anatomy`, with the fields kept."""
+    d, h, w = check_size(size)
+    if kind is not None and kind not in phantom_tumour.KINDS:
+        raise OptionError(f"phantom kind: got {kind!r}, expected one of {', '.join(phantom_tumour.KINDS)}; choose one.")
+    if foci is not None and foci not in (1, 2, 3):
+        raise OptionError(f"phantom foci: got {foci!r}, expected 1, 2 or 3; choose one of them.")
+    shape_rng, head_rng, plan_rng, tumour_rng = streams(seed, 4)
+    at = phantom_head.frame(shape_rng)
+    outline = phantom_head.hull(at)
+    plan = phantom_tumour.plan(plan_rng, at, outline, kind=kind, foci=foci)
+    inner = at
+    for centre in plan.centres:
+        inner = inner.pushed(centre, plan.radius_mm, 0.42 / len(plan.centres))
+    head = phantom_head.head(head_rng, at, inner)
+    everywhere: Window = ((0, LATTICE[0]), (0, LATTICE[1]), (0, LATTICE[2]))
+    coarse = phantom_head.classify(head, LATTICE, everywhere)
+    tumour = phantom_tumour.grow(tumour_rng, at, coarse, outline, plan)
+
+    tissues = phantom_head.shells(head, (d, h, w))
+    window = _box(head.cavity < 0, (d, h, w))
+    box = tuple(slice(*span) for span in window)
+    inside = phantom_head.classify(head, (d, h, w), window)
+    found = phantom_tumour.label(tumour, inside, outline, (d, h, w), window)
+    labels = np.zeros((d, h, w), dtype=np.uint8)
+    labels[box] = found
+    # a tumour swallows the sulci it grows over
+    inside[(found > 0) & (inside == CSF)] = GREY
+    tissues[box] = inside
+    spacing = (FIELD_MM[0] / d, FIELD_MM[1] / h, FIELD_MM[2] / w)
+    return Growth(Anatomy(tissues, labels, spacing, plan.kind, len(plan.centres)), head, tumour, window)
+
+
+__all__ = [
+    "AIR",
+    "CSF",
+    "DEEP_GREY",
+    "FULL_SIZE",
+    "GREY",
+    "SCALP",
+    "SKULL",
+    "VENTRICLE",
+    "WHITE",
+    "Anatomy",
+    "Seed",
+    "anatomy",
+    "check_size",
+]

@@ -1,0 +1,141 @@
+"""A synthetic cohort in BraTS layout: what the gate runs on when nothing has been downloaded.
+
+Phantoms show whether a checkpoint, a device or a code change still segments; they say nothing about patients.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from medsam_core.errors import DataError, OptionError
+from medsam_core.phantoms.anatomy import FULL_SIZE, Anatomy, anatomy, check_size
+from medsam_core.phantoms.contrast import MODALITIES, Phantom, synthesise
+
+# stored in every header; raise it when the same seed gives other voxels, so that cohorts on disk are made anew
+GENERATOR = "medsam-core phantom 1"
+FILES = (*MODALITIES, "seg")
+_FAMILY = 0x5048414E  # sets cohort seeds apart from the plain ints that training draws from
+
+
+def subject_seed(seed: int, index: int) -> tuple[int, int, int]:
+    """The seed of subject `index` of the cohort `seed`; no plain int below 2**32 gives the same head."""
+    return (_FAMILY, seed, index)
+
+
+def subject_id(seed: int, index: int) -> str:
+    """E.g. "Phantom_s7_0003"."""
+    return f"Phantom_s{seed}_{index:04d}"
+
+
+def subject(seed: int, index: int, size: Sequence[int] = FULL_SIZE) -> Phantom:
+    """Subject `index` (from 0) of the cohort `seed`, as `write_cohort` writes it; independent of how many there are.
+
+    Of every six, the third has two or three foci and the fifth does not enhance, so that a small cohort has both.
+    Raises OptionError for an unusable seed or size.
+    """
+    d, h, w = check_size(size)
+    foci = 2 + index // 6 % 2 if index % 6 == 2 else None
+    kind = "no-et" if index % 6 == 4 else ("ring", "patchy")[index // 6 % 2] if index % 6 == 2 else None
+    return synthesise(subject_seed(seed, index), (d, h, w), kind=kind, foci=foci)
+
+
+def write_cohort(
+    root: str | os.PathLike[str],
+    *,
+    subjects: int,
+    size: Sequence[int] = FULL_SIZE,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[str, ...]:
+    """Write `subjects` phantoms as <root>/<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz and return their ids, in order.
+
+    Images int16 with background 0, segmentations uint8 in 0/1/2/4, LPS with BraTS's origin. The voxels and the bytes
+    follow from (seed, index, size). A subject appears whole or not at all; one that is there already is left alone.
+    size: (D, H, W), each at least 16; the field of view is always 155 × 240 × 240 mm. seed: ≥ 0.
+    progress: called as progress(done, subjects, id) after each subject.
+    Raises OptionError for unusable options, DataError if root cannot be written or holds this cohort at another size.
+    """
+    shape = check_size(size)
+    if isinstance(subjects, bool) or not isinstance(subjects, int) or subjects < 1:
+        raise OptionError(f"phantom subjects: got {subjects!r}, expected a whole number of at least 1; choose e.g. 6.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"phantom seed: got {seed!r}, expected a whole number ≥ 0; choose e.g. 7.")
+    folder = Path(root)
+    ids = tuple(subject_id(seed, index) for index in range(subjects))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, name in enumerate(ids):
+            if not _is_whole(folder / name, shape):
+                _write_subject(folder, name, subject(seed, index, shape))
+            if progress is not None:
+                progress(index + 1, subjects, name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"phantom cohort: got a root that cannot be written, {folder} ({reason}), expected a folder; "
+            "choose one that you may write to."
+        ) from error
+    return ids
+
+
+def _is_whole(folder: Path, shape: tuple[int, int, int]) -> bool:
+    """Whether a subject of this generator is there with all its files; DataError if it has another size."""
+    if not all((folder / f"{folder.name}_{part}.nii.gz").is_file() for part in FILES):
+        return False
+    try:
+        header = nib.Nifti1Image.from_filename(folder / f"{folder.name}_seg.nii.gz").header
+    except (nib.filebasedimages.ImageFileError, EOFError, OSError):
+        return False
+    found = tuple(int(n) for n in header.get_data_shape()[::-1])
+    if found != shape:
+        raise DataError(
+            f"{folder}: got a phantom of {' × '.join(map(str, found))} voxels, expected {' × '.join(map(str, shape))}; "
+            "choose another folder or the same size."
+        )
+    return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1") == GENERATOR
+
+
+def _write_subject(root: Path, name: str, phantom: Phantom) -> None:
+    partial = root / f".{name}.{secrets.token_hex(4)}.partial"
+    partial.mkdir()
+    try:
+        for part in FILES:
+            voxels = phantom.labels if part == "seg" else phantom.images[part]
+            (partial / f"{name}_{part}.nii.gz").write_bytes(nifti_bytes(voxels, phantom.anatomy.spacing_mm))
+        if (root / name).is_dir():  # an older or a damaged one: replace its files, leave what else lies there
+            for file in sorted(partial.iterdir()):
+                file.replace(root / name / file.name)
+        else:
+            partial.rename(root / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def nifti_bytes(voxels: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]) -> bytes:
+    """(D, H, W) LPS voxels as the bytes of a .nii.gz in BraTS's orientation and origin; the same bytes each time."""
+    dz, dy, dx = spacing_mm
+    affine = np.diag((-dx, -dy, dz, 1.0))
+    affine[1, 3] = (voxels.shape[1] - 1) * dy
+    image = nib.Nifti1Image(voxels.transpose(2, 1, 0), affine)
+    image.header["descrip"] = GENERATOR
+    image.header.set_xyzt_units("mm")
+    out = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=4, mtime=0) as stream:
+        stream.write(image.to_bytes())
+    return out.getvalue()
+
+
+__all__ = [
+    "GENERATOR", "MODALITIES", "Anatomy", "Phantom", "anatomy", "nifti_bytes", "subject", "subject_id", "subject_seed",
+    "synthesise", "write_cohort",
+]  # fmt: skip

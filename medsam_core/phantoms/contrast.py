@@ -1,0 +1,189 @@
+"""Four MRI contrasts of a phantom head: T1, T1 with contrast agent, T2 and FLAIR, skull-stripped as in BraTS.
+
+Intensities are relative to the median of healthy brain; the table was set so that the medians per tissue and label
+fall into the ranges seen in BraTS. Every subject deviates from it, as scanners and protocols do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam_core.phantoms.anatomy import FULL_SIZE, Anatomy, Growth, Seed, grow, streams
+from medsam_core.phantoms.fields import Field, Window, noise, resample
+from medsam_core.phantoms.head import CSF, DEEP_GREY, GREY, VENTRICLE, WHITE
+from medsam_core.phantoms.tumour import ENHANCING, NECROSIS, OEDEMA
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+# medians relative to healthy brain: CSF, ventricles, grey, white, deep grey; then oedema, core, enhancing
+CONTRAST = {
+    "t1": (0.24, 0.26, 0.88, 1.08, 0.98, 0.82, 0.80, 0.84),
+    "t1ce": (0.28, 0.28, 0.87, 1.10, 1.00, 0.84, 0.71, 1.66),
+    "t2": (2.10, 2.40, 1.12, 0.86, 0.97, 1.92, 2.12, 1.75),
+    "flair": (0.22, 0.16, 1.08, 0.94, 1.02, 1.68, 1.58, 1.64),
+}
+SPREAD = (0.08, 0.08, 0.02, 0.02, 0.03, 0.09, 0.12, 0.10)  # between subjects, of the logarithm
+# level of healthy brain in scanner units
+LEVEL = {"t1": (250, 700), "t1ce": (300, 900), "t2": (250, 700), "flair": (200, 600)}
+
+
+@dataclass(frozen=True, eq=False)
+class Phantom:
+    """One subject: images {"t1", "t1ce", "t2", "flair"} (D, H, W) int16, 0 outside the brain; and its anatomy."""
+
+    images: dict[str, npt.NDArray[np.int16]]
+    anatomy: Anatomy
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """(D, H, W) uint8, 0, 1, 2, 4."""
+        return self.anatomy.labels
+
+    @property
+    def tissues(self) -> npt.NDArray[np.uint8]:
+        """(D, H, W) uint8, the head with its skull."""
+        return self.anatomy.tissues
+
+
+def synthesise(
+    seed: Seed, size: tuple[int, int, int] = FULL_SIZE, *, kind: str | None = None, foci: int | None = None
+) -> Phantom:
+    """A subject in four modalities, the same for the same seed and size. Arguments and errors as in `anatomy`."""
+    growth = grow(seed, size, kind=kind, foci=foci)
+    return paint(growth, seed)
+
+
+def paint(growth: Growth, seed: Seed, modalities: Sequence[str] = MODALITIES) -> Phantom:
+    """A grown head's modalities, each the same whether or not the others are drawn."""
+    shared, *own = streams(seed, 9)[4:]
+    tissues, labels = growth.anatomy.tissues, growth.anatomy.labels
+    canvas = _Canvas(shared, growth)
+    box = tuple(slice(*span) for span in growth.window)
+    images = {}
+    for rng, modality in zip(own, MODALITIES, strict=True):
+        if modality not in modalities:
+            continue
+        image = np.zeros(labels.shape, dtype=np.int16)
+        image[box] = canvas.scan(rng, modality, tissues[box], labels[box])
+        images[modality] = image
+    return Phantom(images, growth.anatomy)
+
+
+class _Canvas:
+    """What the four scans of one head have in common: where the brain ends, vessels, oedema's strength, texture."""
+
+    def __init__(self, rng: np.random.Generator, growth: Growth) -> None:
+        self.size = growth.anatomy.labels.shape
+        self.window: Window = growth.window
+        self.spacing = growth.anatomy.spacing_mm
+        self.kind = growth.anatomy.kind
+        head, tumour = growth.head, growth.tumour
+        rind = self._grid(head.strip + noise(rng, 9) * np.float32(0.4))
+        tissues = growth.anatomy.tissues[tuple(slice(*span) for span in self.window)]
+        self.brain = (tissues >= CSF) & (rind < np.float32(rng.uniform(0.2, 1.6)))
+        self.brain |= growth.anatomy.labels[tuple(slice(*span) for span in self.window)] > 0
+        # oedema fades towards its edge, as water thins out
+        reach = self._grid(np.clip((tumour.spread_level - tumour.spread) / np.float32(rng.uniform(4, 9)), 0, 1))
+        self.water = np.float32(0.6) + np.float32(0.4) * reach
+        self.fine = self._grid(noise(rng, 3))
+        self.grain = self._grid(noise(rng, 5))
+        self.cloud = self._grid(noise(rng, 13))
+        self.cystic = bool(rng.random() < 0.25)
+        self.bias = noise(rng, 80)
+        # harmless white-matter change of age: caps around the ventricles and spots, bright on T2 and FLAIR, no label
+        caps = np.clip(1 - growth.head.ventricles / np.float32(rng.uniform(3, 7)), 0, 1)
+        spots = np.clip(noise(rng, 6) - np.float32(rng.uniform(1.7, 2.6)), 0, 0.8)
+        share = np.float32(rng.uniform(0, 0.65))
+        self.aged = share * self._grid(np.maximum(caps * np.float32(0.8), spots)) * (tissues == WHITE)
+        self.vessels = self._vessels(rng, growth, rind, tissues)
+
+    def _grid(self, field: Field) -> Field:
+        return resample(field, self.size, self.window)
+
+    def _vessels(self, rng: np.random.Generator, growth: Growth, rind: Field, tissues: npt.NDArray[np.uint8]) -> Field:
+        """How much blood a voxel holds, 0 to 1: veins on the surface and in sulci, the sagittal sinus, the plexus."""
+        a, b = self._grid(noise(rng, 11)), self._grid(noise(rng, 11))
+        radius = np.float32(rng.uniform(0.18, 0.30))  # of the tubes in which both noises are near 0
+        tube = np.clip(2 - np.sqrt(a * a + b * b) / radius, 0, 1)
+        near = np.clip((rind + 5) / 3, 0.12, 1) + (tissues == CSF)
+        tube *= np.minimum(near, 1)
+        middle = np.abs(self._grid(growth.head.midline))
+        sinus = np.clip(3 - middle, 0, 1) * np.clip(rind + 2.5, 0, 1) * (rind < 3)
+        plexus = (tissues == VENTRICLE) * np.clip(self._grid(noise(rng, 7)) - 1, 0, 1)
+        meninges = np.clip(rind + 2.5, 0, 1) * np.clip(self._grid(noise(rng, 12)) - np.float32(1.2), 0, 0.8)
+        return np.maximum(np.maximum(tube, sinus * np.float32(0.8)), np.maximum(plexus, meninges))
+
+    def scan(
+        self,
+        rng: np.random.Generator,
+        modality: str,
+        tissues: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.uint8],
+    ) -> npt.NDArray[np.int16]:
+        """One modality of the window, int16."""
+        medians = np.array(CONTRAST[modality]) * np.exp(rng.normal(0, SPREAD))
+        csf, ventricle, grey, white, deep, oedema, core, rim = medians.astype(np.float32)
+        if self.cystic and self.kind != "no-et":
+            core *= np.float32({"t1": 0.7, "t1ce": 0.7, "t2": 1.15, "flair": 0.5}[modality])
+        if self.kind == "no-et":
+            core = np.float32({"t1": core, "t1ce": core * 1.1, "t2": core * 0.95, "flair": core * 1.02}[modality])
+        lut = np.ones(8, dtype=np.float32)
+        lut[[CSF, VENTRICLE, GREY, WHITE, DEEP_GREY]] = csf, ventricle, grey, white, deep
+        image = lut[tissues]
+        ill = labels == OEDEMA
+        image[ill] += (oedema - image[ill]) * self.water[ill]
+        image[labels == NECROSIS] = core
+        image[labels == ENHANCING] = rim
+        # tumour is blotchy, the more so where it enhances; healthy tissue is nearly even
+        blotch, speck = (np.zeros(5, dtype=np.float32) for _ in range(2))
+        blotch[[0, NECROSIS, OEDEMA, ENHANCING]] = 0.018, 0.13, 0.12, 0.16
+        speck[[0, NECROSIS, OEDEMA, ENHANCING]] = 0.025, 0.06, 0.05, 0.28 if modality == "t1ce" else 0.09
+        own = self._grid(noise(rng, 9))
+        pattern = blotch[labels] * (np.float32(0.6) * self.cloud + np.float32(0.6) * own)
+        pattern += speck[labels] * (np.float32(0.7) * self.grain + np.float32(0.5) * self.fine)
+        image *= np.maximum(1 + pattern, np.float32(0.3))
+        if modality == "t1ce":
+            gain = np.float32(rng.uniform(0.7, 1.5))
+            image += self.vessels * gain * (labels != ENHANCING)
+        if modality in ("t2", "flair"):
+            image += self.aged * (labels == 0)
+        if modality == "t2":
+            image *= 1 - np.float32(0.5) * self.vessels * (labels == 0)  # flow voids
+        return self._acquire(rng, modality, image)
+
+    def _acquire(self, rng: np.random.Generator, modality: str, image: Field) -> npt.NDArray[np.int16]:
+        """Partial volume, coil sensitivity, Rician noise and scanner units."""
+        image = np.where(self.brain, image, np.float32(0.3))
+        blur_mm = rng.uniform(0.7, 1.0, size=3)
+        if modality in ("t2", "flair"):  # mostly acquired in thick slices
+            blur_mm *= (rng.uniform(1.2, 2.4), 1.2, 1.2)
+        image = soften(image, [b / s for b, s in zip(blur_mm, self.spacing, strict=True)])
+        image *= 1 + np.float32(rng.uniform(0.02, 0.06)) * self._grid(self.bias + np.float32(0.5) * noise(rng, 80))
+        sigma = np.float32(rng.uniform(0.025, 0.06))
+        real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
+        imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
+        magnitude = np.sqrt(real * real + imaginary * imaginary)
+        magnitude = soften(magnitude, (0.4, 0.4, 0.4))  # resampling to 1 mm correlates the noise
+        level = np.float32(rng.uniform(*LEVEL[modality]))
+        units = np.clip(np.rint(magnitude * level), 1, 32767)
+        return np.where(self.brain, units, 0).astype(np.int16)
+
+
+def soften(image: Field, deviations: tuple[float, ...] | list[float]) -> Field:
+    """A blur of the given standard deviations in voxels, by up to three passes of (w, 1 - 2w, w) along each axis."""
+    for axis, deviation in enumerate(deviations):
+        variance = deviation * deviation
+        passes = min(3, max(1, int(np.ceil(variance / 0.5))))
+        side = np.float32(min(variance / passes / 2, 1 / 3))
+        for _ in range(passes):
+            image = np.moveaxis(image, axis, 0)
+            out = image * (1 - 2 * side)
+            out[1:] += side * image[:-1]
+            out[:-1] += side * image[1:]
+            out[0] += side * image[0]
+            out[-1] += side * image[-1]
+            image = np.moveaxis(out, 0, axis)
+    return image

@@ -1,0 +1,160 @@
+"""The workers' side of a session: the Evaluator scores cases.
+
+Under xdist every worker has an Evaluator and the controller alone has the Recorder (`plugin/recorder.py`). One JSON
+string per case goes from one to the other, so a run is the same with and without workers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from medsam_core.cases import Case, CaseRecord
+from medsam_core.errors import MedsamError, RunError
+from medsam_core.evaluation.diagnosis import explain
+from medsam_core.evaluation.pipeline import Lookahead
+from medsam_core.evaluation.subject import CaseResult, Prepared, Segmented, prepare, score_segmented, segment
+from medsam_core.gates.gates_file import Gates, load_gates
+from medsam_core.inference.devices import resolve_device
+from medsam_core.plugin.configuration import Configuration
+from medsam_core.prompts.manifest import Manifest, read_manifest
+from medsam_core.reports.overlay import write_overlay
+from medsam_core.runs import read_run
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a test learns of its case: the record, and the gates' case bounds that it breaks.
+
+    checkpoint: SHA-256 of the weights that this process scored it with, "" if it is a stored record.
+    """
+
+    record: CaseRecord
+    violations: tuple[str, ...]
+    checkpoint: str = ""
+
+    def to_wire(self) -> str:
+        """One JSON string: what a test report carries from a worker to the controller."""
+        wire = {"record": self.record.to_json(), "violations": list(self.violations), "checkpoint": self.checkpoint}
+        return json.dumps(wire)
+
+    @classmethod
+    def from_wire(cls, text: str) -> Evaluated:
+        """The inverse of `to_wire`."""
+        data = json.loads(text)
+        return cls(CaseRecord.from_json(data["record"]), tuple(data["violations"]), data["checkpoint"])
+
+
+class Evaluator:
+    """Scores cases on demand; the first case of a subject scores all of that subject's cases, a batch per modality.
+
+    ahead: whether the next ones are read, and the last ones scored, while the device works (`Lookahead`). None means:
+        on a GPU, not on the CPU. There the model keeps every core busy as it is, and reading and scoring are a
+        twentieth of a subject (0.7 of 16 s for six cases of 155 slices on one core): threads for them would take from
+        the model what they save.
+    """
+
+    def __init__(self, configuration: Configuration, *, ahead: bool | None = None) -> None:
+        self.configuration = configuration
+        self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self._subjects = {subject.id: subject for subject in configuration.cohort}
+        self._replay = (
+            manifest_of(configuration.prompts_from, configuration.cohort_identity())
+            if configuration.prompts_from
+            else None
+        )
+        self._subject: str | None = None
+        self._results: dict[Case, Evaluated] = {}
+        self._error: MedsamError | None = None
+        self._stored = self._stored_records()
+        if ahead is None:
+            ahead = resolve_device(configuration.device).type != "cpu"
+        self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=ahead)
+
+    def evaluate(self, case: Case, together: Iterable[Case]) -> Evaluated:
+        """Score one case. together: the cases that this process will ask for, in order; a subject's are scored at once.
+
+        Raises MedsamError, the same for every case of a subject whose files cannot be used.
+        """
+        if case.id in self._stored:
+            return self._judged(self._stored[case.id])
+        if case.subject != self._subject:
+            self._subject, self._results, self._error = case.subject, {}, None
+        if self._error is not None:
+            raise self._error
+        if case not in self._results:
+            self._evaluate_subject(case.subject, dict.fromkeys([*together, case]))
+        return self._results[case]
+
+    def close(self) -> None:
+        """Drop what was begun for cases that nobody will ask for."""
+        self._lookahead.close()
+
+    def _evaluate_subject(self, subject: str, together: Iterable[Case]) -> None:
+        """Every case of the subject, by modality: what shares one reading and one encoding is one part."""
+        groups: dict[tuple[str, str], list[Case]] = {}
+        for case in together:
+            if case.id not in self._stored:
+                groups.setdefault((case.subject, case.modality), []).append(case)
+        parts = [tuple(cases) for cases in groups.values()]
+        try:
+            _ = self.configuration.predictor  # loaded by this thread, to which the device belongs
+            for place, part in enumerate(parts):
+                if part[0].subject == subject:
+                    self._results |= self._lookahead.take(part, parts[place + 1 : place + 3])
+        except MedsamError as error:
+            self._error = error
+            raise
+
+    def _read(self, part: tuple[Case, ...]) -> Prepared:
+        subject = self._subjects[part[0].subject]
+        predictor, settings = self.configuration.predictor, self.configuration.scored
+        return prepare(subject, part[0].modality, part, predictor, settings, replay=self._replay)
+
+    def _segment(self, prepared: Prepared) -> Segmented:
+        return segment(prepared, self.configuration.predictor)
+
+    def _score(self, segmented: Segmented) -> dict[Case, Evaluated]:
+        results = score_segmented(segmented, self.configuration.scored)
+        return {result.record.case: self._finish(result) for result in results}
+
+    def _finish(self, result: CaseResult) -> Evaluated:
+        record = result.record
+        directory = self.configuration.run_dir
+        name = record.id.replace("/", "__")
+        broken = self.gates is not None and bool(self.gates.violations(record))
+        if broken or self.configuration.overlays != 0:
+            overlay = Path("overlays") / f"{name}.png"
+            write_overlay(result, directory / overlay)
+            record = replace(record, overlay=str(overlay))
+        if self.configuration.save_masks:
+            from medsam_core.data.volume import write_mask
+
+            mask = Path("masks") / f"{name}.nii.gz"
+            write_mask(result.prediction, result.image, directory / mask)
+            record = replace(record, mask=str(mask))
+        if broken:
+            label, sentence = explain(
+                result.prediction, result.truth, result.prompts, spacing_mm=result.image.spacing_mm
+            )
+            record = replace(record, diagnosis=f"{label}: {sentence}")
+        return replace(self._judged(record), checkpoint=self.configuration.checkpoint_identity["sha256"])
+
+    def _judged(self, record: CaseRecord) -> Evaluated:
+        return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())
+
+    def _stored_records(self) -> Mapping[str, CaseRecord]:
+        if not self.configuration.resume:
+            return {}
+        try:
+            return {record.id: record for record in read_run(self.configuration.run_dir).records}
+        except RunError:  # nothing to resume: the Recorder starts the run and reports what is wrong with it
+            return {}
+
+
+def manifest_of(path: Path, cohort: Mapping[str, Any]) -> Manifest:
+    """The prompts to replay, which must be of this cohort or of one that this is a part of."""
+    return read_manifest(path, cohort=cohort["fingerprint"], subjects=cohort["subjects"])

@@ -1,0 +1,99 @@
+"""The controller's side of a session: the Recorder keeps the run and judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from medsam_core.cases import CaseRecord
+from medsam_core.errors import RunError
+from medsam_core.gates.gates_file import Gates, load_gates
+from medsam_core.gates.noise import check_gates, floor_of
+from medsam_core.gates.stored import reference_of
+from medsam_core.gates.verdict import Verdict, judge_run
+from medsam_core.outcome import Outcome
+from medsam_core.plugin.configuration import Configuration
+from medsam_core.plugin.evaluator import Evaluated, manifest_of
+from medsam_core.prompts.manifest import write_manifest
+from medsam_core.prompts.prompt import Prompt
+from medsam_core.reports.page import write_page
+from medsam_core.runs import PROMPTS, VERDICT, Run, RunWriter
+from medsam_core.text import counted, few
+
+
+class Recorder:
+    """Keeps the run: one for a session, on the controller."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self.header = configuration.header()
+        if configuration.prompts_from:  # those of another cohort are refused before anything is scored
+            manifest_of(configuration.prompts_from, self.header["cohort"])
+        empty = Run(configuration.run_dir, self.header, ())
+        self.baseline = reference_of(empty, self.gates)
+        check_gates(self.gates, floor_of(empty))
+        self._writer: RunWriter | None = None
+        self._spare_overlays: dict[str, tuple[float, str]] = {}
+
+    @property
+    def records(self) -> tuple[CaseRecord, ...]:
+        """What has been scored so far."""
+        return tuple(self._open().records.values()) if self._writer else ()
+
+    def add(self, evaluated: Evaluated) -> None:
+        """Keep one case, and of the overlays only those of broken cases and of the few worst others."""
+        writer = self._open()
+        record = evaluated.record
+        if record.id in writer.records:
+            return
+        told = self.header["checkpoint"]["sha256"]
+        if evaluated.checkpoint not in ("", told):
+            raise RunError(
+                f"{record.id}: was scored with the weights {evaluated.checkpoint[:12]}, expected {told[:12]} as in "
+                "run.json: the checkpoint's file has changed since the session began; use a copy that stays."
+            )
+        writer.append(record)
+        keep = self.configuration.overlays
+        if record.overlay and not evaluated.violations and keep is not None:
+            self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
+            if len(self._spare_overlays) > keep:
+                best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
+                (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
+
+    def finish(self, failed: Collection[str] = ()) -> Verdict:
+        """Judge what was recorded, and write prompts, page and, last of all, the verdict.
+
+        failed: what a record does not show, the cases whose tests failed; unless a bound is broken, they make the run
+        INCONCLUSIVE. Raises MedsamError if something cannot be written: then there is no verdict.
+        """
+        writer = self._open()
+        verdict = judge_run(writer.run(), self.gates, baseline=self.baseline)
+        if failed and verdict.outcome is Outcome.PASS:
+            reason = f"{counted(len(failed), 'case')} broke no bound, but the test failed: {few(sorted(failed))}"
+            verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, reasons=(*verdict.reasons, reason))
+        self._write_prompts(writer)
+        writer.close()
+        write_page(writer.run(), verdict.to_json(), writer.directory / "page.html")
+        writer.write(VERDICT, verdict.to_json())
+        return verdict
+
+    def _open(self) -> RunWriter:
+        if self._writer is None:
+            self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
+            if self.gates is not None:  # so that the run can be judged again wherever it is moved
+                (self._writer.directory / "gates.toml").write_bytes(self.gates.path.read_bytes())
+        return self._writer
+
+    def begin(self) -> None:
+        """Open the run's directory now rather than with the first case. Raises RunError if it does not fit."""
+        self._open()
+
+    def close(self) -> None:
+        """Let go of the run's files without a verdict: the session was interrupted."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_prompts(self, writer: RunWriter) -> None:
+        prompts = {r.id: tuple(Prompt.from_json(prompt) for prompt in r.prompts) for r in self.records}
+        write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header["cohort"]["fingerprint"])

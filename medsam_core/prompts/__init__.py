@@ -1,0 +1,1 @@
+"""Prompts: what they are, how they are simulated, stored and controlled. No torch."""

@@ -1,0 +1,135 @@
+"""What a prompt gives without a model: the box filled, and Otsu's threshold inside it. Numpy only, no torch.
+
+A model that does not beat these has learnt nothing that its prompt did not say. Like the model, a control sees the
+image and the prompt, and every slice that the protocol lets the model see; how deep the region is, nobody tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medsam_core.prompts.geometry import tight_box
+from medsam_core.prompts.prompt import Prompt
+
+BINS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A mask that is empty outside of a box of the volume, kept without that outside.
+
+    where: the box, one slice for each of (z, y, x). mask: (d, h, w) bool inside it.
+    """
+
+    where: tuple[slice, slice, slice]
+    mask: np.ndarray
+
+    def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """(D, H, W) bool: the mask in its volume."""
+        mask = np.zeros(shape, bool)
+        mask[self.where] = self.mask
+        return mask
+
+
+Rectangle = tuple[slice, slice]
+
+
+def filled_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> Window:
+    """The prompt's box, filled, as a constant mask on every slice that the protocol sees.
+
+    image: (D, H, W), only its shape counts. prompts: at least one; of several the union. truth: (D, H, W) bool, for
+    the boxes of prompts that have none (see `rectangle_of`). protocol: `bidirectional` sees every slice, `forward`
+    those from the key slice on, `slicewise` the key slice alone.
+    """
+    return _union(image, prompts, truth, protocol, lambda column, _: np.ones(column.shape, bool))
+
+
+def otsu_in_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> Window:
+    """What lies on the object's side of Otsu's threshold inside the box, on every slice that the protocol sees.
+
+    The threshold and the side come from the key slice alone: of the two sides the one that holds less of the box's
+    border, the brighter if they hold as much, because a region that fills its box touches its border least. A box
+    without contrast is filled. Arguments as for `filled_box`; image: (D, H, W), finite.
+    """
+
+    def inside(column: np.ndarray, key: int) -> np.ndarray:
+        plane = column[key]
+        threshold = otsu_threshold(plane)
+        if threshold is None:
+            return np.ones(column.shape, bool)
+        border = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
+        mask = column >= threshold
+        return ~mask if 2 * np.count_nonzero(border >= threshold) > border.size else mask
+
+    return _union(image, prompts, truth, protocol, inside)
+
+
+CONTROLS: Mapping[str, Callable[[np.ndarray, Sequence[Prompt], np.ndarray, str], Window]] = {
+    "filled_box": filled_box,
+    "otsu_in_box": otsu_in_box,
+}
+
+
+def otsu_threshold(values: np.ndarray) -> float | None:
+    """The value that parts a histogram of 256 bins best: the darker class is below it, the brighter at or above it.
+
+    values: any shape, finite. None if all are equal. Definition: Otsu 1979, the largest variance between the two
+    classes; among equally good partings the darkest.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not low < high:
+        return None
+    counts, edges = np.histogram(values, BINS, (low, high))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, mass = np.cumsum(counts)[:-1], np.cumsum(counts * centres)
+    above = values.size - below
+    between = below * above * (mass[:-1] / below - (mass[-1] - mass[:-1]) / above) ** 2
+    return float(edges[1 + int(np.argmax(between))])
+
+
+def rectangle_of(prompt: Prompt, truth: np.ndarray) -> Rectangle:
+    """(y, x) slices of the prompt's box, or of the box around its mask; for points of the truth's on the key slice.
+
+    truth: (D, H, W) bool. Points alone name no box, so that the control is told more than the model was; where the
+    truth has nothing on the slice (replayed prompts), the box is around the points.
+    """
+    if prompt.box is not None:
+        box = prompt.box
+    elif prompt.mask is not None:
+        box = tight_box(prompt.mask)
+    elif truth[prompt.key_slice].any():
+        box = tight_box(truth[prompt.key_slice])
+    else:
+        xs, ys = zip(*prompt.points, strict=True)
+        box = (min(xs), min(ys), max(xs), max(ys))
+    _, height, width = truth.shape
+    x0, x1 = (min(max(round(edge), 0), width - 1) for edge in (box[0], box[2]))
+    y0, y1 = (min(max(round(edge), 0), height - 1) for edge in (box[1], box[3]))
+    return slice(y0, y1 + 1), slice(x0, x1 + 1)
+
+
+def _union(
+    image: np.ndarray,
+    prompts: Sequence[Prompt],
+    truth: np.ndarray,
+    protocol: str,
+    inside: Callable[[np.ndarray, int], np.ndarray],
+) -> Window:
+    boxes = [(_seen(prompt, len(image), protocol), *rectangle_of(prompt, truth)) for prompt in prompts]
+    start = [min(box[axis].start for box in boxes) for axis in range(3)]
+    stop = [max(box[axis].stop for box in boxes) for axis in range(3)]
+    mask = np.zeros([after - before for before, after in zip(start, stop, strict=True)], bool)
+    for prompt, box in zip(prompts, boxes, strict=True):
+        own = tuple(slice(one.start - at, one.stop - at) for one, at in zip(box, start, strict=True))
+        mask[own] |= inside(image[box], prompt.key_slice - box[0].start)
+    z, y, x = (slice(before, after) for before, after in zip(start, stop, strict=True))
+    return Window((z, y, x), mask)
+
+
+def _seen(prompt: Prompt, depth: int, protocol: str) -> slice:
+    if protocol == "slicewise":
+        return slice(prompt.key_slice, prompt.key_slice + 1)
+    return slice(prompt.key_slice if protocol == "forward" else 0, depth)

@@ -1,0 +1,118 @@
+"""Prompts simulated from the truth: what a person who knows the answer would draw."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from medsam_core.errors import OptionError, PromptError
+from medsam_core.prompts.geometry import (
+    Point,
+    deepest_point,
+    jittered_box,
+    nearby_point,
+    spread_points,
+    tight_box,
+)
+from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, Prompt
+
+MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxels are 1 mm³
+
+
+def key_slice_of(truth: np.ndarray, key_slice: str) -> int:
+    """The slice to prompt, of those where the region exists.
+
+    truth: (D, H, W) bool, not empty. key_slice: `largest` (most voxels; among equals the first), `middle` (the middle
+    one of the slices that hold the region; the lower of two), `first`. Raises OptionError for another word.
+    """
+    areas = truth.sum(axis=(1, 2))
+    slices = np.flatnonzero(areas)
+    if key_slice == "largest":
+        return int(np.argmax(areas))
+    if key_slice == "middle":
+        return int(slices[(len(slices) - 1) // 2])
+    if key_slice == "first":
+        return int(slices[0])
+    raise OptionError(f"key slice: got {key_slice!r}, expected one of {', '.join(KEY_SLICES)}; choose one of them.")
+
+
+def simulate(
+    truth: np.ndarray,
+    mode: str,
+    *,
+    key_slice: str = "largest",
+    jitter_voxels: float = 0.0,
+    seed: int = 0,
+    key: str = "",
+    per_component: bool = False,
+    protocol: str = "bidirectional",
+    min_component_voxels: int = MIN_COMPONENT_VOXELS,
+) -> tuple[Prompt, ...]:
+    """The prompts that a person who knows the truth would give; () where the truth is empty.
+
+    truth: (D, H, W) bool.
+    key_slice: see `key_slice_of`; the protocol `forward` takes the first slice whatever is asked here, and
+        `slicewise` gives a prompt on every slice where the region exists.
+    jitter_voxels: half-width of the uniform jitter, ≥ 0: of each box edge, clipped to the slice; a jittered point
+        is a voxel of the region that near; masks are left alone. Drawn from `seed` and `key` (say, the case's id),
+        so that it depends on no order of execution.
+    per_component: prompts for each 26-connected component of at least `min_component_voxels` (if none is so large,
+        for the largest), the largest first, instead of for the whole region.
+    Raises PromptError if `truth` is not 3-D, OptionError for an unknown word or a negative jitter.
+    """
+    truth = np.asarray(truth)
+    if truth.ndim != 3:
+        raise PromptError(f"truth: got shape {truth.shape}, expected (D, H, W); give the whole volume's mask.")
+    for what, got, known in (("prompt mode", mode, MODES), ("protocol", protocol, PROTOCOLS)):
+        if got not in known:
+            raise OptionError(f"{what}: got {got!r}, expected one of {', '.join(known)}; choose one of them.")
+    if not 0 <= jitter_voxels < np.inf:
+        raise OptionError(f"jitter: got {jitter_voxels} voxels, expected 0 or more; give such a number.")
+    truth = truth != 0
+    if not truth.any():
+        return ()
+    prompts = []
+    for number, region in enumerate(_components(truth, min_component_voxels) if per_component else [truth]):
+        if protocol == "slicewise":
+            slices = np.flatnonzero(region.any(axis=(1, 2))).tolist()
+        else:
+            slices = [key_slice_of(region, "first" if protocol == "forward" else key_slice)]
+        for index in slices:
+            rng = _generator(seed, key, number, index)
+            prompts.append(_draw(region[index], index, mode, jitter_voxels, rng))
+    return tuple(prompts)
+
+
+def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
+    labels, count = ndimage.label(truth, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-sizes, kind="stable")
+    for index in order:
+        if sizes[index] >= min_voxels or index == order[0]:
+            yield labels == index + 1
+
+
+def _generator(*names: object) -> np.random.Generator:
+    # not hash(): Python salts it anew in every process
+    digest = hashlib.sha256(json.dumps(names).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32))
+
+
+def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:
+    if mode == "mask":
+        return Prompt(mode, index, mask=region.copy())
+    box = None
+    points: tuple[Point, ...] = ()
+    if "box" in mode:
+        box = tight_box(region)
+        if jitter_voxels:
+            box = jittered_box(box, jitter_voxels, (region.shape[0], region.shape[1]), rng)
+    if "point" in mode:
+        points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
+        if jitter_voxels:
+            points = tuple(nearby_point(region, point, jitter_voxels, rng) for point in points)
+    return Prompt(mode, index, box=box, points=points)

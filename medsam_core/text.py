@@ -1,0 +1,24 @@
+"""How lists, numbers and counts are put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def few(names: Sequence[str], limit: int = 3) -> str:
+    """`a, b, c and 5 more`; `""` for none."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 case`, `3 cases`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """`+0.012`, `−0.004`, `0.000` for what rounds to 0, `NaN`."""
+    if value != value:
+        return "NaN"
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"

@@ -1,0 +1,563 @@
+"""The gate as its users run it: exit codes, sentences, the run directory, and what never passes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
+
+from medsam_core.inference.devices import THREAD_VARIABLES, threads_for
+from medsam_core.plugin.scheduling import subject_of
+from medsam_core.prompts.manifest import read_manifest
+from medsam_core.runs import read_run
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import pytest
+
+def test_case(medsam_case, medsam_evaluate, medsam_check):
+    medsam_check(medsam_evaluate(medsam_case))
+
+@pytest.mark.gpu
+def test_case_on_gpu(medsam_case, medsam_evaluate, medsam_check):
+    medsam_check(medsam_evaluate(medsam_case))
+"""
+THREADS = """
+import pathlib
+
+def pytest_runtest_teardown(item):
+    worker = getattr(item.config, "workerinput", None)
+    if worker:
+        import torch
+
+        pathlib.Path(f"{worker['workerid']}-{torch.get_num_threads()}").touch()
+"""
+LENIENT = 'version = 1\n[[gate]]\nmetric = "dice"\nregion = ["WT", "TC"]\ncase_minimum = 0.0\nmean_minimum = 0.0\n'
+PLUGIN = ("-p", "medsam_core.plugin.plugin", "--strict-markers")
+
+
+@pytest.fixture
+def gate(pytester, small_cohort, small_checkpoint):
+    """gate(*options, gates=TOML) runs the suite on the small cohort and returns pytest's result."""
+    pytester.makepyfile(test_gate=SUITE)
+
+    def run(*options, gates=LENIENT, mark="not gpu", run_dir="run"):
+        cohort = () if "--brats-root" in options else ("--brats-root", str(small_cohort))
+        chosen = ["-m", mark, "--run-dir", run_dir] if run_dir else ["-m", mark]
+        if gates is not None:
+            chosen += ["--gates", str(pytester.makefile(".toml", gates=gates))]
+        model = () if "--checkpoint" in options else ("--checkpoint", str(small_checkpoint))
+        return pytester.runpytest_inprocess(*PLUGIN, *cohort, *model, *chosen, *options)
+
+    return run
+
+
+def said(result) -> str:
+    return result.stdout.str() + result.stderr.str()
+
+
+def test_options_of_the_environment_are_part_of_a_runs_command(gate, pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--limit=1 --overlays=0")
+    assert gate().ret == 0
+    told = json.loads((pytester.path / "run" / "run.json").read_text())["command"]
+    assert told[:2] == ["PYTEST_ADDOPTS=--limit=1 --overlays=0", "pytest"]
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    gate("--limit=1", run_dir="other")
+    assert json.loads((pytester.path / "other" / "run.json").read_text())["command"][0] == "pytest"
+
+
+def test_a_run_whose_bounds_all_hold_passes(gate, pytester):
+    result = gate("-v")
+    assert result.ret == 0
+    result.assert_outcomes(passed=12, deselected=12)
+    run = read_run(pytester.path / "run")
+    assert sorted(record.id for record in run.records) == sorted(run.plan)
+    assert json.loads((run.directory / "verdict.json").read_text())["outcome"] == "PASS"
+    assert (run.directory / "page.html").stat().st_size > 1000
+    assert len(list((run.directory / "overlays").glob("*.png"))) == 4
+    for line in (
+        "*checkpoint: small*sha256*embedded, 64 px*",
+        "device: *torch *sam2 *",
+        "precision *, threads * of *",
+        "*cohort: *2 subjects*labels brats2019*",
+        "*PASSED Dice *",
+        "*PASS*",
+    ):
+        result.stdout.fnmatch_lines([line])
+
+
+def test_a_broken_case_bound_fails_and_says_what_where_and_how_to_rerun(gate, pytester):
+    result = gate(gates='version = 1\n[[gate]]\nmetric = "dice"\nregion = "WT"\nprompt = "box"\ncase_minimum = 0.999\n')
+    assert result.ret == 1
+    result.assert_outcomes(failed=2, passed=10, deselected=12)
+    result.stdout.re_match_lines(
+        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"]
+    )
+    run = read_run(pytester.path / "run")
+    broken = [record for record in run.records if record.diagnosis]
+    assert len(broken) == 2
+    assert all((run.directory / str(record.overlay)).exists() for record in broken)
+    assert json.loads((run.directory / "verdict.json").read_text())["outcome"] == "FAIL"
+
+
+def test_a_broken_cohort_bound_fails_though_every_case_passes(gate):
+    result = gate(gates='version = 1\n[[gate]]\nmetric = "dice"\nregion = "WT"\nmean_minimum = 0.999\n')
+    assert result.ret == 1
+    result.assert_outcomes(passed=12, deselected=12)
+    result.stdout.fnmatch_lines(["*FAIL*"])
+
+
+def test_a_partial_run_is_inconclusive(gate):
+    result = gate("-k", "WT and box")
+    assert result.ret == 10
+    assert "INCONCLUSIVE" in said(result)
+
+
+def test_without_gates_there_is_no_pass(gate):
+    result = gate(gates=None)
+    assert result.ret == 10
+    assert "no gates for this cohort: give --gates FILE" in said(result)
+
+
+@pytest.mark.parametrize("profile", ["brats2023", "monai"])
+def test_a_whole_session_under_another_profile(gate, pytester, profile):
+    result = gate("--profile", profile, "--regions", "TC", "--overlays", "1", gates=f'profile = "{profile}"\n{LENIENT}')
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*PASS: 4 of 4 cases scored*"])
+    records = read_run(pytester.path / "run").records
+    assert {key.split("/")[0] for record in records for key in record.scores} == {profile}
+    assert records[0].score("dice") == records[0].scores[f"{profile}/dice@volume"]
+    kept = {path.name for path in (pytester.path / "run" / "overlays").glob("*.png")}
+    worst = min(records, key=lambda record: record.score("dice"))
+    assert kept == {worst.id.replace("/", "__") + ".png"}
+
+
+def test_a_gate_on_another_metric_has_it_scored(gate, pytester):
+    gate(gates='version = 1\n[[gate]]\nmetric = "volumetric_similarity"\nregion = "WT"\ncase_minimum = 0.0\n')
+    assert "brats2019/volumetric_similarity@volume" in read_run(pytester.path / "run").records[0].scores
+
+
+def test_replayed_prompts_give_the_same_scores(gate, pytester):
+    gate("--jitter", "3", "--seed", "5")
+    first = read_run(pytester.path / "run")
+    gate("--prompts-from", str(pytester.path / "run" / "prompts.json"), run_dir="again")
+    again = read_run(pytester.path / "again")
+    assert {r.id: r.scores for r in first.records} == {r.id: r.scores for r in again.records}
+    assert dict(read_manifest(pytester.path / "run" / "prompts.json")) == dict(
+        read_manifest(pytester.path / "again" / "prompts.json")
+    )
+    assert [dict(p) for r in first.records for p in r.prompts] == [dict(p) for r in again.records for p in r.prompts]
+
+
+def test_prompts_of_another_cohort_are_not_replayed_and_those_of_more_subjects_are(gate, pytester, tmp_path_factory):
+    from medsam_core.phantoms.cohort import write_cohort
+
+    other = tmp_path_factory.mktemp("other")
+    write_cohort(other, subjects=2, size=(20, 64, 64), seed=11)
+    volume = next(other.glob("*/*_seg.nii.gz"))
+    volume.write_bytes(next(path for path in other.glob("*/*_seg.nii.gz") if path != volume).read_bytes())
+    gate("--prompts", "box")
+    prompts = str(pytester.path / "run" / "prompts.json")
+    result = gate("--prompts", "box", "--prompts-from", prompts, "--brats-root", str(other), run_dir="again")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "got prompts for cohort" in said(result)
+    assert not (pytester.path / "again" / "run.json").exists()
+    assert gate("--prompts", "box", "--prompts-from", prompts, "--limit", "1", run_dir="part").ret == 0
+
+
+def test_a_run_is_not_its_own_baseline(gate, pytester):
+    gates = f"{LENIENT}mean_drop_maximum = 0.0\n"
+    gate("--prompts", "box")
+    assert gate("--prompts", "box", "--baseline", "run", gates=gates, run_dir="second").ret == 0
+    cases = pytester.path / "second" / "cases.jsonl"
+    cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:3]))
+    result = gate("--prompts", "box", "--baseline", "second", "--resume", "second", gates=gates, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "is the run" in said(result)
+    assert "itself, expected another" in said(result)
+
+
+def test_a_killed_run_goes_on_where_it_was(gate, pytester):
+    gate()
+    cases = pytester.path / "run" / "cases.jsonl"
+    whole = read_run(pytester.path / "run").records
+    cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:5]) + '{"id": "torn')
+    result = gate("--resume", "run", run_dir=None)
+    assert result.ret == 0
+    resumed = read_run(pytester.path / "run").records
+    assert {r.id: r.scores for r in resumed} == {r.id: r.scores for r in whole}
+    assert [r.seconds for r in resumed[:5]] == [r.seconds for r in whole[:5]], "scored again"
+
+
+def test_a_run_directory_is_not_overwritten(gate):
+    assert gate().ret == 0
+    result = gate()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "already holds a run" in said(result)
+
+
+def test_masks_are_saved_on_request(gate, pytester, small_cohort):
+    import nibabel as nib
+
+    gate("--save-masks", "--regions", "WT", "--prompts", "box", "--limit", "1")
+    masks = sorted((pytester.path / "run" / "masks").glob("*.nii.gz"))
+    assert len(masks) == 1
+    image = nib.load(next(small_cohort.glob("*/*_t1ce.nii.gz")))
+    mask = nib.load(masks[0])
+    assert mask.shape == image.shape
+    assert (mask.affine == image.affine).all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+class TestWithoutGpu:
+    def test_the_gpu_gate_ends_with_one_sentence(self, gate, pytester):
+        result = gate(mark="gpu")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "no CUDA device was found, expected one" in said(result)
+        assert not (pytester.path / "run" / "run.json").exists()
+
+    def test_on_request_it_skips_visibly(self, gate):
+        result = gate("--allow-no-gpu", "-rs", mark="gpu")
+        assert result.ret == 0
+        result.assert_outcomes(skipped=12, deselected=12)
+        assert "no CUDA device (--allow-no-gpu)" in said(result)
+        assert "this is not a PASS" in said(result)
+
+    def test_a_device_that_is_not_there_is_named(self, gate):
+        result = gate("--device", "cuda:7")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "cuda:7" in said(result)
+
+
+def test_cpu_and_gpu_cases_do_not_mix_in_one_session(gate):
+    result = gate(mark="gpu or not gpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "choose one with -m gpu or -m 'not gpu'" in said(result)
+
+
+def test_a_session_in_which_every_case_was_skipped_does_not_end_well(gate, pytester):
+    pytester.makepyfile(test_gate="import pytest\n@pytest.mark.skip\ndef test_case(medsam_case): pass\n")
+    result = gate()
+    assert result.ret == 10
+    assert "this is not a PASS" in said(result)
+
+
+def test_a_skip_inside_a_test_does_not_end_well(gate, pytester):
+    pytester.makepyfile(test_gate="import pytest\ndef test_case(medsam_case): pytest.skip('later')\n")
+    assert gate().ret == 10
+
+
+def test_a_session_without_cases_is_left_alone(pytester):
+    pytester.makepyfile("def test_other(): pass")
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    assert result.ret == 0
+    assert "MedSAM-2 gate" not in said(result)
+    assert not (pytester.path / "runs").exists()
+
+
+def test_another_test_that_fails_keeps_the_exit_code(gate, pytester):
+    pytester.makepyfile(test_other="def test_other(): assert False")
+    assert gate("-k", "other or (WT and box)").ret == 1
+
+
+BAD_INPUT = [
+    (("--regions", "WT,XT"), "unknown region 'XT': expected one of WT, TC, ET"),
+    (("--prompts", "boxes"), "unknown prompt mode 'boxes'"),
+    (("--modality", "dwi"), "unknown modality 'dwi'"),
+    (("--protocol", "back"), "unknown protocol 'back'"),
+    (("--device", "tpu"), "tpu"),
+    (("--precision", "fp8"), "fp8"),
+    (("--jitter", "much"), "--jitter: got 'much', expected a number ≥ 0"),
+    (("--limit", "0"), "--limit: got '0', expected a whole number ≥ 1"),
+    (("--phantom-size", "64,64"), "--phantom-size: got 64,64, expected three numbers D,H,W"),
+    (("--brats-root", "nowhere"), "nowhere"),
+    (("--subjects", "Nobody"), "--subjects: Nobody not found among the 2 subjects"),
+    (("--checkpoint", "nowhere.pt"), "nowhere.pt"),
+    (("--checkpoint", "medsam3"), "medsam3"),
+    (("--architecture", "sam9"), "sam9"),
+    (("--gates", "nowhere.toml"), "nowhere.toml"),
+    (("--prompts-from", "nowhere.json"), "nowhere.json"),
+    (("--labels", "mine"), "unknown label convention 'mine'"),
+    (("--profile", "brats1999"), "unknown profile 'brats1999'"),
+    (("--run-dir", "/proc/nothing/run"), "/proc/nothing/run: cannot be written"),
+    (("--resume", "a", "--run-dir", "b"), "--run-dir and --resume: got both"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), BAD_INPUT, ids=[" ".join(options) for options, _ in BAD_INPUT])
+def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentence):
+    result = gate(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.stderr.lines if line.startswith("ERROR:")]
+    assert len(errors) == 1
+    assert sentence in errors[0]
+    assert "Traceback" not in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize("options", [("--limit", "1"), ("--regions", "TC")], ids=" ".join)
+def test_a_run_that_asked_for_something_else_is_not_resumed(gate, pytester, options):
+    gate("--prompts", "box")
+    before = {path: path.read_bytes() for path in (pytester.path / "run").glob("*.json*")}
+    result = gate("--prompts", "box", "--resume", "run", *options, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in said(result).splitlines() if "the run to resume differs in its " in line]
+    assert len(errors) == 1
+    assert "Traceback" not in said(result)
+    assert "INTERNALERROR" not in said(result)
+    assert before == {path: path.read_bytes() for path in (pytester.path / "run").glob("*.json*")}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--subjects", "Nobody"), "--subjects: Nobody not found among the 1 subjects"),
+        (("--phantom-size", "1,2,3"), "got (1, 2, 3), expected"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_mistake_about_phantoms_is_one_sentence(pytester, options, sentence):
+    pytester.makepyfile(test_gate=SUITE)
+    small = ("--phantom-dir", "phantoms", "--phantom-subjects", "1", "--phantom-size", "16,64,64")
+    result = pytester.runpytest_inprocess(*PLUGIN, *small, *options)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    told = [line for line in said(result).splitlines() if sentence in line]
+    assert told
+    assert "Traceback" not in said(result)
+    assert "pytest_session.py" not in said(result)
+
+
+def outcome_of(run_dir: Path) -> str:
+    return json.loads((run_dir / "verdict.json").read_text())["outcome"]
+
+
+def test_a_test_that_fails_by_itself_is_no_pass(gate, pytester):
+    pytester.makepyfile(
+        test_gate="def test_case(medsam_case, medsam_evaluate):\n"
+        "    assert medsam_evaluate(medsam_case).score('dice') > (2 if medsam_case.region == 'ET' else -1)\n"
+    )
+    result = gate("--prompts", "box")
+    assert result.ret == 10
+    assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE 2 cases broke no bound, but the test failed: *"])
+
+
+def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
+    strict = LENIENT.replace("case_minimum = 0.0", "case_minimum = 0.999")
+    assert gate("--prompts", "box", gates=strict).ret == 1
+    kept = (pytester.path / "run" / "gates.toml").read_text()
+    result = gate("--prompts", "box", "--resume", "run", run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "the run to resume differs in its gates; resume with the options" in said(result)
+    assert (pytester.path / "run" / "gates.toml").read_text() == kept
+    assert outcome_of(pytester.path / "run") == "FAIL"
+
+
+def test_a_test_that_is_called_like_a_case_is_none(gate, pytester):
+    pytester.makepyfile(
+        test_gate="import pytest\n"
+        "@pytest.mark.parametrize('name', ['s1/t1ce/WT/box'])\n"
+        "def test_words(name):\n"
+        "    assert name\n"
+    )
+    result = gate("-n", "1")
+    assert result.ret == 0
+    assert "MedSAM-2 gate" not in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
+def test_a_test_may_score_several_cases(gate, pytester):
+    pytester.makepyfile(
+        test_gate="from dataclasses import replace\n"
+        "def test_case(medsam_case, medsam_evaluate):\n"
+        "    for region in ('WT', 'TC', 'ET'):\n"
+        "        medsam_evaluate(replace(medsam_case, region=region))\n"
+    )
+    result = gate("--prompts", "box", "-k", "WT")
+    assert result.ret == 0
+    run = read_run(pytester.path / "run")
+    assert sorted(record.id for record in run.records) == sorted(run.plan)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_only_a_missing_gpu_may_be_skipped_on_request(gate, pytester, workers):
+    pytester.makepyfile(
+        test_gate=SUITE.replace("    medsam_check", "    pytest.skip('not today')\n    medsam_check", 1)
+    )
+    assert gate("--allow-no-gpu", *workers).ret == 10
+
+
+def test_a_session_that_is_ended_as_if_well_is_no_pass(gate, pytester):
+    pytester.makeconftest("import pytest\ndef pytest_runtest_setup(item):\n    pytest.exit('enough', returncode=0)\n")
+    result = gate()
+    assert result.ret == 10
+    assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_reference_that_cannot_be_read_is_told_before_anything_is_scored(gate, pytester, workers):
+    for options in (("--baseline", "nosuch"), ("--resume", "run", "--seed", "9")):
+        if options[0] == "--resume":
+            gate("--prompts", "box")
+        result = gate(*options, "--prompts", "box", *workers, run_dir=None if options[0] == "--resume" else "other")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, said(result)
+        assert ("nosuch: neither a run" if options[1] == "nosuch" else "differs in its settings") in said(result)
+        assert "INTERNALERROR" not in said(result)
+        assert not (pytester.path / "other" / "cases.jsonl").exists()
+
+
+def test_weights_that_change_while_the_session_runs_are_no_pass(gate, pytester, small_checkpoint):
+    import shutil
+
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(small_checkpoint, "pt") as file:
+        told = file.metadata()
+    changed = load_file(small_checkpoint)
+    changed["no_mem_embed"] = changed["no_mem_embed"] + 1
+    save_file(changed, pytester.path / "next.safetensors", metadata=told)
+    shutil.copy(small_checkpoint, pytester.path / "live.safetensors")
+    pytester.makeconftest(
+        "import pathlib\n"
+        "def pytest_xdist_setupnodes():  # the session has begun, its workers have not\n"
+        "    pathlib.Path('next.safetensors').rename('live.safetensors')\n"
+    )
+    result = gate("--checkpoint", str(pytester.path / "live.safetensors"), "--prompts", "box", "-n", "1")
+    assert result.ret == 10
+    assert "the checkpoint's file has changed since the session began" in said(result)
+    assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("name", ["page.html", "verdict.json", "prompts.json"])
+def test_what_cannot_be_written_at_the_end_is_told_and_no_pass(gate, pytester, name):
+    pytester.makeconftest(
+        "import pathlib\n"
+        "def pytest_runtest_teardown():\n"
+        f"    pathlib.Path('run/{name}/in').mkdir(parents=True, exist_ok=True)\n"
+    )
+    result = gate("--prompts", "box")
+    assert result.ret == 10
+    assert "Traceback" not in said(result)
+    result.stdout.re_match_lines([rf"INCONCLUSIVE: .*{name}: .*(cannot be written|expected to write)"])
+    assert not (pytester.path / "run" / "verdict.json").is_file()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_configuration_that_pytest_does_not_read_is_told(gate, pytester, broken):
+    pytester.makeini("[pytest]\n")
+    if broken:  # as when markers are known to that file alone
+        pytester.makepyfile(test_gate="import nothing_of_this_name")
+    assert "read no configuration file" in said(gate("--regions", "TC", "--prompts", "box", gates=None))
+
+
+def test_a_typo_in_the_gates_file_is_told_before_anything_runs(gate):
+    result = gate(gates='version = 1\n[[gate]]\nmetric = "dise"\ncase_minimum = 0.1\n')
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "dice" in said(result)
+
+
+def test_a_subject_whose_file_is_damaged_is_not_scored_and_the_run_not_passed(gate, pytester, small_cohort):
+    import shutil
+
+    root = pytester.path / "cohort"
+    shutil.copytree(small_cohort, root)
+    image = sorted(root.glob("*/*_t1ce.nii.gz"))[0]
+    image.write_bytes(image.read_bytes()[:3000])
+    result = gate("--brats-root", str(root))
+    assert result.ret == 10
+    result.assert_outcomes(failed=6, passed=6, deselected=12)
+    told = [line for line in result.stdout.lines if line.startswith(image.name)]
+    assert len(told) == 6, "one sentence for each of the subject's cases"
+    assert "Traceback" not in said(result)
+    assert "exception" not in said(result)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes the GPU")
+def test_the_header_says_what_was_decided_and_why(gate, monkeypatch):
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    result = gate("-k", "WT and box")
+    result.stdout.fnmatch_lines(
+        [
+            "device: cpu (auto: torch sees no GPU): *",
+            "precision fp32 (auto: the CPU is always fp32, so that scores do not depend on the processor), "
+            f"threads {torch.get_num_threads()} of * (OMP_NUM_THREADS)",
+        ]
+    )
+    asked = gate("-k", "WT and box", "--device", "cpu", "--precision", "fp32", run_dir="asked")
+    asked.stdout.fnmatch_lines(["device: cpu: *", "precision fp32, threads *"])
+
+
+def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pytester, monkeypatch):
+    from sam2.modeling.sam2_base import SAM2Base
+
+    forward = SAM2Base.forward_image
+
+    def crowded(self, images):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return forward(self, images)
+
+    monkeypatch.setattr(SAM2Base, "forward_image", crowded)
+    result = gate("--device", "cpu")
+    assert result.ret == 0
+    notes = [line for line in result.stdout.lines if "out of device memory" in line]
+    assert len(notes) == 1
+    said = "out of device memory: went on with a batch of 2"
+    first = read_run(pytester.path / "run").records[0]
+    assert notes[0].startswith(f"note: {said} ({first.case.subject}")
+    assert first.notes == (said,)
+    assert said in (pytester.path / "run" / "page.html").read_text()
+
+
+def test_workers_give_the_same_records(gate, pytester, small_cohort, small_checkpoint):
+    """And each has its share of the cores."""
+    pytester.makeconftest(THREADS)
+    gate()
+    alone = {record.id: record.scores for record in read_run(pytester.path / "run").records}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in THREAD_VARIABLES:
+            patch.delenv(name, raising=False)
+        share = threads_for(workers=2)
+    options = ("--brats-root", small_cohort, "--checkpoint", small_checkpoint, "--gates", "gates.toml")
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "-m", "not gpu", "-n", "2", *map(str, options)]
+    done = subprocess.run(
+        [*command, "--run-dir", "parallel"],
+        cwd=pytester.path,
+        env={
+            **{name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES},
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    together = read_run(pytester.path / "parallel")
+    assert {record.id: record.scores for record in together.records} == alone
+    assert "cohort: " in done.stdout
+    count, words = share
+    assert f"threads {words}" in done.stdout
+    assert sorted(path.name for path in pytester.path.glob("gw*")) == [f"gw{n}-{count}" for n in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "scope"),
+    [
+        (
+            "b/test_accuracy.py::test_case[Brats18_2013_21_1/t1ce/WT/box]",
+            "b/test_accuracy.py::test_case[Brats18_2013_21_1]",
+        ),
+        ("b/t.py::test_case[s/t1ce/WT/box/slicewise]", "b/t.py::test_case[s]"),
+        ("tests/test_x.py::test_y[a-b]", "tests/test_x.py::test_y[a-b]"),
+        ("tests/test_x.py::test_y", "tests/test_x.py::test_y"),
+    ],
+)
+def test_cases_of_a_subject_are_scheduled_together(nodeid, scope):
+    assert subject_of(nodeid) == scope

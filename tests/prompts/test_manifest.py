@@ -1,0 +1,121 @@
+"""A run's prompts written down and replayed."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from medsam_core.errors import PromptError
+from medsam_core.prompts.manifest import read_manifest, write_manifest
+from medsam_core.prompts.prompt import MODES, Prompt
+from medsam_core.prompts.simulation import simulate
+
+truths = npst.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3)).filter(lambda truth: truth.any())
+modes = st.sampled_from(MODES)
+
+
+@settings(max_examples=20)
+@given(cases=st.lists(st.tuples(truths, modes), min_size=1, max_size=4))
+def test_a_manifest_replays_exactly(cases, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "prompts.json"
+    prompts = {f"s{i}/t1ce/WT/{m}": simulate(t, m, jitter_voxels=1, key=str(i)) for i, (t, m) in enumerate(cases)}
+    prompts["absent/t1ce/ET/box"] = ()
+    write_manifest(path, prompts, cohort="abc")
+    manifest = read_manifest(path, cohort="abc")
+    assert dict(manifest) == prompts
+    assert list(path.parent.iterdir()) == [path]
+    first = path.read_bytes()
+    write_manifest(path, manifest, cohort="abc")
+    assert path.read_bytes() == first
+
+
+def test_a_missing_case_says_so(tmp_path):
+    write_manifest(tmp_path / "p.json", {"a": ()})
+    with pytest.raises(PromptError, match=r"p\.json: got no prompts for b, expected every case of this run; record"):
+        read_manifest(tmp_path / "p.json")["b"]
+
+
+def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
+    path = tmp_path / "p.json"
+    write_manifest(path, {}, cohort="one")
+    assert read_manifest(path, cohort="one").cohort == "one"
+    message = (
+        r"p\.json: got prompts for cohort one, expected another as found here; use the cohort they were recorded on"
+    )
+    with pytest.raises(PromptError, match=message):
+        read_manifest(path, cohort="another")
+    with pytest.raises(PromptError, match="No such file"):
+        read_manifest(tmp_path / "none.json")
+    for text, said in (("{", "not JSON"), ("[]", "schema 'list'"), ('{"schema": "x"}', "schema 'x'")):
+        path.write_text(text)
+        with pytest.raises(PromptError, match=said):
+            read_manifest(path)
+    with pytest.raises(PromptError, match="expected to write the prompt manifest"):
+        write_manifest(tmp_path / "no" / "p.json", {})
+
+
+def test_a_part_of_the_manifests_subjects_has_a_fingerprint_of_its_own(tmp_path):
+    path = tmp_path / "p.json"
+    write_manifest(path, {"S1/t1ce/WT/box": (), "S2/t1ce/WT/box": (), "S2/t1ce/TC/box/forward": ()}, cohort="whole")
+    assert read_manifest(path, cohort="whole", subjects=["S1", "S2"]).cohort == "whole"
+    assert read_manifest(path, cohort="part", subjects=["S2"]).cohort == "whole"
+    for subjects in ([], ["S1", "S2"], ["S2", "S3"], ["S3"], ["S1", "S2", "S3"]):
+        with pytest.raises(PromptError, match="got prompts for cohort whole, expected another as found here"):
+            read_manifest(path, cohort="another", subjects=subjects)
+
+
+def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
+    write_manifest(tmp_path / "p.json", {})
+    assert read_manifest(tmp_path / "p.json").cohort == ""
+    with pytest.raises(PromptError, match="got prompts for cohort unknown, expected one as found here"):
+        read_manifest(tmp_path / "p.json", cohort="one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"cohort": None},
+            r'p\.json: cohort: got None, expected its fingerprint, or "" if unknown; copy the manifest anew',
+        ),
+        ({"cohort": 5}, r"p\.json: cohort: got 5, expected its fingerprint"),
+        ({"prompts": {"a": 5}}, r"p\.json: a: got int, expected a list of prompts; record the manifest anew"),
+        ({"prompts": {"a": None}}, r"p\.json: a: got NoneType, expected a list of prompts"),
+        ({"prompts": {"a": {"mode": "box"}}}, r"p\.json: a: got dict, expected a list of prompts"),
+        ({"prompts": {"a": [5]}}, r"p\.json: a: a prompt in JSON: got one that cannot be read \(TypeError"),
+        (
+            {"prompts": {"a": [{"mode": "box"}]}},
+            r"p\.json: a: a prompt in JSON: got one that cannot be read \(KeyError",
+        ),
+        (
+            {"key_slice": 3.5},
+            r"p\.json: a: prompt 'box' on slice 3\.5: got a slice that is no whole number, expected 0 or",
+        ),
+        ({"key_slice": True}, "on slice True: got a slice that is no whole number"),
+        ({"key_slice": None}, "on slice None: got a slice that is no whole number"),
+        ({"key_slice": -1}, "on slice -1: got a negative slice"),
+        (
+            {"box": [0, 0]},
+            r"got box \(0, 0\), expected four finite edges with x0 <= x1 and y0 <= y1; order its corners",
+        ),
+        ({"box": [0, 0, 1, 1, 1]}, "expected four finite edges"),
+        ({"box": [0, 0, 1, "1"]}, r"p\.json: a: a prompt in JSON"),
+    ],
+)
+def test_a_damaged_manifest_is_one_sentence(tmp_path, changes, message):
+    prompt = Prompt("box", 3, (0.0, 0.0, 1.0, 1.0)).to_json()
+    prompt |= {key: value for key, value in changes.items() if key in prompt}
+    whole = {"schema": "medsam-core/prompts/1", "cohort": "one", "prompts": {"a": [prompt]}}
+    whole |= {key: value for key, value in changes.items() if key in whole}
+    (tmp_path / "p.json").write_text(json.dumps(whole))
+    with pytest.raises(PromptError, match=message) as caught:
+        read_manifest(tmp_path / "p.json", cohort="one")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_without_the_cohorts_line_is_one_sentence(tmp_path):
+    (tmp_path / "p.json").write_text('{"schema": "medsam-core/prompts/1", "prompts": {}}')
+    with pytest.raises(PromptError, match=r"p\.json: cohort: got None"):
+        read_manifest(tmp_path / "p.json")
