@@ -86,9 +86,9 @@ def _device_name(config: pytest.Config) -> str:
 
     seen = environment()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cpu = f"{seen['cpu']} {torch.backends.cpu.get_cpu_capability()} {cores} cores"
+    cpu = f"{seen.cpu} {torch.backends.cpu.get_cpu_capability()} {cores} cores"
     cuda = config.getoption("--device").startswith("cuda") and torch.cuda.is_available()
-    return re.sub(r"[^a-z0-9]+", "-", (seen["gpu"] if cuda else cpu).lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", (seen.gpu if cuda else cpu).lower()).strip("-")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -103,20 +103,20 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     cuda = model.device.type == "cuda"
     machine_info.pop("node", None)  # the machine's name on its network is nobody's business
     machine_info["medsam"] = {
-        "cpu": seen["cpu"],
+        "cpu": seen.cpu,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "gpu": seen["gpu"] if cuda else None,
+        "gpu": seen.gpu if cuda else None,
         "driver": _smi(model.device, ("driver_version",)).get("driver_version") if cuda else None,
-        "cuda": seen["cuda"] if cuda else None,
-        "torch": seen["torch"],
-        "sam2": seen["sam2"],
+        "cuda": seen.cuda if cuda else None,
+        "torch": seen.torch,
+        "sam2": seen.sam2,
         "device": str(model.device),
         "precision": model.precision,
         **({"compiled": True} if configuration.compiled else {}),
         "checkpoint": model.checkpoint.sha256,
         "architecture": f"{model.architecture.name} at {model.architecture.image_size} px",
-        "cohort": configuration.cohort_identity()["fingerprint"],
+        "cohort": configuration.cohort_identity.fingerprint,
         "cases": ", ".join("/".join(case.id.split("/")[1:]) for case in configuration.settings.cases("subject")),
     }
 

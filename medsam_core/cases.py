@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from medsam_core.data.regions import CONVENTIONS, REGIONS
+from medsam_core.decoding import finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
-from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS
+from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
 MODALITIES = ("t1ce", "t1", "t2", "flair")
 SCOPES = ("volume", "region_slices", "key_slice")
@@ -136,7 +137,7 @@ class CaseRecord:
     overlay: str | None = None
     mask: str | None = None
     diagnosis: str | None = None
-    prompts: tuple[Mapping[str, Any], ...] = ()
+    prompts: tuple[StoredPrompt, ...] = ()
     notes: tuple[str, ...] = ()
     controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -178,24 +179,23 @@ class CaseRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""
-        scores = {key: value if np.isfinite(value) else str(float(value)) for key, value in self.scores.items()}
+        scores = {key: finite_or_text(value) for key, value in self.scores.items()}
         return {"id": self.id, **dataclasses.asdict(self), "scores": scores}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CaseRecord:
-        """The record that `to_json` gave; keys it does not know (of a newer version) are left out."""
-        names = {f.name for f in dataclasses.fields(cls)}
-        known = {name: value for name, value in data.items() if name in names}
-        known["case"] = Case(**data["case"])
-        known["scores"] = {key: float(value) for key, value in data["scores"].items()}
-        known["key_slices"] = tuple(data["key_slices"])
-        known["prompts"] = tuple(data.get("prompts", ()))
-        known["notes"] = tuple(data.get("notes", ()))
-        known["controls"] = {
-            name: {key: float(value) for key, value in scores.items()}
-            for name, scores in data.get("controls", {}).items()
-        }
-        return cls(**known)
+    def from_json(cls, data: Any) -> CaseRecord:
+        """The record that `to_json` gave; keys it does not know (of a newer version) are left out.
+
+        Raises Malformed, naming the field, for anything else.
+        """
+        if isinstance(data, dict) and isinstance(data.get("scores"), dict):
+            data = {**data, "scores": {key: number(value) for key, value in data["scores"].items()}}
+        if isinstance(data, dict) and isinstance(data.get("controls"), dict):
+            data["controls"] = {
+                name: {key: number(value) for key, value in scores.items()} if isinstance(scores, dict) else scores
+                for name, scores in data["controls"].items()
+            }
+        return shape(data, cls)
 
 
 def score_key(profile: str, metric: str, scope: str) -> str:

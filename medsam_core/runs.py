@@ -1,7 +1,7 @@
 """A run on disk: `run.json` (what was asked), `cases.jsonl` (a line per case), `prompts.json`, `verdict.json`.
 
-`cases.jsonl` is append-only and flushed to the disk at every line, so that a killed run loses at most the case that
-was being written; a torn last line is left out on reading. Everything else is written whole or not at all.
+`cases.jsonl` is append-only and flushed to the disk at every line, so a killed run loses at most the case that was
+being written; an incomplete last line is left out on reading. Every other file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,84 +15,100 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.errors import RunError
+from medsam_core.decoding import Malformed, parse, read_content, read_json, shape
+from medsam_core.errors import OptionError, RunError
+from medsam_core.files import write_whole
+from medsam_core.header import SCHEMA, RunHeader
+from medsam_core.outcome import Outcome
 
-SCHEMA = 1
-# What must be the same for a run to be gone on with: all that shapes its scores or its verdict.
+# What must be the same for a run to be resumed: all that shapes its scores or its verdict.
 QUESTION = ("settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from")
 CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
+_DAMAGED = "give a directory that a run wrote, or score the run again"
+_JUDGE = "delete it and resume the run with --resume"
+_CANNOT_WRITE = "choose another --run-dir"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run.
-
-    header: `run.json` as written: settings, checkpoint, cohort, environment and the plan (every case id asked for).
-    records: one per scored case, in the order scored; a case scored twice (a resumed run) keeps its last record.
-    """
+    """A stored run."""
 
     directory: Path
-    header: Mapping[str, Any]
+    header: RunHeader
+    """`run.json`."""
     records: tuple[CaseRecord, ...]
+    """One per scored case, in the order scored; a case that was scored twice (a resumed run) keeps its last record."""
 
     @property
     def plan(self) -> tuple[str, ...]:
         """Every case id that the run was asked to score."""
-        return tuple(self.header["plan"])
+        return self.header.plan
 
 
 def read_run(directory: Path | str) -> Run:
     """Read a run directory. Raises RunError if it is none, is damaged, or is of a newer schema."""
     directory = Path(directory)
-    header = _read_json(directory / HEADER)
-    if not isinstance(header, dict) or not _is_plan(header.get("plan")) or type(header.get("schema")) is not int:
-        raise RunError(
-            f"{directory / HEADER}: no run header with a schema and a plan; give a directory that a run wrote."
-        )
-    if header["schema"] > SCHEMA:
-        raise RunError(
-            f"{directory}: written with schema {header['schema']}, this version reads up to {SCHEMA}; "
-            "upgrade medsam-core."
-        )
-    return Run(directory, header, tuple(_read_records(directory / CASES).values()))
+    return Run(directory, _read_header(directory / HEADER), tuple(_read_records(directory / CASES).values()))
 
 
-def _is_plan(plan: object) -> bool:
-    return isinstance(plan, list) and all(isinstance(case, str) for case in plan)
+def _read_header(path: Path) -> RunHeader:
+    try:
+        return read_json(path, RunHeader, version=SCHEMA, what="a run header", error=RunError, fix=_DAMAGED)
+    except OptionError as error:  # a setting that this version does not know
+        raise RunError(f"{path}: settings: {error} Or read it with the version that wrote it.") from None
+
+
+@dataclass(frozen=True)
+class _StoredVerdict:
+    """What is read of `verdict.json`; the rest is computed again from the records."""
+
+    outcome: Outcome
+
+
+def stored_outcome(directory: Path) -> Outcome | None:
+    """How the run's own session ended, None if it left no verdict. Raises RunError if the verdict cannot be read."""
+    path = directory / VERDICT
+    if not path.exists():
+        return None
+    try:
+        data = parse(read_content(path, what="a verdict", error=RunError, fix=_JUDGE))
+        return shape(data, _StoredVerdict).outcome
+    except Malformed as problem:
+        raise RunError(f"{path}: {problem}, expected a verdict; {_JUDGE}.") from None
 
 
 class RunWriter:
     """Writes one run; the only writer of its directory."""
 
-    def __init__(self, directory: Path | str, header: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(self, directory: Path | str, header: RunHeader, *, resume: bool = False) -> None:
         """Create the directory and `run.json`, or with `resume` go on in one whose header asked for the same.
 
         Raises RunError if it cannot be written, if it already holds a run (without `resume`), or if the run there
         asked for something else (with `resume`).
         """
         self.directory = Path(directory)
+        self.header = header
         self.records: dict[str, CaseRecord] = {}
         self._failure: RunError | None = None
         prepare_directory(self.directory, resume=resume)
-        self.header = {"schema": SCHEMA, **header}
         cases = self.directory / CASES
         if resume and (self.directory / HEADER).exists():
-            self._check_same_question(read_run(self.directory).header)
+            self._check_same_question(_read_header(self.directory / HEADER))
             if (self.directory / VERDICT).is_file():  # of the session before: this one may end otherwise, or not at all
                 (self.directory / VERDICT).unlink()
-            _drop_torn_line(cases)  # before it is read: what is cut is not scored
+            _drop_incomplete_line(cases)  # before it is read: what is cut is not scored
             self.records = _read_records(cases)
         else:
-            write_json(self.directory / HEADER, self.header)
+            self.write(HEADER, header.to_json())
         try:
             self._stream = cases.open("a", encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{cases}: cannot be written ({error.strerror}); choose another --run-dir.") from None
+            raise RunError(f"{cases}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
 
     def append(self, record: CaseRecord) -> None:
         """Add a record and flush it to the disk. Raises RunError, then and ever after, if that cannot be done."""
-        if self._failure is not None:  # a torn line may be in the way of the next
+        if self._failure is not None:  # an incomplete line may be in the way of the next
             raise self._failure
         try:
             self._stream.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
@@ -100,46 +116,44 @@ class RunWriter:
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._failure = RunError(
-                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); mend that, and "
-                "go on with --resume."
+                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then go on "
+                "with --resume."
             )
             raise self._failure from None
         self.records[record.id] = record
 
-    def write(self, name: str, content: Mapping[str, Any]) -> Path:
-        """Write a JSON file of the run, whole or not at all."""
-        path = self.directory / name
-        write_json(path, content)
-        return path
+    def write(self, name: str, content: Mapping[str, Any] | bytes) -> Path:
+        """Write a JSON file of the run, or bytes as they are; whole or not at all."""
+        text = content if isinstance(content, bytes) else json.dumps(content, indent=1, sort_keys=True) + "\n"
+        write_whole(self.directory / name, text, error=RunError, fix=_CANNOT_WRITE)
+        return self.directory / name
 
     def close(self) -> None:
         """Close `cases.jsonl`; the writer is of no use afterwards."""
-        with contextlib.suppress(OSError):  # what could not be flushed was told by `append`
+        with contextlib.suppress(OSError):  # `append` has reported what could not be flushed
             self._stream.close()
 
     def run(self) -> Run:
         """What has been written so far."""
         return Run(self.directory, self.header, tuple(self.records.values()))
 
-    def _check_same_question(self, before: Mapping[str, Any]) -> None:
-        old, new = (_question(header) for header in (before, json.loads(json.dumps(self.header))))
+    def _check_same_question(self, before: RunHeader) -> None:
+        old, new = _question(before), _question(self.header)
         for key in new:
             if old[key] != new[key]:
                 raise RunError(
                     f"{self.directory}: the run to resume differs in its {key}; resume with the options it was started "
                     "with, or start a new run."
                 )
-        asked = [bool((header.get("decided") or {}).get("compiled")) for header in (before, self.header)]
-        if asked[0] != asked[1]:
+        if bool(before.decided.compiled) != bool(self.header.decided.compiled):
             raise RunError(
-                f"{self.directory}: the run to resume was started {'with' if asked[0] else 'without'} --compile; "
-                "resume it likewise, or start a new run."
+                f"{self.directory}: the run to resume was started {'with' if before.decided.compiled else 'without'} "
+                "--compile; resume it the same way, or start a new run."
             )
 
 
-def _question(header: Mapping[str, Any]) -> dict[str, Any]:
-    environment = header.get("environment") or {}
-    return {key: header.get(key) for key in QUESTION} | {key: environment.get(key) for key in CODE}
+def _question(header: RunHeader) -> dict[str, Any]:
+    return {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:
@@ -160,30 +174,9 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         )
     if (directory / CASES).exists() and not (directory / HEADER).exists():
         raise RunError(
-            f"run directory {directory}: holds {CASES} without {HEADER}, expected both or neither: nothing tells what "
+            f"run directory {directory}: holds {CASES} without {HEADER}, expected both or neither: nothing says what "
             "its cases were asked; choose another folder with --run-dir."
         )
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON with sorted keys through a temporary file, so that a reader never meets half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be out of reach
-            temporary.unlink()
-        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another --run-dir.") from None
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file; give a directory that a run wrote.") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as JSON ({error}); the run is damaged, score it anew.") from None
 
 
 def _read_records(path: Path) -> dict[str, CaseRecord]:
@@ -191,25 +184,20 @@ def _read_records(path: Path) -> dict[str, CaseRecord]:
     records: dict[str, CaseRecord] = {}
     if not path.exists():
         return records
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}); the run is damaged, score it anew.") from None
+    content = read_content(path, what="a line per case", error=RunError, fix=_DAMAGED)
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].split(b"\n"), start=1):
         if not line:
             continue
         try:
-            record = CaseRecord.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(
-                f"{path}: line {number} is no case record ({error!r}); the run is damaged, score it anew."
-            ) from None
+            record = CaseRecord.from_json(parse(line))
+        except Malformed as problem:
+            raise RunError(f"{path}: line {number}: {problem}, expected a case record; {_DAMAGED}.") from None
         records[record.id] = record
     return records
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut what follows the last newline, so that the next record does not begin in the middle of a torn one."""
+def _drop_incomplete_line(path: Path) -> None:
+    """Cut what follows the last newline, so that the next record does not begin in the middle of that line."""
     if not path.exists():
         return
     content = path.read_bytes()

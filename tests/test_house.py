@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "medsam_core"
 ORDER = (
     "errors",
     "text",
+    "files",
+    "decoding",
     "outcome",
     "metrics",
     "data",
@@ -18,6 +20,7 @@ ORDER = (
     "prompts",
     "inference",
     "cases",
+    "header",
     "evaluation",
     "runs",
     "gates",

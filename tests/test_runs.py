@@ -8,16 +8,14 @@ import pytest
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.runs import CASES, HEADER, VERDICT, RunWriter, read_run
+from medsam_core.runs import CASES, HEADER, QUESTION, VERDICT, RunWriter, read_run
+from tests.headers import built_in, made_header
 
-HEADER_CONTENT = {
-    "settings": {"seed": 0},
-    "checkpoint": {"name": "embedded"},
-    "cohort": {"fingerprint": "ab"},
-    "plan": ["s1/t1ce/WT/box", "s1/t1ce/TC/box"],
-    "device": "cpu",
-    "precision": "fp32",
-}
+PLAN = ["s1/t1ce/WT/box", "s1/t1ce/TC/box"]
+HEADER_CONTENT = made_header(PLAN)
+
+
+PROMPT = {"mode": "box", "key_slice": 7, "box": [1.0, 2.0, 3.0, 4.0], "points": [], "point_labels": [], "mask": None}
 
 
 def record(subject="s1", region="WT", dice=0.5) -> CaseRecord:
@@ -25,7 +23,7 @@ def record(subject="s1", region="WT", dice=0.5) -> CaseRecord:
         case=Case(subject, "t1ce", region, "box"),
         scores={"brats2019/dice@volume": dice},
         key_slices=(7,),
-        prompts=({"mode": "box"},),
+        prompts=({**PROMPT},),
         notes=("odd name",),
     )
 
@@ -67,7 +65,7 @@ def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
     writer.close()
     path = tmp_path / CASES
     path.write_text("{}\n" + path.read_text())
-    with pytest.raises(RunError, match=r"cases\.jsonl: line 1 is no case record .* score it anew"):
+    with pytest.raises(RunError, match=r"cases\.jsonl: line 1: lacks the field case, expected a case record; .* again"):
         read_run(tmp_path)
 
 
@@ -78,24 +76,33 @@ def test_a_run_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "key", ["settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from"]
+    ("key", "other"),
+    [
+        ("settings", {"profile": "brats2023"}),
+        ("checkpoint", {"name": "embedded", "sha256": "d" * 64}),
+        ("cohort", {"root": "phantoms", "subjects": ["s1"], "fingerprint": "e" * 64}),
+        ("plan", [PLAN[0]]),
+        ("device", "cuda"),
+        ("precision", "bf16"),
+        ("gates", {"file": "a.toml", "sha256": "a" * 64}),
+        ("baseline", "another"),
+        ("prompts_from", "a" * 64),
+    ],
 )
-def test_only_the_same_question_can_be_resumed(tmp_path, key):
+def test_only_the_same_question_can_be_resumed(tmp_path, key, other):
+    assert key in QUESTION
     RunWriter(tmp_path, HEADER_CONTENT).close()
     with pytest.raises(RunError, match=f"differs in its {key}; resume with the options it was started with"):
-        RunWriter(tmp_path, {**HEADER_CONTENT, key: "other"}, resume=True)
+        RunWriter(tmp_path, made_header(PLAN, **{key: other}), resume=True)
 
 
 @pytest.mark.parametrize("key", ["medsam_core", "commit", "torch", "sam2"])
 def test_only_the_same_code_goes_on_with_a_run(tmp_path, key):
-    header = {
-        **HEADER_CONTENT,
-        "environment": {"medsam_core": "1", "commit": "a", "torch": "2", "sam2": "1", "cpu": "x"},
-    }
-    RunWriter(tmp_path, header).close()
+    seen = {"medsam_core": "1", "commit": "a", "torch": "2", "sam2": "1", "cpu": "x"}
+    RunWriter(tmp_path, made_header(PLAN, environment=seen)).close()
     with pytest.raises(RunError, match=f"differs in its {key}; resume"):
-        RunWriter(tmp_path, {**header, "environment": {**header["environment"], key: "other"}}, resume=True)
-    RunWriter(tmp_path, {**header, "environment": {**header["environment"], "cpu": "y"}}, resume=True).close()
+        RunWriter(tmp_path, made_header(PLAN, environment={**seen, key: "other"}), resume=True)
+    RunWriter(tmp_path, made_header(PLAN, environment={**seen, "cpu": "y"}), resume=True).close()
 
 
 def test_a_run_that_is_gone_on_with_has_no_verdict_until_it_ends(tmp_path):
@@ -103,7 +110,7 @@ def test_a_run_that_is_gone_on_with_has_no_verdict_until_it_ends(tmp_path):
     verdict = writer.write(VERDICT, {"outcome": "PASS"})
     writer.close()
     with pytest.raises(RunError, match="differs in its settings"):
-        RunWriter(tmp_path, {**HEADER_CONTENT, "settings": "other"}, resume=True)
+        RunWriter(tmp_path, made_header(PLAN, settings={"seed": 1}), resume=True)
     assert verdict.exists()
     RunWriter(tmp_path, HEADER_CONTENT, resume=True).close()
     assert not verdict.exists()
@@ -146,17 +153,25 @@ def test_a_full_disk_is_told_and_nothing_is_added_behind_a_torn_line(tmp_path):
     writer.close()
 
 
-@pytest.mark.parametrize("header", ['{"schema": "1", "plan": []}', '{"schema": 1, "plan": null}', "[]"])
-def test_a_header_of_other_types_is_none(tmp_path, header):
-    (tmp_path / "run.json").write_text(header)
-    with pytest.raises(RunError, match="no run header with a schema and a plan"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": "1"}, "schema: got '1', expected a run header"),
+        ({"plan": None}, "plan: got null where array belongs, expected a run header"),
+        ({"checkpoint": "x"}, "checkpoint: got str where object belongs, expected a run header"),
+        ({"settings": {"metrics": ["dcie"]}}, "settings: unknown metric 'dcie'"),
+    ],
+)
+def test_a_header_of_other_types_names_the_field(tmp_path, change, message):
+    (tmp_path / "run.json").write_text(json.dumps(built_in(PLAN) | change))
+    with pytest.raises(RunError, match=rf"run\.json: {message}"):
         read_run(tmp_path)
 
 
 def test_records_that_are_no_text_or_no_file_are_a_damaged_run(tmp_path):
     RunWriter(tmp_path, HEADER_CONTENT).close()
     (tmp_path / CASES).write_bytes(b'{"id": "\xff"}\n')
-    with pytest.raises(RunError, match=r"line 1 is no case record .* score it anew"):
+    with pytest.raises(RunError, match=r"line 1: got text that is not JSON .* expected a case record"):
         read_run(tmp_path)
     (tmp_path / CASES).unlink()
     (tmp_path / CASES).mkdir()
@@ -165,16 +180,16 @@ def test_records_that_are_no_text_or_no_file_are_a_damaged_run(tmp_path):
 
 
 def test_a_compiled_run_is_resumed_compiled(tmp_path):
-    RunWriter(tmp_path, {**HEADER_CONTENT, "decided": {"compiled": "asked for"}}).close()
-    with pytest.raises(RunError, match=r"was started with --compile; resume it likewise"):
+    RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"})).close()
+    with pytest.raises(RunError, match=r"was started with --compile; resume it the same way"):
         RunWriter(tmp_path, HEADER_CONTENT, resume=True)
 
 
 def test_a_run_of_a_version_without_compilation_is_resumed_without(tmp_path):
     RunWriter(tmp_path, HEADER_CONTENT).close()
     with pytest.raises(RunError, match=r"was started without --compile"):
-        RunWriter(tmp_path, {**HEADER_CONTENT, "decided": {"compiled": "asked for"}}, resume=True)
-    RunWriter(tmp_path, {**HEADER_CONTENT, "decided": {"compiled": ""}}, resume=True).close()
+        RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"}), resume=True)
+    RunWriter(tmp_path, made_header(PLAN, decided={"compiled": ""}), resume=True).close()
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path):
@@ -199,13 +214,13 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, content):
 
 
 def test_a_missing_run_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"run\.json: no such file; give a directory that a run wrote"):
+    with pytest.raises(RunError, match=r"run\.json: cannot be read \(No such file or directory\), expected a run"):
         read_run(tmp_path / "nothing")
 
 
 def test_a_run_of_a_newer_schema_is_refused(tmp_path):
-    (tmp_path / HEADER).write_text(json.dumps({"schema": 99, "plan": []}))
-    with pytest.raises(RunError, match="written with schema 99, this version reads up to 1; upgrade medsam-core"):
+    (tmp_path / HEADER).write_text(json.dumps({"schema": 99, "plan": 3}))
+    with pytest.raises(RunError, match=r"run\.json: has schema 99, this version reads up to 1; upgrade medsam-core"):
         read_run(tmp_path)
 
 

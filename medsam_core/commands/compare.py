@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print or write the comparison; its exit code. Raises GateError or RunError in one sentence."""
     from medsam_core.cases import SCOPES, check_choices
     from medsam_core.errors import RunError
+    from medsam_core.files import write_whole
     from medsam_core.gates.baseline import FOLDER, find_reference
     from medsam_core.gates.comparison import Rule, compare
     from medsam_core.gates.noise import check_rule, floor_of
@@ -69,10 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         print(text, end="")
         return comparison.outcome.exit_code
-    try:
-        arguments.output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place.") from None
+    write_whole(arguments.output, text, error=RunError, fix="choose another place")
     print(comparison.lines()[0])
     return comparison.outcome.exit_code
 

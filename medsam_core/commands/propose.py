@@ -34,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the proposal. Raises GateError or RunError in one sentence; never overwrites unasked."""
+    from medsam_core.files import write_whole
     from medsam_core.gates.proposal import propose_gates
     from medsam_core.gates.remote import local
     from medsam_core.runs import read_run
@@ -50,14 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         print(text, end="")
         return 0
-    try:
-        with arguments.output.open("w" if arguments.force else "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise GateError(
-            f"{arguments.output}: exists already, expected a new file; choose another or add --force."
-        ) from None
-    except OSError as error:
-        raise GateError(f"{arguments.output}: cannot be written ({error.strerror}); choose another place.") from None
+    if arguments.output.is_file() and not arguments.force:
+        raise GateError(f"{arguments.output}: exists already, expected a new file; choose another or add --force.")
+    write_whole(arguments.output, text, error=GateError, fix="choose another place")
     print(f"wrote {arguments.output}: look at the run's worst cases before you commit it")
     return 0

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
-import errno
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medsam_core.errors import DataError, MedsamError, OptionError
+from medsam_core.errors import DataError, OptionError
+from medsam_core.files import check_writable, write_whole
 
 # case -> region -> "<profile>/<metric>" -> value
 Scores = dict[str, dict[str, dict[str, float]]]
@@ -63,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--binary and {other}: got both, expected one; with --binary labels mean nothing.")
     for option, path in (("--csv", arguments.csv), ("--json", arguments.json)):
         if path is not None:
-            _check_place(option, path)
+            check_writable(path, error=OptionError, fix=f"choose another place for {option}")
     labels = None if arguments.binary else arguments.labels or profile.labels or "brats2019"
     scores = {
         case: score_files(
@@ -76,10 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"profile {profile.name}: {profile.description}")
     print(_table(rows, metrics))
     if arguments.csv is not None:
-        _write("--csv", arguments.csv, _csv(scores))
+        write_whole(arguments.csv, _csv(scores), error=OptionError, fix="choose another place for --csv")
     if arguments.json is not None:
         content = {"profile": profile.name, "labels": labels, "cases": scores, "mean": means}
-        _write("--json", arguments.json, json.dumps(_without_nan(content), indent=2) + "\n")
+        text = json.dumps(_without_nan(content), indent=2) + "\n"
+        write_whole(arguments.json, text, error=OptionError, fix="choose another place for --json")
     return 0
 
 
@@ -247,47 +246,6 @@ def _csv(scores: Scores) -> str:
         for region, values in regions.items():
             writer.writerow([case, region, *values.values()])
     return text.getvalue()
-
-
-def _check_place(option: str, path: Path) -> None:
-    """Raise OptionError if no file can be written there: told before the scoring, which may take an hour."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if _is_replaced(path):
-            probe = _beside(path)
-            probe.touch()
-            probe.unlink()
-    except OSError as error:
-        raise _unwritable(option, path, error) from None
-
-
-def _write(option: str, path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises OptionError if that is impossible."""
-    written = _beside(path) if _is_replaced(path) else path
-    try:
-        with written.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        if written is not path:
-            written.replace(path)
-    except OSError as error:
-        if written is not path:
-            with contextlib.suppress(OSError):  # the folder itself may be out of reach
-                written.unlink()
-        raise _unwritable(option, path, error) from None
-
-
-def _is_replaced(path: Path) -> bool:
-    """False for a link, a pipe or a device such as /dev/stdout, in whose place no file may be put."""
-    return not path.is_symlink() and (path.is_file() or not path.exists())
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
-def _unwritable(option: str, path: Path, error: OSError) -> MedsamError:
-    return OptionError(f"{option} {path}: cannot be written ({error.strerror}); choose another place.")
 
 
 def _without_nan(value: Any) -> Any:

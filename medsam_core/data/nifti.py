@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import uuid
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medsam_core.errors import DataError
+from medsam_core.files import written_whole
 
 # what a damaged file raises while its voxels are read; the last two where its header claims absurd sizes
 DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
@@ -78,20 +77,6 @@ def save_whole(image: Any, path: Path) -> None:
     """Write a nibabel image: the file appears whole or not at all. Raises DataError if it cannot be written there."""
     import nibabel
 
-    # hidden, in the same folder (os.replace must not cross a file system), and with the ending nibabel goes by
-    ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
-    partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    fix = "choose a folder with free space that this user may write to"
+    with written_whole(path, error=DataError, fix=fix, make_folder=True) as partial:
         nibabel.save(image, partial)
-        partial.replace(path)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DataError(
-            f"{path}: the mask cannot be written ({reason}), expected a folder with free space that this user may "
-            "write to; choose another one."
-        ) from error
-    finally:
-        # after a failure nothing half-written stays behind; the folder itself may be out of reach
-        if os.path.lexists(partial):
-            partial.unlink(missing_ok=True)

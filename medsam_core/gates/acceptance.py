@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from medsam_core.errors import GateError, MedsamError
+from medsam_core.errors import GateError, MedsamError, RunError
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline, write_baseline
 from medsam_core.gates.comparison import Rule, compare
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.stored import gates_of, reference_of
 from medsam_core.gates.verdict import judge_run
 from medsam_core.outcome import Outcome, worst
-from medsam_core.runs import VERDICT, Run
+from medsam_core.runs import VERDICT, Run, stored_outcome
 
 
 def accept(
@@ -64,14 +63,13 @@ def objections(
     judged = judge_run(run, gates, baseline=reference, folder=folder)
     if judged.outcome is not Outcome.PASS:
         against.append("; ".join(line.strip() for line in judged.lines()[:3]))
-    stored = run.directory / VERDICT
-    if not stored.exists():
-        against.append("INCONCLUSIVE: it has no verdict, so its session did not end; go on with --resume")
-        return worst([judged.outcome, Outcome.INCONCLUSIVE]), against
     try:
-        outcome = Outcome(json.loads(stored.read_text(encoding="utf-8"))["outcome"])
-    except (OSError, ValueError, KeyError, TypeError):
-        against.append(f"INCONCLUSIVE: {stored.name} cannot be read")
+        outcome = stored_outcome(run.directory)
+    except RunError:
+        against.append(f"INCONCLUSIVE: {VERDICT} cannot be read")
+        return worst([judged.outcome, Outcome.INCONCLUSIVE]), against
+    if outcome is None:
+        against.append("INCONCLUSIVE: it has no verdict, so its session did not end; finish it with --resume")
         return worst([judged.outcome, Outcome.INCONCLUSIVE]), against
     explained = outcome is Outcome.INCONCLUSIVE and _inconclusive_by_records(run, folder)
     if outcome is not Outcome.PASS and judged.outcome is Outcome.PASS and not explained:
@@ -83,7 +81,7 @@ def _reference(run: Run, gates: Gates | None, folder: Path, name: str | None) ->
     """What the gates' relative bounds refer to, and the objection if that is not there any more."""
     if gates is None or not gates.relative:
         return None, []
-    given = run.header.get("baseline")
+    given = run.header.baseline
     if not given and gates.baseline is not None and gates.baseline == name and find_baseline(name, folder) is None:
         return Baseline.of(run, name), []
     try:

@@ -6,73 +6,134 @@ baseline it would replace, unless a person forces it.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import filecmp
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
+from medsam_core.decoding import finite_or_text, number, read_json
 from medsam_core.errors import GateError
+from medsam_core.files import shipped_folders, write_whole
 from medsam_core.gates.statistics import DECIMALS
+from medsam_core.header import CheckpointIdentity, Environment, GatesIdentity
 from medsam_core.metrics import METRICS
-from medsam_core.runs import CASES, HEADER, VERDICT, Run, read_run
+from medsam_core.outcome import Outcome
+from medsam_core.runs import CASES, HEADER, Run, read_run, stored_outcome
 
 SCHEMA = 1
 FOLDER = Path("benchmarks/baselines")
-_PACKAGE = Path(__file__).parent.parent
-SHIPPED = (_PACKAGE / "baseline_files", _PACKAGE.parent / "benchmarks" / "baselines")  # in a wheel, in the checkout
+SHIPPED = shipped_folders("baselines")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclass(frozen=True)
 class BaselineCase:
-    """One case: whether the model was asked, a digest of how, and scores rounded to DECIMALS by score key.
-
-    data: the record's digest of what was read, "" in a run that did not record it.
-    """
+    """One case of a baseline."""
 
     prompted: bool
+    """Whether the region is there, so that the model was asked."""
     prompts: str
+    """A digest of what was asked."""
     scores: Mapping[str, float]
+    """By score key, rounded to DECIMALS."""
     data: str = ""
+    """The record's digest of what was read, "" in a run that did not record it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineCohort:
+    """The cohort that a baseline was scored on."""
+
+    root: str | None = None
+    """The folder's last name: where a machine keeps its data is not for a committed file."""
+    subjects: int = 0
+    fingerprint: str | None = None
+    layouts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which question the run of a baseline was asked, and what answered it; None where an older file does not say."""
+
+    created: str | None = None
+    checkpoint: CheckpointIdentity | None = None
+    cohort: BaselineCohort = field(default_factory=BaselineCohort)
+    profile: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the run, without the profile."""
+    device: str | None = None
+    precision: str | None = None
+    gates: GatesIdentity | None = None
+    environment: Environment = field(default_factory=Environment)
+    outcome: str | None = Outcome.PASS.value
+    """How the run's session ended; None if it left no verdict. A run in memory, not yet judged, is taken for a PASS."""
+    forced: bool = False
+    """Whether it was accepted against objections."""
+    objections: tuple[str, ...] = ()
+    reason: str = ""
+    """Why it was accepted, in a person's words."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the checkpoint."""
+        return self.checkpoint.sha256 if self.checkpoint else None
+
+    @property
+    def machine(self) -> str:
+        """What noise depends on: `cuda, NVIDIA H200, bf16`."""
+        seen = self.environment
+        return f"{self.device_kind}, {seen.gpu if self.device_kind == 'cuda' else seen.cpu}, {self.precision}"
+
+    @property
+    def device_kind(self) -> str:
+        """`cuda` of `cuda:1`."""
+        return str(self.device).split(":")[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types; of checkpoint and environment what a comparison names."""
+        tree = asdict(self)
+        if tree["checkpoint"]:
+            tree["checkpoint"].pop("notes")
+        tree["environment"] = {key: tree["environment"][key] for key in _ENVIRONMENT}
+        return tree
+
+
+_ENVIRONMENT = ("commit", "cpu", "gpu", "medsam_core", "sam2", "torch")
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run is compared with: an accepted run, or for `compare` any other run.
-
-    identity: created, outcome, checkpoint, cohort, profile, settings, device, precision, environment: built-in types.
-    cases: by case id.
-    """
+    """What a run is compared with: an accepted run, or for `compare` any other run."""
 
     name: str
-    identity: Mapping[str, Any]
+    identity: Identity
     cases: Mapping[str, BaselineCase]
+    """By case id."""
 
     @classmethod
-    def of(cls, run: Run, name: str | None = None, **identity: Any) -> Baseline:
-        """The baseline that a run would make; `identity` adds to or replaces what its header says."""
+    def of(cls, run: Run, name: str | None = None, **changes: Any) -> Baseline:
+        """The baseline that a run would make; `changes` are fields of its identity that the header does not know."""
         return cls(
             name or run.directory.name,
-            {**identity_of(run), **identity},
+            replace(identity_of(run), **changes),
             {record.id: baseline_case(record) for record in sorted(run.records, key=lambda record: record.id)},
         )
 
     def text(self) -> str:
         """The file: JSON, sorted, one line per case, so that a change shows as the lines of the cases it is about."""
-        identity = json.dumps(self.identity, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        identity = json.dumps(self.identity.to_json(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         cases = [
             f"  {json.dumps(case)}: "
             + json.dumps(
-                {**asdict(one), "scores": {key: _number(value) for key, value in one.scores.items()}},
+                {**asdict(one), "scores": {key: finite_or_text(value) for key, value in one.scores.items()}},
                 sort_keys=True,
                 allow_nan=False,
             )
@@ -84,27 +145,27 @@ class Baseline:
         )
 
 
-def identity_of(run: Run) -> dict[str, Any]:
-    """What the header says about the question asked and about what answered it; a missing key becomes None."""
+def identity_of(run: Run) -> Identity:
+    """What the header says about the question asked and about what answered it."""
     header = run.header
-    checkpoint, cohort, environment = (header.get(name) or {} for name in ("checkpoint", "cohort", "environment"))
-    settings = dict(header.get("settings") or {})
-    return {
-        "created": header.get("created"),
-        "checkpoint": {key: checkpoint.get(key) for key in ("name", "sha256", "architecture", "image_size")},
-        # the folder's last name alone: where a machine keeps its data is not for a committed file
-        "cohort": {
-            **{key: cohort.get(key) for key in ("fingerprint", "labels", "layouts")},
-            "root": Path(str(cohort.get("root"))).name,
-            "subjects": len(cohort.get("subjects") or ()),
-        },
-        "profile": settings.pop("profile", None),
-        "settings": settings,
-        "device": header.get("device"),
-        "precision": header.get("precision"),
-        "gates": header.get("gates"),
-        "environment": {key: environment.get(key) for key in ("commit", "cpu", "gpu", "medsam_core", "sam2", "torch")},
-    }
+    settings = asdict(header.settings)
+    return Identity(
+        created=header.created,
+        checkpoint=header.checkpoint,
+        cohort=BaselineCohort(
+            root=Path(header.cohort.root).name,
+            subjects=len(header.cohort.subjects),
+            fingerprint=header.cohort.fingerprint,
+            layouts=header.cohort.layouts,
+            labels=header.cohort.labels,
+        ),
+        profile=settings.pop("profile"),
+        settings=settings,
+        device=header.device,
+        precision=header.precision,
+        gates=header.gates,
+        environment=header.environment,
+    )
 
 
 def baseline_case(record: CaseRecord) -> BaselineCase:
@@ -125,46 +186,27 @@ def baseline_case(record: CaseRecord) -> BaselineCase:
 
 def read_baseline(path: Path | str) -> Baseline:
     """Read a baseline file. Raises GateError if it is missing, damaged or of a newer schema."""
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        schema = data["schema"]
-        if schema <= SCHEMA:
-            return _checked(data)
-    except OSError as error:
-        raise GateError(f"{path}: cannot be read ({error.strerror}); give a baseline or accept a run as one.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise GateError(f"{path}: is no baseline ({error!r}); restore it from version control.") from None
-    raise GateError(f"{path}: has schema {schema}, this version reads up to {SCHEMA}; upgrade medsam-core.")
+    fix = "give a baseline file, or restore it from version control"
+    return read_json(
+        Path(path), Baseline, version=SCHEMA, what="a baseline", error=GateError, fix=fix, prepare=_with_numbers
+    )
 
 
-def _checked(data: Mapping[str, Any]) -> Baseline:
-    """The baseline in a file's JSON. Raises one of the errors that `read_baseline` catches if it holds none."""
-    identity = data["identity"]
-    cases = {
-        case: BaselineCase(**{**one, "scores": {key: float(value) for key, value in one["scores"].items()}})
-        for case, one in data["cases"].items()
-    }
-    _check_type("name", data["name"], str)
-    _check_type("identity", identity, dict)
-    for key in ("checkpoint", "cohort", "settings", "environment"):
-        _check_type(key, identity.get(key) or {}, dict)
-    for one in cases.values():
-        for key, kind in (("prompted", bool), ("prompts", str), ("data", str)):
-            _check_type(key, getattr(one, key), kind)
-    return Baseline(data["name"], identity, cases)
-
-
-def _check_type(what: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{what}: got {type(value).__name__}, expected {kind.__name__}")
+def _with_numbers(data: Any) -> Any:
+    """Scores that are not finite are text in the file."""
+    cases = data.get("cases")
+    for case in cases.values() if isinstance(cases, dict) else ():
+        if isinstance(case, dict) and isinstance(case.get("scores"), dict):
+            case["scores"] = {key: number(value) for key, value in case["scores"].items()}
+    return data
 
 
 def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
     """A baseline by name or file, or a run by its directory. Raises GateError or RunError in one sentence."""
     path = Path(text)
     if (path / HEADER).is_file():
-        return Baseline.of(read_run(path), outcome=_outcome(path))
+        stored = stored_outcome(path)
+        return Baseline.of(read_run(path), outcome=stored and stored.value)
     if path.is_file():
         return read_baseline(path)
     named = find_baseline(str(text), folder) if _NAME.fullmatch(str(text)) else None
@@ -172,18 +214,10 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
         return read_baseline(named)
     known = sorted(one.stem for one in folder.glob("*.json"))
     close = difflib.get_close_matches(str(text), known, n=1)
-    mend = f"did you mean {close[0]!r}?" if close else "give one of these, or a run's directory."
+    fix = f"did you mean {close[0]!r}?" if close else "give one of these, or a run's directory."
     raise GateError(
-        f"{text}: neither a run, a baseline file nor a name in {folder} ({', '.join(known) or 'it has none'}); {mend}"
+        f"{text}: neither a run, a baseline file nor a name in {folder} ({', '.join(known) or 'it has none'}); {fix}"
     )
-
-
-def _outcome(directory: Path) -> str | None:
-    """How a run's own session ended, None if it did not or its verdict cannot be read."""
-    try:
-        return str(json.loads((directory / VERDICT).read_text(encoding="utf-8"))["outcome"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def refuse_itself(reference: Path | str, directory: Path) -> None:
@@ -215,25 +249,14 @@ def write_baseline(baseline: Baseline, folder: Path = FOLDER) -> Path:
     For `accept` alone: nothing else in this package may call it (a test holds that).
     """
     path = baseline_path(baseline.name, folder)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(baseline.text(), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise GateError(f"{path}: cannot be written ({error.strerror}); choose another --baselines folder.") from None
+    write_whole(path, baseline.text(), error=GateError, fix="choose another --baselines folder", make_folder=True)
     return path
-
-
-def _number(value: float) -> float | str:
-    """Strict JSON knows no NaN and no infinity; they are written as a record writes them."""
-    return value if math.isfinite(value) else str(value)
 
 
 def baseline_path(name: str, folder: Path = FOLDER) -> Path:
     """Where the baseline of that name is or would be. Raises GateError if the name is no file name."""
     if not _NAME.fullmatch(name):
-        raise GateError(f"baseline name {name!r}: expected letters, digits and ._+-, no blanks or slashes; mend --as.")
+        raise GateError(
+            f"baseline name {name!r}: expected letters, digits and ._+-, no blanks or slashes; choose another name."
+        )
     return folder / f"{name}.json"

@@ -17,7 +17,7 @@ from typing import Any
 from medsam_core.cases import score_key
 from medsam_core.errors import GateError
 from medsam_core.gates import breakdown
-from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
+from medsam_core.gates.baseline import Baseline, baseline_case
 from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers
 from medsam_core.gates.statistics import MINIMUM_N, Paired, holm, paired
 from medsam_core.gates.verdict import attendance
@@ -164,7 +164,7 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> Comparis
     rule = rule or Rule()
     current = {record.id: record for record in sorted(run.records, key=lambda record: record.id)}
     cases = {case: baseline_case(record) for case, record in current.items()}
-    key = score_key(identity_of(run)["profile"] or "brats2019", rule.metric, rule.scope)
+    key = score_key(run.header.settings.profile, rule.metric, rule.scope)
     groups = pair_up(reference, current, cases, key, rule.sign)
     incomparable = differences(reference, run, cases)
     incomplete = [

@@ -136,9 +136,9 @@ def reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str
         return ()
     if not gates.relative:
         return (f"baseline {baseline.name}: no gate compares with it",)
-    if baseline.identity.get("forced"):
+    if baseline.identity.forced:
         return (f"baseline {baseline.name}: was accepted with --force, against what its file says",)
-    outcome = baseline.identity.get("outcome", Outcome.PASS.value)  # one made from a run in memory has none
+    outcome = baseline.identity.outcome
     if outcome == Outcome.PASS.value:
         return ()
     return (f"baseline {baseline.name}: {f'ended as {outcome}' if outcome else 'has no verdict'} itself",)

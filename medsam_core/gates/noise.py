@@ -5,16 +5,16 @@ A limit below that floor is red for no reason, or green by luck; it is refused.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from medsam_core.decoding import read_json
 from medsam_core.errors import GateError
+from medsam_core.files import write_whole
 from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.comparison import Rule
@@ -41,6 +41,23 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class _StoredFloor:
+    """A `NoiseFloor` as the file holds it, under its machine's name."""
+
+    checkpoint: str
+    repeats: int
+    cases: int
+    spreads: dict[str, Spread]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The file's content."""
+
+    floors: dict[str, _StoredFloor]
+
+
+@dataclass(frozen=True)
 class NoiseFloor:
     """What the repeats on one machine showed. spreads: `"dice@volume"` → Spread, for metrics that can get better."""
 
@@ -63,15 +80,6 @@ class NoiseFloor:
         ]
 
 
-def machine_of(run: Run) -> str:
-    """What noise depends on: `cuda, NVIDIA H200, bf16`."""
-    identity = identity_of(run)
-    environment = identity["environment"]
-    device = str(identity["device"]).split(":")[0]
-    name = environment["gpu"] if device == "cuda" else environment["cpu"]
-    return f"{device}, {name}, {identity['precision']}"
-
-
 def measure(runs: Sequence[Run]) -> NoiseFloor:
     """The floor that two or more repeats show.
 
@@ -91,8 +99,8 @@ def measure(runs: Sequence[Run]) -> NoiseFloor:
             *(
                 f"another {what}: {before} in {reference.name}, {after} now"
                 for what, before, after in (
-                    ("machine", machine_of(first), machine_of(run)),
-                    ("checkpoint", *(identity_of(one)["checkpoint"]["sha256"] for one in (first, run))),
+                    ("machine", identity_of(first).machine, identity_of(run).machine),
+                    ("checkpoint", *(identity_of(one).sha256 for one in (first, run))),
                 )
                 if before != after
             ),
@@ -108,8 +116,8 @@ def measure(runs: Sequence[Run]) -> NoiseFloor:
             groups.setdefault(group_name(record.case), []).append(record.id)
     keys = {key for case in scores[0].values() for key in case if _can_get_better(key)}
     return NoiseFloor(
-        machine=machine_of(first),
-        checkpoint=str(identity_of(first)["checkpoint"]["sha256"]),
+        machine=identity_of(first).machine,
+        checkpoint=first.header.checkpoint.sha256,
         repeats=len(runs),
         cases=len(scores[0]),
         spreads={key.split("/", 1)[1]: _spread(key, scores, groups) for key in sorted(keys)},
@@ -123,23 +131,11 @@ def tolerance(spread: float) -> float:
 
 def read_floors(path: Path = FILE) -> dict[str, NoiseFloor]:
     """Floors by machine, {} if there is no such file. Raises GateError if it is damaged."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] > SCHEMA:
-            raise GateError(
-                f"{path}: has schema {data['schema']}, this version reads up to {SCHEMA}; upgrade medsam-core."
-            )
-        return {
-            machine: NoiseFloor(
-                machine=machine,
-                **{**one, "spreads": {name: Spread(**spread) for name, spread in one["spreads"].items()}},
-            )
-            for machine, one in data["floors"].items()
-        }
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GateError(f"{path}: is no noise floor ({error!r}); calibrate anew or restore the file.") from None
+    fix = "restore the file, or delete it and calibrate again"
+    stored = read_json(path, _Stored, version=SCHEMA, what="noise floors", error=GateError, fix=fix)
+    return {machine: NoiseFloor(machine=machine, **vars(one)) for machine, one in stored.floors.items()}
 
 
 def write_floor(floor: NoiseFloor, path: Path = FILE) -> None:
@@ -148,20 +144,13 @@ def write_floor(floor: NoiseFloor, path: Path = FILE) -> None:
     content: dict[str, Any] = {"schema": SCHEMA, "floors": {}}
     for machine, one in floors.items():
         content["floors"][machine] = {key: value for key, value in asdict(one).items() if key != "machine"}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise GateError(f"{path}: cannot be written ({error.strerror}); choose another --output.") from None
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    write_whole(path, text, error=GateError, fix="choose another --output", make_folder=True)
 
 
 def floor_of(run: Run, path: Path = FILE) -> NoiseFloor | None:
     """The floor of the machine that the run was made on, None if it was not calibrated."""
-    return read_floors(path).get(machine_of(run))
+    return read_floors(path).get(identity_of(run).machine)
 
 
 def check_gates(gates: Gates | None, floor: NoiseFloor | None) -> None:

@@ -34,9 +34,9 @@ def differences(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]
     reasons = [
         f"another {what}: {_show(before)} in {reference.name}, {_show(after)} now"
         for what, before, after in (
-            ("profile", old.get("profile"), new["profile"]),
-            ("label convention", (old.get("cohort") or {}).get("labels"), new["cohort"]["labels"]),
-            ("cohort fingerprint", (old.get("cohort") or {}).get("fingerprint"), new["cohort"]["fingerprint"]),
+            ("profile", old.profile, new.profile),
+            ("label convention", old.cohort.labels, new.cohort.labels),
+            ("cohort fingerprint", old.cohort.fingerprint, new.cohort.fingerprint),
         )
         if before != after
     ]
@@ -57,14 +57,11 @@ def differences(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]
 
 def others(reference: Baseline, run: Run) -> dict[str, str]:
     """What of `gate.SAME` the run does not share with the reference → `bf16, there fp32`; devices without number."""
-    old, new = (
-        {**identity, "device": str(identity.get("device")).split(":")[0]}
-        for identity in (reference.identity, identity_of(run))
-    )
-    checkpoints = [str((one.get("checkpoint") or {}).get("sha256")) for one in (new, old)]
+    both = identity_of(run), reference.identity
     pairs = {
-        "checkpoint": checkpoints,
-        **{key: [str(one.get(key)) for one in (new, old)] for key in ("device", "precision")},
+        "checkpoint": [str(one.sha256) for one in both],
+        "device": [one.device_kind for one in both],
+        "precision": [str(one.precision) for one in both],
     }
     return {key: f"{now[:12]}, there {before[:12]}" for key, (now, before) in pairs.items() if now != before}
 
@@ -120,14 +117,15 @@ def remarks(reference: Baseline, run: Run) -> list[str]:
     """What differs and may, but a reader wants to know: device, precision, torch, and an unchanged checkpoint."""
     old, new = reference.identity, identity_of(run)
     notes = [
-        f"another {name}: {old.get(name)} in {reference.name}, {new[name]} now"
-        for name in ("device", "precision")
-        if old.get(name) != new[name]
+        f"another {name}: {before} in {reference.name}, {after} now"
+        for name, before, after in (
+            ("device", old.device, new.device),
+            ("precision", old.precision, new.precision),
+            ("torch", old.environment.torch, new.environment.torch),
+        )
+        if before != after
     ]
-    torch, now = (old.get("environment") or {}).get("torch"), new["environment"]["torch"]
-    if torch != now:
-        notes.append(f"another torch: {torch} in {reference.name}, {now} now")
-    if (old.get("checkpoint") or {}).get("sha256") == new["checkpoint"]["sha256"]:
+    if old.sha256 == new.sha256:
         notes.append(f"the same checkpoint as in {reference.name}")
     return notes
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import Baseline, baseline_case, baseline_path
+from medsam_core.gates.baseline import Baseline, baseline_case, baseline_path, identity_of
 from medsam_core.gates.gates_file import VERSION
-from medsam_core.gates.noise import machine_of
 from medsam_core.gates.pairing import differences, strangers
 from medsam_core.gates.verdict import attendance
 from medsam_core.gates.wording import group_name, group_order, metric_name
@@ -54,7 +52,7 @@ def propose_gates(
             raise GateError(f"{name}: got {value}, expected a number in [0, 1); mend --{name.replace(' ', '-')}.")
     for one in (run, *repeats):
         _check(one, run)
-    profile = run.header.get("settings", {}).get("profile", "brats2019")
+    profile = run.header.settings.profile
     groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         case = record.case
@@ -102,20 +100,18 @@ def _against(baseline: str) -> Iterator[str]:
 
 
 def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -> Iterator[str]:
-    header: Mapping[str, Any] = run.header
-    checkpoint, cohort, settings = (header.get(name) or {} for name in ("checkpoint", "cohort", "settings"))
-    labels = "/".join(str(one) for one in cohort.get("labels", ()))
-    jitter = settings.get("jitter_voxels", 0)
-    root = Path(str(cohort.get("root"))).name  # the file is for others, too
+    header = run.header
+    checkpoint, cohort, settings = header.checkpoint, header.cohort, header.settings
+    root = Path(cohort.root).name  # the file is for others, too
     for text in (
-        f"Proposed by `medsam-core propose` from the run of {header.get('created', 'an unknown date')}.",
+        f"Proposed by `medsam-core propose` from the run of {header.created}.",
         "These numbers say what this checkpoint did there; look at its worst cases before you commit them.",
-        f"checkpoint: {checkpoint.get('name')} (sha256 {str(checkpoint.get('sha256'))[:12]})",
-        f"cohort: {root}, {counted(len(cohort.get('subjects', ())), 'subject')}, labels {labels}, "
-        f"fingerprint {str(cohort.get('fingerprint'))[:12]}",
-        f"device: {header.get('device')}, precision {header.get('precision')}; key slice {settings.get('key_slice')}, "
-        f"jitter {jitter} voxels",
-        *(f"and from its repeat of {one.header.get('created')}: {machine_of(one)}" for one in repeats),
+        f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]})",
+        f"cohort: {root}, {counted(len(cohort.subjects), 'subject')}, labels {'/'.join(cohort.labels)}, "
+        f"fingerprint {cohort.fingerprint[:12]}",
+        f"device: {header.device}, precision {header.precision}; key slice {settings.key_slice}, "
+        f"jitter {settings.jitter_voxels} voxels",
+        *(f"and from its repeat of {one.header.created}: {identity_of(one).machine}" for one in repeats),
         f"case_minimum = worst case - {margin:g}; mean_minimum = mean - {mean_margin:g}; rounded down to 3 decimals",
     ):
         yield "# " + " ".join(text.split())  # a line break in a folder's name must not end the comment

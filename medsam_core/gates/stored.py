@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 
 from medsam_core.errors import GateError
+from medsam_core.files import shipped_folders
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.gates_file import Gates, load_gates
 from medsam_core.runs import Run
 
-_PACKAGE = Path(__file__).parent.parent
-# of the repository one stands in, of an installed wheel, of the checkout
-FOLDERS = (Path("benchmarks/gates"), _PACKAGE / "gate_files", _PACKAGE.parent / "benchmarks" / "gates")
+FOLDERS = (Path("benchmarks/gates"), *shipped_folders("gates"))
+"""Of the working directory, of an installed wheel, of the checkout."""
 IN_RUN = "gates.toml"
 
 
@@ -24,14 +24,14 @@ def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = 
     """
     if path is not None:
         return load_gates(path)
-    named = run.header.get("gates")
+    named = run.header.gates
     if not named:
         return None
-    for candidate in (run.directory / IN_RUN, *(folder / named["file"] for folder in folders)):
-        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == named["sha256"]:
+    for candidate in (run.directory / IN_RUN, *(folder / named.file for folder in folders)):
+        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == named.sha256:
             return load_gates(candidate)
     raise GateError(
-        f"{run.directory}: was judged by {named['file']} (sha256 {named['sha256'][:12]}), which is not in "
+        f"{run.directory}: was judged by {named.file} (sha256 {named.sha256[:12]}), which is not in "
         f"{' or '.join(str(folder) for folder in folders)} or has changed since; give --gates FILE."
     )
 
@@ -42,7 +42,7 @@ def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, fol
     None if nothing is named, or the gates alone name a baseline, which is not there. Raises GateError or RunError if
     what was named cannot be found or is the run itself.
     """
-    named = named or run.header.get("baseline")
+    named = named or run.header.baseline
     if named:
         refuse_itself(named, run.directory)
         return find_reference(named, folder)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import CheckpointError
+from medsam_core.files import shipped, shipped_folders
 
 if TYPE_CHECKING:
     import torch
 
-_PACKAGE = Path(__file__).resolve().parents[1]
 EMBEDDED_NAME = "embedded"
 
 
@@ -131,14 +131,14 @@ class Weights:
 
 def embedded_path() -> Path:
     """The embedded checkpoint: in the installed package or in the checkout. Raises CheckpointError if it is in none."""
-    places = [folder / "fixtures" / "embedded.safetensors" for folder in (_PACKAGE, _PACKAGE.parent)]
-    for place in places:
-        if place.is_file():
-            return place
-    raise CheckpointError(
-        f"embedded checkpoint: got none at {places[0]} or {places[1]}, expected the file that comes with "
-        "medsam-core; install it again or give --checkpoint PATH."
-    )
+    found = shipped("fixtures", "embedded.safetensors")
+    if found is None:
+        places = " or ".join(str(folder / "embedded.safetensors") for folder in shipped_folders("fixtures"))
+        raise CheckpointError(
+            f"embedded checkpoint: got none at {places}, expected the file that comes with medsam-core; "
+            "install it again or give --checkpoint PATH."
+        )
+    return found
 
 
 def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:

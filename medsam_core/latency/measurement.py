@@ -7,7 +7,6 @@ measurement is compared with an accepted file alone, and nothing but `accept_lat
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from medsam_core.decoding import Malformed, check_version, parse, read_content, shape
 from medsam_core.errors import GateError
+from medsam_core.files import write_whole
 from medsam_core.gates.baseline import baseline_path
 from medsam_core.outcome import Outcome, worst
 from medsam_core.text import few
@@ -96,31 +97,61 @@ class LatencyComparison:
 def read_measurement(path: Path | str) -> Measurement:
     """Read what `--benchmark-json` wrote or what was accepted. Raises GateError in one sentence."""
     path = Path(path)
+    what = "what --benchmark-json of benchmarks/test_latency.py writes"
+    content = read_content(path, what=what, error=GateError, fix="name such a file")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if "stages_ms" in data:
-            if data["schema"] > SCHEMA:
-                raise GateError(f"{path}: has schema {data['schema']}, expected up to {SCHEMA}; upgrade medsam-core.")
-            stages = {name: tuple(map(float, rounds)) for name, rounds in data["stages_ms"].items()}
-            return Measurement(data["name"], data["fingerprint"], stages)
-        fingerprint = data["machine_info"]["medsam"]
-        stages = {
-            one["name"].removeprefix("test_"): tuple(round(1000 * seconds, 3) for seconds in one["stats"]["data"])
-            for one in data["benchmarks"]
-        }
-    except OSError as error:
-        raise GateError(
-            f"{path}: cannot be read ({error.strerror}); give what "
-            "`pytest benchmarks/test_latency.py -m latency --benchmark-json=FILE` wrote."
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GateError(
-            f"{path}: is no latency measurement ({error!r}), expected what --benchmark-json of "
-            "benchmarks/test_latency.py writes; measure anew."
-        ) from None
-    if not stages:
-        raise GateError(f"{path}: holds no stage, expected at least one; measure anew.")
-    return Measurement(path.stem, fingerprint, stages)
+        data = parse(content)
+        if isinstance(data, dict) and "stages_ms" in data:
+            check_version(path, data.get("schema"), SCHEMA, error=GateError)
+            accepted = shape(data, _Accepted)
+            measured = Measurement(accepted.name, accepted.fingerprint, accepted.stages_ms)
+        else:
+            written = shape(data, _BenchmarkJson)
+            stages = {
+                one.name.removeprefix("test_"): tuple(round(1000 * seconds, 3) for seconds in one.stats.data)
+                for one in written.benchmarks
+            }
+            measured = Measurement(path.stem, written.machine_info.medsam, stages)
+    except Malformed as problem:
+        raise GateError(f"{path}: is no latency measurement: {problem}, expected {what}; measure again.") from None
+    if not measured.stages:
+        raise GateError(f"{path}: holds no stage, expected at least one; measure again.")
+    return measured
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """What `accept_latency` writes."""
+
+    name: str
+    fingerprint: dict[str, Any]
+    stages_ms: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class _Machine:
+    medsam: dict[str, Any]
+    """The fingerprint, which benchmarks/conftest.py adds."""
+
+
+@dataclass(frozen=True)
+class _Stats:
+    data: tuple[float, ...]
+    """Seconds of every round."""
+
+
+@dataclass(frozen=True)
+class _Benchmark:
+    name: str
+    stats: _Stats
+
+
+@dataclass(frozen=True)
+class _BenchmarkJson:
+    """What is read of the file that pytest-benchmark writes."""
+
+    machine_info: _Machine
+    benchmarks: tuple[_Benchmark, ...]
 
 
 def compare_latency(
@@ -202,11 +233,6 @@ def accept_latency(
         if comparison.outcome is not Outcome.PASS:
             said = "; ".join(line.strip() for line in comparison.lines())
             raise GateError(f"{now.name}: is not accepted as {name}: {said}; find out why it is slow, or add --force.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(Measurement(name, now.fingerprint, now.stages).text(), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise GateError(f"{path}: cannot be written ({error.strerror}); choose another --baselines folder.") from None
+    text = Measurement(name, now.fingerprint, now.stages).text()
+    write_whole(path, text, error=GateError, fix="choose another --baselines folder", make_folder=True)
     return path

@@ -6,29 +6,28 @@ Nothing here reads a voxel or imports torch until the checkpoint, the predictor 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medsam_core import __version__
 from medsam_core.cases import CONTROL_METRICS, Case, Settings
 from medsam_core.data.cohort import Subject, check_subjects, find_subjects
 from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
+from medsam_core.files import shipped
 from medsam_core.gates.gates_file import load_gates
+from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, Environment, GatesIdentity, RunHeader
 
 if TYPE_CHECKING:
     from medsam_core.inference.predictor import Predictor
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,10 @@ class PhantomCohort:
     @property
     def root(self) -> Path:
         """The cohort's own folder; a changed generator writes another one, never on top of old voxels."""
-        digest = hashlib.blake2b(digest_size=4)
-        for source in sorted((PACKAGE / "phantoms").glob("*.py")):
-            digest.update(source.read_bytes())
+        from medsam_core.phantoms.cohort import generator_mark
+
         shape = "x".join(str(n) for n in self.size)
-        return self.directory / f"phantoms-{self.subjects}-{shape}-s{self.seed}-{digest.hexdigest()}"
+        return self.directory / f"phantoms-{self.subjects}-{shape}-s{self.seed}-{generator_mark()}"
 
     def write(self) -> Path:
         """Write what is missing of the cohort, one process at a time, and return its root."""
@@ -135,8 +133,7 @@ class Configuration:
             return self.gates
         if self.brats_root is not None:
             return None
-        in_wheel = PACKAGE / "gate_files" / "phantom.toml"
-        return in_wheel if in_wheel.exists() else PACKAGE.parent / "benchmarks" / "gates" / "phantom.toml"
+        return shipped("gates", "phantom.toml")
 
     @cached_property
     def scored(self) -> Settings:
@@ -146,7 +143,7 @@ class Configuration:
         return replace(self.settings, metrics=tuple(metrics))
 
     @cached_property
-    def checkpoint_identity(self) -> dict[str, Any]:
+    def checkpoint_identity(self) -> CheckpointIdentity:
         """Name and SHA-256 of the weights, what model they were taken for, and why if that was a guess.
 
         Downloads a named checkpoint on first use. On an xdist controller, which scores nothing, the model is built
@@ -164,14 +161,13 @@ class Configuration:
                 architecture=self.architecture,
                 image_size=self.image_size,
             )
-        return {
-            "name": model.checkpoint.name,
-            "sha256": model.checkpoint.sha256,
-            "architecture": model.architecture.name,
-            "image_size": model.architecture.image_size,
-            "field_of_view": model.architecture.field_of_view,
-            "notes": list(model.notes),
-        }
+        return CheckpointIdentity(
+            name=model.checkpoint.name,
+            sha256=model.checkpoint.sha256,
+            architecture=model.architecture.name,
+            image_size=model.architecture.image_size,
+            notes=tuple(model.notes),
+        )
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -187,8 +183,8 @@ class Configuration:
             compiled=self.compiled,
         )
 
-    def header(self) -> dict[str, Any]:
-        """What is written into `run.json`: question, cohort, checkpoint and environment, in built-in types."""
+    def header(self) -> RunHeader:
+        """What is written into `run.json`: question, cohort, checkpoint and environment."""
         from medsam_core.inference.devices import (
             resolve_device,
             resolve_precision,
@@ -199,55 +195,57 @@ class Configuration:
 
         device = resolve_device(self.device)
         gates = self.gates_path
-        return {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": list(self.command),
-            "settings": json.loads(json.dumps(asdict(self.scored))),
-            "checkpoint": self.checkpoint_identity,
-            "device": str(device),
-            "precision": resolve_precision(self.precision, device),
-            "decided": {
-                "device": why_device(self.device, device),
-                "precision": why_precision(self.precision, device),
-                "threads": threads_for(self.workers)[1],
-                "compiled": "asked for" if self.compiled else "",
-            },
-            "cohort": {**self.cohort_identity(), "root": str(self.brats_root or self.phantom.root.name)},
-            "plan": [case.id for case in self.plan],
-            "gates": {"file": gates.name, "sha256": _sha256(gates)} if gates else None,
-            "baseline": self.baseline,
-            "prompts_from": _sha256(self.prompts_from) if self.prompts_from else None,
-            "environment": environment(),
-        }
+        return RunHeader(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=self.command,
+            settings=self.scored,
+            checkpoint=self.checkpoint_identity,
+            device=str(device),
+            precision=resolve_precision(self.precision, device),
+            decided=Decisions(
+                device=why_device(self.device, device),
+                precision=why_precision(self.precision, device),
+                threads=threads_for(self.workers)[1],
+                compiled="asked for" if self.compiled else "",
+            ),
+            cohort=self.cohort_identity,
+            plan=tuple(case.id for case in self.plan),
+            gates=GatesIdentity(file=gates.name, sha256=_sha256(gates)) if gates else None,
+            baseline=self.baseline,
+            prompts_from=_sha256(self.prompts_from) if self.prompts_from else None,
+            environment=environment(),
+        )
 
-    def cohort_identity(self) -> dict[str, Any]:
+    @cached_property
+    def cohort_identity(self) -> CohortIdentity:
         """Layouts, label conventions, subjects, and a fingerprint of files' names and contents."""
         digest = hashlib.sha256()
         for subject in self.cohort:
             for path in _files_of(subject):
                 digest.update(f"{subject.id}\0{path.name}\0{_content_mark(path)}\n".encode())
-        return {
-            "layouts": sorted({subject.layout for subject in self.cohort}),
-            "labels": sorted({self.settings.labels or str(subject.convention) for subject in self.cohort}),
-            "subjects": [subject.id for subject in self.cohort],
-            "fingerprint": digest.hexdigest(),
-        }
+        return CohortIdentity(
+            root=str(self.brats_root or self.phantom.root.name),
+            layouts=tuple(sorted({subject.layout for subject in self.cohort})),
+            labels=tuple(sorted({self.settings.labels or str(subject.convention) for subject in self.cohort})),
+            subjects=tuple(subject.id for subject in self.cohort),
+            fingerprint=digest.hexdigest(),
+        )
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Versions and hardware that a score or a latency may depend on."""
     import torch
 
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "cuda": torch.version.cuda,
-        "medsam_core": __version__,
-        "commit": _commit(),
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        cuda=torch.version.cuda,
+        medsam_core=__version__,
+        commit=_commit(),
         **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
-    }
+    )
 
 
 def _files_of(subject: Subject) -> list[Path]:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import MedsamError, RunError
@@ -18,6 +17,7 @@ from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
 from medsam_core.evaluation.subject import CaseResult, Prepared, Segmented, prepare, score_segmented, segment
 from medsam_core.gates.gates_file import Gates, load_gates
+from medsam_core.header import CohortIdentity
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.prompts.manifest import Manifest, read_manifest
@@ -62,7 +62,7 @@ class Evaluator:
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
         self._subjects = {subject.id: subject for subject in configuration.cohort}
         self._replay = (
-            manifest_of(configuration.prompts_from, configuration.cohort_identity())
+            manifest_of(configuration.prompts_from, configuration.cohort_identity)
             if configuration.prompts_from
             else None
         )
@@ -141,7 +141,7 @@ class Evaluator:
                 result.prediction, result.truth, result.prompts, spacing_mm=result.image.spacing_mm
             )
             record = replace(record, diagnosis=f"{label}: {sentence}")
-        return replace(self._judged(record), checkpoint=self.configuration.checkpoint_identity["sha256"])
+        return replace(self._judged(record), checkpoint=self.configuration.checkpoint_identity.sha256)
 
     def _judged(self, record: CaseRecord) -> Evaluated:
         return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())
@@ -155,6 +155,6 @@ class Evaluator:
             return {}
 
 
-def manifest_of(path: Path, cohort: Mapping[str, Any]) -> Manifest:
+def manifest_of(path: Path, cohort: CohortIdentity) -> Manifest:
     """The prompts to replay, which must be of this cohort or of one that this is a part of."""
-    return read_manifest(path, cohort=cohort["fingerprint"], subjects=cohort["subjects"])
+    return read_manifest(path, cohort=cohort.fingerprint, subjects=cohort.subjects)

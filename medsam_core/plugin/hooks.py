@@ -198,7 +198,7 @@ class MedsamSession:
         if self.is_worker:
             return
         case = dict(report.user_properties).get(CASE_PROPERTY)
-        if case is None and self.recorder and _case_id(report.nodeid) in self.recorder.header["plan"]:
+        if case is None and self.recorder and _case_id(report.nodeid) in self.recorder.header.plan:
             case = _case_id(report.nodeid)  # of a worker that died: xdist writes the report
         if case is None:
             self.other_failures |= report.failed

@@ -9,7 +9,7 @@ from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
 from medsam_core.gates.gates_file import Gates, load_gates
 from medsam_core.gates.noise import check_gates, floor_of
-from medsam_core.gates.stored import reference_of
+from medsam_core.gates.stored import IN_RUN, reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.outcome import Outcome
 from medsam_core.plugin.configuration import Configuration
@@ -29,7 +29,7 @@ class Recorder:
         self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
         self.header = configuration.header()
         if configuration.prompts_from:  # those of another cohort are refused before anything is scored
-            manifest_of(configuration.prompts_from, self.header["cohort"])
+            manifest_of(configuration.prompts_from, self.header.cohort)
         empty = Run(configuration.run_dir, self.header, ())
         self.baseline = reference_of(empty, self.gates)
         check_gates(self.gates, floor_of(empty))
@@ -47,10 +47,10 @@ class Recorder:
         record = evaluated.record
         if record.id in writer.records:
             return
-        told = self.header["checkpoint"]["sha256"]
-        if evaluated.checkpoint not in ("", told):
+        expected = self.header.checkpoint.sha256
+        if evaluated.checkpoint not in ("", expected):
             raise RunError(
-                f"{record.id}: was scored with the weights {evaluated.checkpoint[:12]}, expected {told[:12]} as in "
+                f"{record.id}: was scored with the weights {evaluated.checkpoint[:12]}, expected {expected[:12]} as in "
                 "run.json: the checkpoint's file has changed since the session began; use a copy that stays."
             )
         writer.append(record)
@@ -82,7 +82,7 @@ class Recorder:
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
             if self.gates is not None:  # so that the run can be judged again wherever it is moved
-                (self._writer.directory / "gates.toml").write_bytes(self.gates.path.read_bytes())
+                self._writer.write(IN_RUN, self.gates.path.read_bytes())
         return self._writer
 
     def begin(self) -> None:
@@ -96,4 +96,4 @@ class Recorder:
 
     def _write_prompts(self, writer: RunWriter) -> None:
         prompts = {r.id: tuple(Prompt.from_json(prompt) for prompt in r.prompts) for r in self.records}
-        write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header["cohort"]["fingerprint"])
+        write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from medsam_core.cases import CaseRecord
+from medsam_core.header import RunHeader
 
 
-def describe(header: Mapping[str, Any]) -> list[str]:
+def describe(header: RunHeader) -> list[str]:
     """The effective configuration in a few lines for a person: what the terminal and the page show."""
-    cohort, settings, checkpoint = header["cohort"], header["settings"], header["checkpoint"]
-    environment_ = header["environment"]
-    gates, decided = header["gates"], header.get("decided", {})  # a run of an older version does not say
-    why = {name: f" ({decided[name]})" if decided.get(name) else "" for name in ("device", "precision")}
+    cohort, settings, checkpoint = header.cohort, header.settings, header.checkpoint
+    seen, decided, gates = header.environment, header.decided, header.gates
+    device, precision = (f" ({why})" if why else "" for why in (decided.device, decided.precision))
     return [
-        f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}), {checkpoint['architecture']}, "
-        f"{checkpoint['image_size']} px"
-        + (" around the foreground" if checkpoint.get("field_of_view") == "foreground" else ""),
-        *(f"note: {note}" for note in checkpoint["notes"]),
-        f"device: {header['device']}{why['device']}: {environment_.get('gpu') or environment_['cpu']}, "
-        f"torch {environment_['torch']}, sam2 {environment_['sam2']}",
-        f"precision {header['precision']}{why['precision']}, threads {decided.get('threads', 'not recorded')}"
-        + (", compilation asked for" if decided.get("compiled") else ""),
-        f"cohort: {cohort['root']}, {len(cohort['subjects'])} subjects, layout {'/'.join(cohort['layouts'])}, "
-        f"labels {'/'.join(cohort['labels'])}, fingerprint {cohort['fingerprint'][:12]}",
-        f"cases: {len(header['plan'])} = modality {', '.join(settings['modalities'])} × region "
-        f"{', '.join(settings['regions'])} × prompt {', '.join(settings['prompts'])} × protocol "
-        f"{', '.join(settings['protocols'])}; key slice {settings['key_slice']}, jitter {settings['jitter_voxels']:g}, "
-        f"profile {settings['profile']}",
-        f"gates: {gates['file'] if gates else 'none: the verdict cannot be PASS (give --gates FILE)'}",
+        f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]}), {checkpoint.architecture}, "
+        f"{checkpoint.image_size} px",
+        *(f"note: {note}" for note in checkpoint.notes),
+        f"device: {header.device}{device}: {seen.gpu or seen.cpu}, torch {seen.torch}, sam2 {seen.sam2}",
+        f"precision {header.precision}{precision}, threads {decided.threads or 'not recorded'}"
+        + (", compilation asked for" if decided.compiled else ""),
+        f"cohort: {cohort.root}, {len(cohort.subjects)} subjects, layout {'/'.join(cohort.layouts)}, "
+        f"labels {'/'.join(cohort.labels)}, fingerprint {cohort.fingerprint[:12]}",
+        f"cases: {len(header.plan)} = modality {', '.join(settings.modalities)} × region "
+        f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
+        f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, jitter {settings.jitter_voxels:g}, "
+        f"profile {settings.profile}",
+        f"gates: {gates.file if gates else 'none: the verdict cannot be PASS (give --gates FILE)'}",
     ]
 
 

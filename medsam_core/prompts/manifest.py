@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from medsam_core.decoding import read_json
 from medsam_core.errors import PromptError
-from medsam_core.prompts.prompt import Prompt
+from medsam_core.files import write_whole
+from medsam_core.prompts.prompt import Prompt, StoredPrompt
 
 SCHEMA = "medsam-core/prompts/1"
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The file's content."""
+
+    cohort: str
+    """The cohort's fingerprint, "" if unknown."""
+    prompts: dict[str, list[StoredPrompt]]
+    """By case id."""
 
 
 class Manifest(Mapping[str, tuple[Prompt, ...]]):
@@ -49,20 +61,9 @@ def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *,
 
     cohort: the cohort's fingerprint. Raises PromptError if the file cannot be written.
     """
-    path = Path(path)
     cases = {case: [prompt.to_json() for prompt in prompts[case]] for case in sorted(prompts)}
     text = json.dumps({"schema": SCHEMA, "cohort": cohort, "prompts": cases}, separators=(",", ":"))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise PromptError(
-            f"{path}: got {error.strerror or error}, expected to write the prompt manifest; "
-            "name a file in a folder that can be written."
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text + "\n", error=PromptError, fix="name a file in a folder that can be written")
 
 
 def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Collection[str] = ()) -> Manifest:
@@ -74,28 +75,16 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
     Raises PromptError if the file is missing, is no manifest or is of another cohort.
     """
     path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PromptError(
-            f"{path}: got {error.strerror or error}, expected a prompt manifest; name the prompts.json of a run."
-        ) from None
-    except ValueError as error:
-        raise PromptError(
-            f"{path}: got text that is not JSON ({error}), expected a prompt manifest; copy it anew."
-        ) from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("prompts"), dict):
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise PromptError(
-            f"{path}: got schema {found!r}, expected {SCHEMA!r}; name the prompts.json of a run of this version."
-        )
-    fingerprint = data.get("cohort")
-    if not isinstance(fingerprint, str):
-        raise PromptError(
-            f'{path}: cohort: got {fingerprint!r}, expected its fingerprint, or "" if unknown; copy the manifest anew.'
-        )
+    stored = read_json(
+        path,
+        _Stored,
+        version=SCHEMA,
+        what="a prompt manifest",
+        error=PromptError,
+        fix="name the prompts.json of a run, or record the prompts again",
+    )
     manifest = Manifest(
-        {case: _read(path, case, given) for case, given in data["prompts"].items()}, fingerprint, str(path)
+        {case: _read(path, case, given) for case, given in stored.prompts.items()}, stored.cohort, str(path)
     )
     if cohort is not None and manifest.cohort != cohort and not _is_part(subjects, manifest):
         raise PromptError(
@@ -105,11 +94,7 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
     return manifest
 
 
-def _read(path: Path, case: str, given: object) -> tuple[Prompt, ...]:
-    if not isinstance(given, list):
-        raise PromptError(
-            f"{path}: {case}: got {type(given).__name__}, expected a list of prompts; record the manifest anew."
-        )
+def _read(path: Path, case: str, given: list[StoredPrompt]) -> tuple[Prompt, ...]:
     try:
         return tuple(map(Prompt.from_json, given))
     except PromptError as error:

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from medsam_core.decoding import Malformed, shape
 from medsam_core.errors import PromptError
 from medsam_core.prompts.geometry import Box, Point
 
 MODES = ("box", "point", "points3", "box+point", "mask")
 KEY_SLICES = ("largest", "middle", "first")
+_LARGEST_SIDE = 1 << 14
 PROTOCOLS = ("bidirectional", "forward", "slicewise")
+
+
+class StoredMask(TypedDict):
+    """A mask of a slice as run lengths in row order."""
+
+    shape: tuple[int, int]
+    """(H, W)."""
+    starts: list[int]
+    """Where each run begins in the mask's rows put one after another."""
+    lengths: list[int]
+    """Of each run, in voxels."""
+
+
+class StoredPrompt(TypedDict):
+    """A prompt in built-in types, as `Prompt.to_json` gives it; its fields are those of `Prompt`."""
+
+    mode: str
+    key_slice: int
+    box: list[float] | None
+    points: list[list[float]]
+    point_labels: list[int]
+    mask: StoredMask | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +106,7 @@ class Prompt:
     def __hash__(self) -> int:
         return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> StoredPrompt:
         """Built-in types only; a mask as its shape and run lengths in row order. `from_json` is the inverse."""
         return {
             "mode": self.mode,
@@ -95,33 +118,37 @@ class Prompt:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Prompt:
+    def from_json(cls, data: Any) -> Prompt:
         """The prompt that `to_json` gave. Raises PromptError for anything else."""
         try:
+            stored = shape(data, StoredPrompt)
             return cls(
-                mode=data["mode"],
-                key_slice=data["key_slice"],
-                box=None if data["box"] is None else tuple(data["box"]),
-                points=tuple((x, y) for x, y in data["points"]),
-                point_labels=tuple(data["point_labels"]),
-                mask=None if data["mask"] is None else _from_run_lengths(data["mask"]),
+                mode=stored["mode"],
+                key_slice=stored["key_slice"],
+                box=stored["box"] and tuple(stored["box"]),  # type: ignore[arg-type]  # its length is checked there
+                points=tuple((x, y) for x, y in stored["points"]),
+                point_labels=tuple(stored["point_labels"]),
+                mask=None if stored["mask"] is None else _from_run_lengths(stored["mask"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (Malformed, ValueError) as problem:
             raise PromptError(
-                f"a prompt in JSON: got one that cannot be read ({type(error).__name__}: {error}), expected what "
-                "Prompt.to_json writes; record the manifest anew."
+                f"a prompt in JSON: {problem}, expected what Prompt.to_json writes; record the manifest again."
             ) from None
 
 
-def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
+def _run_lengths(mask: np.ndarray) -> StoredMask:
     edges = np.flatnonzero(np.diff(mask.ravel(), prepend=False, append=False))
     starts, ends = edges[::2], edges[1::2]
-    return {"shape": list(mask.shape), "starts": starts.tolist(), "lengths": (ends - starts).tolist()}
+    return {"shape": mask.shape, "starts": starts.tolist(), "lengths": (ends - starts).tolist()}
 
 
-def _from_run_lengths(data: Mapping[str, Any]) -> np.ndarray:
+def _from_run_lengths(data: StoredMask) -> np.ndarray:
     height, width = data["shape"]
+    if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
+        raise ValueError(f"mask.shape: got {height} × {width} where sides of 1 to {_LARGEST_SIDE} voxels belong")
     mask = np.zeros(height * width, bool)
     for start, length in zip(data["starts"], data["lengths"], strict=True):
+        if not 0 <= start < start + length <= len(mask):
+            raise ValueError(f"mask: got a run of {length} voxels from {start} where {len(mask)} voxels are")
         mask[start : start + length] = True
     return mask.reshape(height, width)

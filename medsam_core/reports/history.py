@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +11,11 @@ from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import RunError
+from medsam_core.files import written_whole
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
-from medsam_core.runs import HEADER, VERDICT, Run, read_run
+from medsam_core.outcome import Outcome
+from medsam_core.runs import HEADER, Run, read_run, stored_outcome
 
 _COLOURS = {"PASS": "#2a7f3f", "FAIL": "#c0392b", "INCONCLUSIVE": "#b8860b"}
 _MARKERS = {"PASS": "o", "FAIL": "X", "INCONCLUSIVE": "D"}
@@ -69,8 +70,7 @@ def history(folder: Path | str, *, metric: str = "dice", scope: str = "volume") 
 def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str = "volume") -> Entry:
     """What one run came to."""
     header = run.header
-    checkpoint, cohort, environment = (header.get(key) or {} for key in ("checkpoint", "cohort", "environment"))
-    key = score_key((header.get("settings") or {}).get("profile", "brats2019"), metric, scope)
+    key = score_key(header.settings.profile, metric, scope)
     groups: dict[str, list[float]] = {}
     for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         value = record.scores.get(key, math.nan)
@@ -78,13 +78,13 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
             groups.setdefault(group_name(record.case), []).append(value)
     return Entry(
         name=name or run.directory.name,
-        created=str(header.get("created") or ""),
-        commit=str(environment.get("commit") or "")[:9],
-        checkpoint=f"{checkpoint.get('name')} {str(checkpoint.get('sha256') or '')[:8]}".strip(),
-        cohort=f"{Path(str(cohort.get('root'))).name} ({len(cohort.get('subjects') or ())})",
-        fingerprint=str(cohort.get("fingerprint") or "")[:12],
-        device=f"{header.get('device')} {header.get('precision')}",
-        outcome=_outcome(run),
+        created=header.created,
+        commit=(header.environment.commit or "")[:9],
+        checkpoint=f"{header.checkpoint.name} {header.checkpoint.sha256[:8]}",
+        cohort=f"{Path(header.cohort.root).name} ({len(header.cohort.subjects)})",
+        fingerprint=header.cohort.fingerprint[:12],
+        device=f"{header.device} {header.precision}",
+        outcome=(stored_outcome(run.directory) or Outcome.INCONCLUSIVE).value,
         cases=len(run.records),
         means={group: mean(values) for group, values in groups.items()},
         seconds=_seconds_per_subject(run.records),
@@ -143,19 +143,13 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     for axes in (scores, seconds):
         axes.grid(alpha=0.3)
     figure.autofmt_xdate()
+    fix = "choose a place and an ending .png or .svg"
     try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:  # ValueError: an ending that matplotlib does not know
-        raise RunError(f"{path}: cannot be written ({error}); choose a place and an ending .png or .svg.") from None
+        with written_whole(path, error=RunError, fix=fix) as partial:
+            figure.savefig(partial, dpi=120)
+    except ValueError as error:  # an ending that matplotlib does not know
+        raise RunError(f"{path}: cannot be written ({error}); {fix}.") from None
     return len(drawn)
-
-
-def _outcome(run: Run) -> str:
-    try:
-        outcome = json.loads((run.directory / VERDICT).read_text(encoding="utf-8"))["outcome"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "INCONCLUSIVE"  # the session did not end
-    return str(outcome) if outcome in _COLOURS else "INCONCLUSIVE"
 
 
 def _seconds_per_subject(records: Sequence[CaseRecord]) -> float:

@@ -7,9 +7,7 @@ want to see.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medsam_core.errors import RunError
+from medsam_core.files import written_whole
 
 if TYPE_CHECKING:
     from medsam_core.evaluation.subject import CaseResult
@@ -54,16 +53,8 @@ def write_overlay(result: CaseResult, path: Path | str) -> None:
     result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
     or not at all. Raises RunError if it cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_overlay(result).save(temporary, format="PNG", compress_level=1)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be no folder
-            temporary.unlink(missing_ok=True)
-        raise RunError(f"overlay {path}: cannot be written ({error.strerror}); choose another --run-dir") from None
+    with written_whole(path, error=RunError, fix="choose another --run-dir", make_folder=True) as partial:
+        draw_overlay(result).save(partial, format="PNG", compress_level=1)
 
 
 def draw_overlay(result: CaseResult) -> Image.Image:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import MedsamError, RunError
+from medsam_core.files import write_whole
 from medsam_core.gates.wording import metric_name
 from medsam_core.reports.page_assets import SCRIPT, STYLE
 from medsam_core.reports.tables import WORDS, cells, control_lines, ranked, rows
@@ -39,19 +40,12 @@ def write_page(run: Run, verdict: Mapping[str, Any], path: Path | str) -> None:
     Raises RunError if it cannot be written; then nothing half-written is left.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(page(run, verdict, links_from=path.parent), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
-        raise RunError(f"page {path}: cannot be written ({error.strerror}); choose another --run-dir") from None
+    write_whole(path, page(run, verdict, links_from=path.parent), error=RunError, fix="choose another --run-dir")
 
 
 def page(run: Run, verdict: Mapping[str, Any], *, links_from: Path | str) -> str:
     """The page's HTML. links_from: the folder that it will be in."""
-    profile = str(_at(run.header, "settings", "profile") or "brats2019")
+    profile = run.header.settings.profile
     name = f"{run.directory.resolve().name}: MedSAM-2 gate"
     parts = [
         f"<h1>{_text(name)}</h1>",
@@ -61,7 +55,7 @@ def page(run: Run, verdict: Mapping[str, Any], *, links_from: Path | str) -> str
         "<h2>Scores</h2>",
         _scores(run.records, profile),
         "<h2>Configuration</h2>",
-        _configuration(run.header),
+        _configuration(run.header.to_json()),
         "<h2>Cases</h2>",
         _missing(run),
         _cases(run, verdict, profile, Path(links_from)),
@@ -158,7 +152,7 @@ def _entries(entries: Iterable[tuple[str, str]]) -> str:
 
 def _missing(run: Run) -> str:
     scored = {record.id for record in run.records}
-    missing = [case for case in run.header.get("plan", ()) if case not in scored]
+    missing = [case for case in run.plan if case not in scored]
     return f"<p>{_text(f'Planned but not scored: {len(missing)}: {few(missing, _LONG_LIST)}')}</p>" if missing else ""
 
 

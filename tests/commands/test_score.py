@@ -164,7 +164,7 @@ def test_a_table_that_cannot_be_written_is_told_before_anything_is_scored(
     monkeypatch.setattr("medsam_core.commands.score.score_files", lambda *_, **__: pytest.fail("scored"))
     code, out, err = score(capsys, "p.nii", "p.nii", option, place)
     assert (code, out) == (2, "")
-    assert err == f"medsam-core score: {option} {place}: cannot be written ({why}); choose another place.\n"
+    assert err == f"medsam-core score: {place}: cannot be written ({why}); choose another place for {option}.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["p.nii"]
 
 
@@ -176,7 +176,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path, capsys: pytest.Capt
     truth = save(tmp_path / "t.nii", TRUTH)
     code, _, err = score(capsys, truth, truth, "--csv", shut / "scores.csv")
     assert code == 2
-    assert err.endswith("scores.csv: cannot be written (Permission denied); choose another place.\n")
+    assert err.endswith("scores.csv: cannot be written (Permission denied); choose another place for --csv.\n")
 
 
 @pytest.mark.parametrize("option", ["--csv", "--json"])

@@ -518,8 +518,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     path = tmp_path / "taken" / "sub" / "m.nii"
     assert text_of(write_mask, volume.voxels > 3, volume, path) == (
-        f"{path}: the mask cannot be written (Not a directory), expected a folder with free space that this user may "
-        "write to; choose another one."
+        f"{path}: cannot be written (Not a directory); choose a folder with free space that this user may write to."
     )
 
 

@@ -17,6 +17,9 @@ from medsam_core.gates.comparison import Rule, compare
 from medsam_core.gates.verdict import Outcome
 from medsam_core.reports.comparison import junit, markdown
 
+OTHER = {"name": "other", "sha256": "d"}
+OTHER_COHORT = {"root": "there", "subjects": [], "fingerprint": "e" * 64, "labels": ["brats2019"]}
+
 
 @pytest.fixture
 def against(recall):
@@ -279,7 +282,7 @@ def test_a_group_that_was_never_prompted_is_noted_and_nothing_at_all_is_inconclu
 
 
 def test_what_differs_and_may_is_noted(two):
-    comparison = compare(*two([0.8] * 6, [0.8] * 6, device="cuda", precision="bf16", checkpoint={"sha256": "d"}))
+    comparison = compare(*two([0.8] * 6, [0.8] * 6, device="cuda", precision="bf16", checkpoint=OTHER))
     assert comparison.outcome is Outcome.PASS
     assert comparison.notes == ("another device: cpu in old, cuda now", "another precision: fp32 in old, bf16 now")
 
@@ -319,8 +322,8 @@ def test_junit_shows_inconclusive_as_an_error_and_fail_as_a_failure(two):
     suite = ElementTree.fromstring(junit(compare(*two([0.8] * 6, [0.7] * 6)))).find("testsuite")
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
     assert "fell by more than 0.05" in suite.find("testcase[@name='WT/box']/failure").get("message")
-    suite = ElementTree.fromstring(junit(compare(*two([0.8] * 6, [0.8] * 6, settings={})))).find("testsuite")
-    assert suite.find("testcase[@name='comparable']/error").get("message").startswith("another profile: ")
+    suite = ElementTree.fromstring(junit(compare(*two([0.8] * 6, [0.8] * 6, cohort=OTHER_COHORT)))).find("testsuite")
+    assert suite.find("testcase[@name='comparable']/error").get("message").startswith("another cohort fingerprint: ")
     assert suite.get("errors") == "2"
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from medsam_core.errors import GateError, RunError
+from medsam_core.gates.baseline import identity_of
 from medsam_core.gates.comparison import Rule
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.noise import (
@@ -15,7 +16,6 @@ from medsam_core.gates.noise import (
     Spread,
     check_gates,
     check_rule,
-    machine_of,
     measure,
     read_floors,
     tolerance,
@@ -52,7 +52,7 @@ def test_exact_repeats_have_no_noise(make_record, recall):
     ("change", "message"),
     [
         ({"precision": "bf16"}, "another machine: cpu, a CPU, fp32 in run, cpu, a CPU, bf16 now"),
-        ({"checkpoint": {"sha256": "d"}}, "another checkpoint: c"),
+        ({"checkpoint": {"name": "other", "sha256": "d"}}, "another checkpoint: c"),
         ({"settings": {"profile": "monai"}}, "another profile"),
         ({"plan": ["S1/t1ce/WT/box", "S2/t1ce/WT/box"]}, "1 case planned but not scored"),
     ],
@@ -72,7 +72,7 @@ def test_one_run_and_a_score_that_comes_and_goes_are_refused(make_record, recall
 def test_the_gpu_names_the_machine_on_cuda(make_record, recall):
     environment = {"gpu": "NVIDIA H200", "cpu": "a CPU"}
     run = recall([make_record()], device="cuda:1", precision="bf16", environment=environment)
-    assert machine_of(run) == "cuda, NVIDIA H200, bf16"
+    assert identity_of(run).machine == "cuda, NVIDIA H200, bf16"
 
 
 @pytest.mark.parametrize(("spread", "expected"), [(0.0, 0.0), (0.001, 0.003), (0.0011, 0.004), (0.1, 0.3)])
@@ -95,8 +95,8 @@ def test_floors_of_several_machines_share_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no noise floor"),
-        ('{"schema": 1}', "is no noise floor"),
+        ("{", "got text that is not JSON .* expected noise floors; restore"),
+        ('{"schema": 1}', "lacks the field floors"),
         ('{"schema": 2}', "has schema 2, this version"),
     ],
 )

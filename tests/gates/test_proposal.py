@@ -162,4 +162,4 @@ def test_the_command_writes_a_new_file_only(make_record, make_run, tmp_path, com
     assert command("propose", run.directory, "--margin", 0.1, "-o", file, "--force") == 0
     assert "case_minimum = 0.800" in file.read_text()
     with pytest.raises(GateError, match=r"cannot be written"):
-        command("propose", run.directory, "-o", tmp_path / "no" / "gates.toml")
+        command("propose", run.directory, "-o", file / "gates.toml")

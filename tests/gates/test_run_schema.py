@@ -14,9 +14,11 @@ import pytest
 from medsam_core.cases import Case, CaseRecord, Settings
 from medsam_core.data.cohort import ImageFile, Subject
 from medsam_core.evaluation.subject import score_case, score_controls
+from medsam_core.header import CheckpointIdentity
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.prompts.simulation import simulate
 from medsam_core.runs import SCHEMA, RunWriter
+from tests.headers import made_header
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "run.schema.json").read_text(encoding="utf-8"))
 TYPES = {
@@ -99,7 +101,7 @@ def scored_record(mode):
 
 @pytest.mark.parametrize("mode", ["box", "point", "points3", "box+point", "mask"])
 def test_a_scored_record_is_valid_as_it_stands_in_the_file(tmp_path, mode):
-    writer = RunWriter(tmp_path / "run", {"plan": []})
+    writer = RunWriter(tmp_path / "run", made_header())
     writer.append(scored_record(mode))
     writer.close()
     (line,) = (tmp_path / "run" / "cases.jsonl").read_text().splitlines()
@@ -119,7 +121,7 @@ def test_a_real_header_is_valid(tmp_path):
         Settings(), PhantomCohort(tmp_path), tmp_path / "run", device="cpu", brats_root=tmp_path
     )
     subject = Subject("S1", {"t1ce": ImageFile(image)}, image, "brats2018", "brats2019")
-    identity = {"name": "embedded", "sha256": "0" * 64, "architecture": "embedded", "image_size": 128, "notes": []}
+    identity = CheckpointIdentity(name="embedded", sha256="0" * 64, architecture="embedded", image_size=128)
     # what would need a cohort and a checkpoint
     configuration.__dict__.update(cohort=(subject,), checkpoint_identity=identity)
     writer = RunWriter(tmp_path / "run", configuration.header())

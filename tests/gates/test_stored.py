@@ -108,7 +108,6 @@ RELATIVE = GATES.replace("case_minimum = 0.7", "case_drop_maximum = 0.05")
         ('{"outcome": "FAIL"}', RELATIVE, "baseline old: ended as FAIL itself"),
         ('{"outcome": "INCONCLUSIVE"}', RELATIVE, "baseline old: ended as INCONCLUSIVE itself"),
         (None, RELATIVE, "baseline old: has no verdict itself"),
-        ("{", RELATIVE, "baseline old: has no verdict itself"),
         ('{"outcome": "PASS"}', GATES, "baseline old: no gate compares with it"),
         (None, GATES, "baseline old: no gate compares with it"),
     ],
@@ -125,6 +124,13 @@ def test_what_a_run_is_compared_with_is_told_if_it_is_no_pass_or_nothing_compare
     assert capsys.readouterr().out.splitlines()[1:] == ([] if note is None else [f"  note: {note}"])
     command(*given, "--json")
     assert json.loads(capsys.readouterr().out)["notes"] == ([] if note is None else [note])
+
+
+def test_a_reference_whose_verdict_is_damaged_is_refused(make_record, make_run, command):
+    run, old = make_run([make_record()]), make_run([make_record()], name="old")
+    (old.directory / "verdict.json").write_text("{")
+    with pytest.raises(RunError, match=r"old/verdict\.json: got text that is not JSON .*, expected a verdict; delete"):
+        command("compare", old.directory, run.directory)
 
 
 @pytest.mark.parametrize(
@@ -153,5 +159,8 @@ def test_without_gates_the_command_is_inconclusive(make_record, make_run, comman
 
 
 def test_no_run_is_an_error(tmp_path, command):
-    with pytest.raises(RunError, match=r"no such file; give a directory that a run wrote"):
+    with pytest.raises(
+        RunError,
+        match=r"run\.json: cannot be read \(No such file or directory\), expected a run",
+    ):
         command("judge", tmp_path / "none")

@@ -110,7 +110,7 @@ def test_two_accepted_of_one_machine_are_to_be_told_apart(tmp_path):
 def test_what_is_no_measurement_is_told_in_a_sentence(tmp_path, content):
     path = tmp_path / "new.json"
     path.write_text(content)
-    with pytest.raises(GateError, match=r"new\.json: is no latency measurement .*; measure anew\."):
+    with pytest.raises(GateError, match=r"new\.json: is no latency measurement: .*, expected what .*; measure again\."):
         read_measurement(path)
 
 

@@ -28,7 +28,7 @@ def fingerprint(small_cohort, tmp_path):
         if change is not None:
             change(sorted(root.glob("*/*_t1ce.nii.gz"))[0])
         made = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", brats_root=root)
-        return made.cohort_identity()["fingerprint"]
+        return made.cohort_identity.fingerprint
 
     return of
 
@@ -83,7 +83,7 @@ def test_a_subject_that_was_left_out_need_not_be_fetched(linked, tmp_path):
     for path in sorted((tmp_path / "copy").glob("*/*_t1ce.nii.gz"))[1:]:
         path.unlink()
         path.symlink_to("gone")
-    assert len(configuration.cohort_identity()["subjects"]) == 1
+    assert len(configuration.cohort_identity.subjects) == 1
 
 
 def test_a_file_that_cannot_be_read_is_told_in_a_sentence(linked, tmp_path):
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_read_is_told_in_a_sentence(linked, tmp_path):
     path = sorted((tmp_path / "copy").glob("*/*_flair.nii.gz"))[0]
     path.unlink()
     with pytest.raises(DataError) as caught:
-        configuration.cohort_identity()
+        _ = configuration.cohort_identity
     assert str(caught.value) == f"{path}: cannot be read (No such file or directory), expected an image; mend the file."
 
 
@@ -139,7 +139,7 @@ def test_the_fingerprint_of_packed_files_stays_that_of_accepted_baselines(tmp_pa
         mark = struct.pack("<II", zlib.crc32(content), len(content)).hex()
         digest.update(f"{folder.name}\0{path.name}\0{mark}\n".encode())
     made = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path / "cohort")
-    assert made.cohort_identity()["fingerprint"] == digest.hexdigest()
+    assert made.cohort_identity.fingerprint == digest.hexdigest()
 
 
 @pytest.mark.parametrize("chosen", [("iou",), ("hd95", "dice"), Settings().metrics])
@@ -181,6 +181,6 @@ def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_coh
         return recorder.finish(), recorder
 
     (verdict, recorder), (again, resumed) = session(), session(resume=True)
-    assert recorder.header["settings"]["metrics"] == resumed.header["settings"]["metrics"] == ["iou", "dice"]
+    assert recorder.header.settings.metrics == resumed.header.settings.metrics == ("iou", "dice")
     assert all({"brats2019/iou@volume", "brats2019/dice@volume"} <= set(record.scores) for record in recorder.records)
     assert again.to_json() == verdict.to_json()

@@ -2,54 +2,28 @@
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.plugin.terminal import describe, note_lines
+from tests.headers import made_header
 
+PLAN = ["A/t1ce/WT/box", "B/t1ce/WT/box"]
 HEADER = {
-    "checkpoint": {"name": "embedded", "sha256": "c" * 64, "architecture": "embedded", "image_size": 256, "notes": []},
     "device": "cuda",
     "precision": "bf16",
-    "cohort": {
-        "layouts": ["brats2018"],
-        "labels": ["brats2019"],
-        "subjects": ["A", "B"],
-        "fingerprint": "f" * 64,
-        "root": "there",
-    },
-    "plan": ["A/t1ce/WT/box", "B/t1ce/WT/box"],
-    "settings": {
-        "modalities": ["t1ce"],
-        "regions": ["WT"],
-        "prompts": ["box"],
-        "protocols": ["bidirectional"],
-        "key_slice": "largest",
-        "jitter_voxels": 0.0,
-        "profile": "brats2019",
-    },
-    "gates": None,
     "environment": {"gpu": "NVIDIA H200", "cpu": "a CPU", "torch": "2.13.0", "sam2": "1.1.0"},
 }
 
 
 def test_what_was_decided_stands_beside_the_decision():
     decided = {"device": "auto: the first GPU that torch sees", "precision": "", "threads": "4 of 16 (4 workers)"}
-    lines = describe({**HEADER, "decided": decided})
+    lines = describe(made_header(PLAN, **HEADER, decided=decided))
     assert "device: cuda (auto: the first GPU that torch sees): NVIDIA H200, torch 2.13.0, sam2 1.1.0" in lines
     assert "precision bf16, threads 4 of 16 (4 workers)" in lines
 
 
 def test_the_header_of_an_older_run_is_described_without_reasons():
-    assert describe(HEADER)[1:3] == [
+    assert describe(made_header(PLAN, **HEADER))[1:3] == [
         "device: cuda: NVIDIA H200, torch 2.13.0, sam2 1.1.0",
         "precision bf16, threads not recorded",
     ]
-
-
-def test_a_field_of_view_that_is_not_the_slice_is_told():
-    def line(**told):
-        return describe({**HEADER, "checkpoint": {**HEADER["checkpoint"], **told}})[0]
-
-    assert line().endswith("embedded, 256 px")
-    assert line(field_of_view="slice").endswith("embedded, 256 px")
-    assert line(field_of_view="foreground").endswith("embedded, 256 px around the foreground")
 
 
 def test_notes_are_told_once_with_their_subjects_and_not_without_end():

@@ -12,6 +12,9 @@ import pytest
 from medsam_core.errors import OptionError, RunError
 from medsam_core.gates.remote import fetch
 from medsam_core.reports.history import Entry, entry, history, plot, table
+from tests.made_runs import command, make_record, make_run, recall
+
+__all__ = ["command", "make_record", "make_run", "recall"]  # fixtures
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_the_table_lines_up(runs):
 def test_a_damaged_run_is_listed_and_the_others_too(runs):
     (runs / "r1" / "run.json").write_text("{")
     entries = history(runs)
-    assert "is damaged" in entries[0].error
+    assert "run.json: got text that is not JSON" in entries[0].error
     assert "unreadable" in table(entries)[1]
     json.dumps([one.to_json() for one in entries], allow_nan=False)
 
@@ -82,7 +85,7 @@ def test_a_plot_of_nothing_and_to_nowhere_is_one_sentence(runs, tmp_path):
     with pytest.raises(RunError, match="no run with a date and a score"):
         plot([Entry("a", error="x"), Entry("b", created="once", means={"WT/box": 1.0})], tmp_path / "p.png")
     with pytest.raises(RunError, match="cannot be written"):
-        plot(history(runs), tmp_path / "none" / "p.png")
+        plot(history(runs), runs / "r1" / "run.json" / "p.png")
     with pytest.raises(RunError, match="cannot be written"):
         plot(history(runs), tmp_path / "p.xyz")
 

@@ -17,6 +17,7 @@ from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import judge
 from medsam_core.reports.page import page, write_page
 from medsam_core.runs import Run
+from tests.headers import made_header
 
 Make = Callable[..., CaseRecord]
 GATES = """
@@ -40,14 +41,12 @@ def run(make_record: Make, tmp_path: Path) -> Run:
     )
     (tmp_path / "run" / "overlays").mkdir(parents=True)
     (tmp_path / "run" / "overlays" / "S2 #1.png").touch()
-    header = {
-        "schema": 1,
-        "plan": [*(record.id for record in records), "S9/t1ce/WT/box"],
-        "settings": {"profile": "brats2019", "regions": ["WT", "ET"]},
-        "checkpoint": {"name": "embedded", "sha256": "abc123"},
-        "device": "cpu",
-        "environment": {"torch": "2.13"},
-    }
+    header = made_header(
+        [*(record.id for record in records), "S9/t1ce/WT/box"],
+        settings={"profile": "brats2019", "regions": ["WT", "ET"]},
+        checkpoint={"name": "embedded", "sha256": "abc123"},
+        environment={"torch": "2.13"},
+    )
     return Run(tmp_path / "run", header, records)
 
 
@@ -146,7 +145,7 @@ def test_nothing_is_loaded_from_elsewhere(run: Run, verdict: dict[str, Any]) -> 
 def test_what_comes_from_files_is_escaped(make_record: Make, tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
     record = make_record(f"S{evil}", grade=evil, diagnosis=evil, notes=(evil,), overlay="javascript:alert(1).png")
-    header = {"schema": 1, "plan": [record.id, evil], "settings": {"profile": "brats2019", evil: evil}, "device": evil}
+    header = made_header([record.id, evil], device=evil, checkpoint={"name": evil, "sha256": evil})
     text = page(
         Run(tmp_path / "run", header, (record,)),
         {"outcome": evil, "reasons": [evil], "notes": [evil], "results": [{"outcome": evil, "text": evil}]},
@@ -158,7 +157,7 @@ def test_what_comes_from_files_is_escaped(make_record: Make, tmp_path: Path) -> 
 
 
 def test_a_run_without_records_or_gates_has_a_page(tmp_path: Path) -> None:
-    empty = Run(tmp_path, {"schema": 1, "plan": []}, ())
+    empty = Run(tmp_path, made_header(), ())
     text = Elements(page(empty, judge((), (), None).to_json(), links_from=tmp_path)).text
     assert "INCONCLUSIVE" in text
     assert "No case was scored." in text
@@ -167,9 +166,9 @@ def test_a_run_without_records_or_gates_has_a_page(tmp_path: Path) -> None:
 
 def test_scores_that_the_run_lacks_or_that_are_undefined(make_record: Make, tmp_path: Path) -> None:
     records = (make_record("S1", dice=float("nan")), make_record("S2", dice=0.5))
-    header = {"schema": 1, "plan": [], "settings": {"profile": "monai"}}
+    header = made_header(settings={"profile": "monai"})
     assert "no score" in page(Run(tmp_path, header, records), {}, links_from=tmp_path)
-    header["settings"] = {"profile": "brats2019"}
+    header = made_header(settings={"profile": "brats2019"})
     assert 'data-key="-1e+300">–<' in page(Run(tmp_path, header, records), {}, links_from=tmp_path)
 
 
@@ -179,7 +178,6 @@ def test_the_file_is_written_whole_or_not_at_all(run: Run, verdict: dict[str, An
     write_page(run, verdict, folder / "page.html")
     assert (folder / "page.html").read_text(encoding="utf-8").endswith("</html>\n")
     assert [one.name for one in folder.iterdir()] == ["page.html"]
-    with pytest.raises(
-        RunError, match=r"^page .*nowhere/page\.html: cannot be written \(No such file or directory\); "
-    ):
-        write_page(run, verdict, tmp_path / "nowhere" / "page.html")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file/page\.html: cannot be written \(.*\); choose another --run-dir\.$"):
+        write_page(run, verdict, tmp_path / "file" / "page.html")

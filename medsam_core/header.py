@@ -1,0 +1,115 @@
+"""`RunHeader`: what a run was asked, and which weights, data and machine answered. Stored as `run.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from medsam_core.cases import Settings
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointIdentity:
+    """The weights that were run."""
+
+    name: str
+    """The file's name, or the name it was asked for by."""
+    sha256: str
+    """Of the file, in hex."""
+    architecture: str | None = None
+    image_size: int | None = None
+    """Side of the square image that the model sees, in pixels."""
+    notes: tuple[str, ...] = ()
+    """What was guessed about the weights, a sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortIdentity:
+    """The subjects and their data."""
+
+    root: str
+    """The folder as it was given; of the phantom cohort its name alone."""
+    subjects: tuple[str, ...]
+    """Ids, sorted."""
+    fingerprint: str
+    """SHA-256 of the names and the contents of every file of every subject."""
+    layouts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    """Names of the label conventions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatesIdentity:
+    """The gates file that the run was judged by."""
+
+    file: str
+    """Its name, without folder."""
+    sha256: str
+    """Of its bytes, in hex."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What `auto` came to and why, for the reader; "" where it is not recorded."""
+
+    device: str = ""
+    precision: str = ""
+    threads: str = ""
+    compiled: str = ""
+    """ "asked for" with --compile, else ""."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Versions and hardware that a score or a latency may depend on; None where it is not recorded."""
+
+    python: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    gpu: str | None = None
+    cuda: str | None = None
+    medsam_core: str | None = None
+    commit: str | None = None
+    torch: str | None = None
+    sam2: str | None = None
+    numpy: str | None = None
+    scipy: str | None = None
+    nibabel: str | None = None
+    pytest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHeader:
+    """`run.json`."""
+
+    schema: int = SCHEMA
+    """Version of the stored form."""
+    created: str
+    """ISO 8601 with time zone."""
+    command: tuple[str, ...] = ()
+    """As typed."""
+    settings: Settings
+    """How the cases were made, prompted and scored."""
+    checkpoint: CheckpointIdentity
+    device: str
+    """As torch names it: cpu, cuda, cuda:1."""
+    precision: str
+    """fp32 or bf16."""
+    decided: Decisions = field(default_factory=Decisions)
+    cohort: CohortIdentity
+    plan: tuple[str, ...]
+    """The id of every case that was to be scored."""
+    gates: GatesIdentity | None = None
+    """None: no gates."""
+    baseline: str | None = None
+    """What --baseline named, None if nothing."""
+    prompts_from: str | None = None
+    """SHA-256 of the prompt manifest that was replayed, None if the prompts were simulated."""
+    environment: Environment = field(default_factory=Environment)
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types only."""
+        return dataclasses.asdict(self)
