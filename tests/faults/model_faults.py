@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _ask(patch: Any, change: Callable[[Prompt], Prompt]) -> None:
-    """The model is asked something else than what was simulated and written down."""
+    """The model gets other prompts than those simulated and recorded."""
     inputs = Tracker._inputs
     patch.setattr(Tracker, "_inputs", lambda self, asked: inputs(self, [change(prompt) for prompt in asked]))
 
