@@ -2,7 +2,7 @@
 
 import pytest
 
-FAULT = "memories in the wrong order of age"
+FAULT = "memories in reverse order of age"
 
 
 def pytest_collection_finish():

@@ -1,4 +1,4 @@
-"""What hardly moves the bench's three subjects is seen by the committed default gate, in a session of its own."""
+"""The committed default gate sees a fault that hardly moves the three thin subjects of the other tests."""
 
 from __future__ import annotations
 

@@ -10,25 +10,17 @@ import pytest
 
 from medsam_core.outcome import Outcome
 from tests.faults.catalogue import FAULTS
+from tests.faults.table import row
 
 pytestmark = pytest.mark.faults
 
 
-def short(lines: list[str]) -> str:
-    """The first reason in a table's cell, and how many more there are."""
-    if not lines:
-        return "–"
-    first = lines[0] if len(lines[0]) <= 160 else lines[0][:159] + "…"
-    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    return f"{first}{more}".replace("|", "\\|")
+def test_the_healthy_run_passes(runner):
+    assert runner.healthy.outcome is Outcome.PASS, "\n".join(runner.healthy.reasons)
 
 
-def test_the_healthy_run_passes(bench):
-    assert bench.healthy.outcome is Outcome.PASS, "\n".join(bench.healthy.reasons)
-
-
-def test_the_healthy_run_passes_again_against_itself(bench):
-    again = bench.run("again", "masks")
+def test_the_healthy_run_passes_again_against_itself(runner):
+    again = runner.run("again", "masks")
     assert again.outcome is Outcome.PASS, "\n".join(again.reasons)
 
 
@@ -37,17 +29,17 @@ def test_there_are_as_many_faults_as_promised():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_does_not_pass(bench, add_row, fault, monkeypatch):
-    judged = bench.judged(fault, monkeypatch)
-    cells = [short(reasons) for reasons in (judged.gate_reasons, judged.comparison_reasons, judged.pin_reasons)]
-    add_row(f"| {' | '.join([fault.name, judged.outcome.value, *cells])} |")
-    assert bench.baseline is not None, "the healthy run does not pass, so that nothing can be said of a fault"
+def test_a_fault_does_not_pass(runner, add_row, fault, monkeypatch):
+    judged = runner.judged(fault, monkeypatch)
+    reasons = judged.gate_reasons, judged.comparison_reasons, judged.pin_reasons
+    add_row(row(fault.name, judged.outcome.value, *reasons))
+    assert runner.baseline is not None, "the healthy run does not pass, so no fault can be judged"
     assert judged.outcome is not Outcome.PASS, f"{fault.name}: caught by nothing"
     assert judged.reasons
 
 
-def test_the_bench_is_healthy_again_after_all_faults(bench):
-    """That no fault was left in: everything is computed anew."""
-    bench.predictor = type(bench.predictor)(bench.model, bench.store, "nothing")
-    after = bench.run("after", "nothing")
-    assert {r.id: r.scores for r in after.run.records} == {r.id: r.scores for r in bench.healthy.run.records}
+def test_the_model_is_healthy_again_after_all_faults(runner):
+    """No fault was left in: everything is computed again."""
+    runner.predictor = type(runner.predictor)(runner.model, runner.store, "nothing")
+    after = runner.run("after", "nothing")
+    assert {r.id: r.scores for r in after.run.records} == {r.id: r.scores for r in runner.healthy.run.records}

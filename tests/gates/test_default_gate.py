@@ -14,7 +14,7 @@ DEFAULTS = {flag: default for flag, default, *_ in OPTIONS}
 
 
 def test_the_baseline_that_the_default_gates_name_is_of_the_embedded_checkpoint():
-    """Red after a new checkpoint until both are renewed: docs/gates.md, "The default gate's"."""
+    """Red after a new checkpoint until both are renewed: docs/gates.md, "The default gate"."""
     path = find_baseline(GATES.baseline)
     assert path is not None
     assert read_baseline(path).identity.sha256 == sha256_of(embedded_path())

@@ -1,4 +1,4 @@
-"""docs/gates.md against the code that it describes."""
+"""docs/gates.md and docs/comparing-runs.md against the code that they describe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from medsam_core.gates.comparison import Rule
 from medsam_core.gates.gate import FILTERS
 from medsam_core.gates.gates_file import load_gates
 
-TEXT = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "gates.md").read_text(encoding="utf-8")
 
 
 def test_the_example_is_a_gates_file(tmp_path):
@@ -34,8 +35,8 @@ def test_every_value_of_a_filter_is_named():
         assert [value for value in values or () if f"`{value}`" not in row] == []
 
 
-def test_the_defaults_are_those_of_the_code():
-    rule = Rule()
+def test_the_defaults_of_a_comparison_are_those_of_the_code():
+    rule, page = Rule(), (DOCS / "comparing-runs.md").read_text(encoding="utf-8")
     for text in (
         f"({rule.margin:.3f}, `--margin`)",
         f"more than {rule.case_drop_maximum:.2f} (`--case-drop-maximum`",
@@ -43,4 +44,4 @@ def test_the_defaults_are_those_of_the_code():
         f"at the {rule.alpha_worse:.1%} level".replace("%", " %"),
         f"{rule.confidence:.0%} bootstrap interval (BCa, {rule.resamples:,} resamples".replace("%", " %"),
     ):
-        assert text in TEXT
+        assert text in page

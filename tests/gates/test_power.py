@@ -1,6 +1,6 @@
 """How often the comparison is wrong: verdicts on records resampled under no change, and under a known drop.
 
-The long versions (`-m slow`) print the rates that docs/gates.md quotes.
+The long versions (`-m slow`) print the rates that docs/comparing-runs.md quotes.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def test_recorded_repeats_fail_at_most_once_in_a_hundred(recall):
         subjects.setdefault(subject, {})[region, prompt] = scores
     moves = np.array([a - b for a, b in recorded.values()])
     moved = np.abs(moves)
-    # with -s: what docs/gates.md quotes
+    # with -s: what docs/comparing-runs.md quotes
     print(
         f"{len(subjects)} subjects, {len(moves)} cases: {(moved > 0).mean():.0%} differ, sd {moves.std():.4f}", end=""
     )

@@ -1,7 +1,8 @@
-"""A small run of the product, put through its own parts: configuration, evaluator, recorder, judge, comparison.
+"""Runs a small cohort through the product's own parts, healthy or with one fault: configuration, evaluator, recorder,
+judge, comparison.
 
-The only thing here that the product does not have is a store of the healthy run's features and predictions, from which
-faulty runs take what their fault leaves intact.
+One thing here is not the product's: a store of the healthy run's features and predictions. A faulty run takes from it
+what its fault leaves valid.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import Run, read_run
-from tests.faults.catalogue import Fault, damaged_copy
+from tests.faults.fault import Fault, damaged_copy
 
 # On one machine the healthy run repeats to the last digit, and one voxel moves a Dice of a thin phantom by more.
 PINNED = 0.00001
@@ -129,8 +130,8 @@ def _reasons(verdict: Verdict) -> list[str]:
     return [line.strip() for line in verdict.lines()[1:] if line.strip().startswith(("FAIL", "INCONCLUSIVE"))]
 
 
-class Bench:
-    """One cohort, one model, one healthy run that was accepted; `run` scores and judges the cohort once more."""
+class Runner:
+    """One cohort, one model and one accepted healthy run; `run` scores and judges the cohort again."""
 
     def __init__(self, template: Configuration, folder: Path) -> None:
         self.template, self.folder = template, folder
@@ -143,7 +144,7 @@ class Bench:
         self.pin = folder / "pin.toml"
         self.pin.write_text(PIN, encoding="utf-8")
         self.baseline: Baseline | None = None
-        self.gates_from = "those given with --gates"
+        self.gates_from = "from the file given with --gates"
         if template.gates is None:
             self._propose()
         self.healthy = self.run("healthy", "masks")
@@ -154,13 +155,15 @@ class Bench:
 
     def _propose(self) -> None:
         """Floors as `medsam-core propose` sets them: the default gates are of a cohort with twice as many slices."""
-        self.gates_from = "proposed from the healthy run as `medsam-core propose` does at its default margins"
+        self.gates_from = "proposed from the healthy run at the default margins of `medsam-core propose`"
         floors = self.folder / "proposed.toml"
         floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.0\n', encoding="utf-8")
         self.template = dataclasses.replace(self.template, gates=floors)
         measured = self.run("measured", "masks").run
         floors.write_text(propose_gates(measured), encoding="utf-8")
-        self.template = dataclasses.replace(self.template, gates=floors)  # anew: the old one has read the old floors
+        self.template = dataclasses.replace(
+            self.template, gates=floors
+        )  # a new object: the old one has read the old floors
 
     def configuration(self, name: str) -> Configuration:
         """A new one: nothing that an earlier run resolved is kept, but for the model."""

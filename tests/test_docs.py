@@ -1,0 +1,94 @@
+"""The docs against the repository: links resolve, and the commands that they name exist."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from medsam_core.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+README_WORDS = 700
+
+_FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives the headings: lower case, no punctuation, a hyphen for each space."""
+    headings = _HEADING.findall(_FENCE.sub("", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Relative links in the text of `page` that lead to no file, or to no heading of a Markdown file."""
+    links = [link for link in _LINK.findall(_FENCE.sub("", text)) if not re.match(r"[a-z]+:", link)]
+    return [link for link in links if not _leads_somewhere(page, text, *link.partition("#")[::2])]
+
+
+def _leads_somewhere(page: Path, text: str, place: str, anchor: str) -> bool:
+    target = (page.parent / place).resolve() if place else page
+    if not target.exists():
+        return False
+    return not anchor or anchor in anchors(text if target == page else target.read_text(encoding="utf-8"))
+
+
+def unknown_environments(text: str) -> set[str]:
+    """Names after `tox … -e` that tox.ini does not define."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    known = {section.removeprefix("testenv:") for section in tox.sections()}
+    return set(re.findall(r"\btox (?:run )?-e\s+([\w-]+)", text)) - known
+
+
+def unknown_commands(text: str) -> set[str]:
+    """Words after `medsam-core` in code that are no command."""
+    code = "\n".join([*_FENCE.findall(text), *re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))])
+    indented = "\n".join(line for line in text.splitlines() if line.startswith("    "))
+    return set(re.findall(r"\bmedsam-core ([a-z]+)", f"{code}\n{indented}")) - set(COMMANDS)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_command_of_a_page_exists(page):
+    text = page.read_text(encoding="utf-8")
+    assert broken_links(page, text) == []
+    assert unknown_environments(text) == set()
+    assert unknown_commands(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a](docs/nowhere.md)", ["docs/nowhere.md"]),
+        ("[a](docs/gates.md#nothing)", ["docs/gates.md#nothing"]),
+        ("![a](docs/nothing.png)", ["docs/nothing.png"]),
+        ("# Here\n\n[a](#there)", ["#there"]),
+        ("# Here, `--now`!\n\n[a](#here---now) [b](docs/gates.md#see-it-fail) [c](https://example.org/x)", []),
+        ("```\n# a comment\n[a](nowhere.md)\n```\n[b](#a-comment)", ["#a-comment"]),
+    ],
+)
+def test_a_broken_link_is_found(text, expected):
+    assert broken_links(ROOT / "README.md", text) == expected
+
+
+def test_an_unknown_environment_is_found():
+    assert unknown_environments("`tox -e gate`, `python -m tox -e nothing -- -k x`, tox run -e\nnever") == {
+        "nothing",
+        "never",
+    }
+
+
+def test_an_unknown_command_is_found():
+    text = (
+        "`medsam-core judge RUN`, `medsam-core jugde RUN`\n\n    medsam-core lists x\n\n```\nmedsam-core scores\n```\n"
+    )
+    assert unknown_commands(text) == {"jugde", "lists", "scores"}
