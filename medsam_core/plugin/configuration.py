@@ -169,7 +169,6 @@ class Configuration:
             "sha256": model.checkpoint.sha256,
             "architecture": model.architecture.name,
             "image_size": model.architecture.image_size,
-            "field_of_view": model.architecture.field_of_view,
             "notes": list(model.notes),
         }
 

@@ -16,8 +16,7 @@ def describe(header: Mapping[str, Any]) -> list[str]:
     why = {name: f" ({decided[name]})" if decided.get(name) else "" for name in ("device", "precision")}
     return [
         f"checkpoint: {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}), {checkpoint['architecture']}, "
-        f"{checkpoint['image_size']} px"
-        + (" around the foreground" if checkpoint.get("field_of_view") == "foreground" else ""),
+        f"{checkpoint['image_size']} px",
         *(f"note: {note}" for note in checkpoint["notes"]),
         f"device: {header['device']}{why['device']}: {environment_.get('gpu') or environment_['cpu']}, "
         f"torch {environment_['torch']}, sam2 {environment_['sam2']}",
