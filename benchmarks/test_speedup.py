@@ -11,7 +11,6 @@ found the same masks, without which a ratio means nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import statistics
 
@@ -76,9 +75,7 @@ def make_model(device):
 
     def make(name: str, precision: str) -> LoadedModel:
         if name == "embedded":
-            loaded = load_model(embedded_path(), device=device, precision=precision)
-            whole = dataclasses.replace(loaded.architecture, field_of_view="slice")  # all that sam2's flow knows
-            return dataclasses.replace(loaded, architecture=whole)
+            return load_model(embedded_path(), device=device, precision=precision)
         return lively_model(ARCHITECTURES[name], seed=0, device=device, precision=precision)
 
     return make

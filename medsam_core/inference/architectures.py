@@ -15,7 +15,7 @@ from medsam_core.errors import CheckpointError, OptionError
 
 BACKBONE_STRIDE = 16  # pixels of the model's image per token of the memory attention
 MASK_STRIDE = 4  # pixels of the model's image per logit of the mask decoder
-FIELDS_OF_VIEW = ("slice", "foreground")
+WHOLE_SLICE = "slice"  # the only field of view; checkpoints written for a while name it
 IMAGE_SIZE_STEP = 32  # the trunk's coarsest level: every level of the pyramid must be twice the next
 
 
@@ -25,8 +25,6 @@ class Architecture:
 
     name: what a person calls it; not used in building.
     image_size: side of the square image the model sees, in pixels; a multiple of 32.
-    field_of_view: what becomes that image, the whole "slice" as in SAM 2 and MedSAM2, or the square around the volume's
-        "foreground" (`preprocessing.foreground_window`), which shows a head larger.
     Trunk (Hiera): embed_dim, num_heads, stages, global_att_blocks, window_spec,
         window_pos_embed_bkg_spatial_size and q_pool as in sam2's Hiera.
     Neck (FPN): d_model is also the width of the prompt encoder, mask decoder and memory attention.
@@ -40,7 +38,6 @@ class Architecture:
 
     name: str
     image_size: int
-    field_of_view: str = "slice"
     embed_dim: int = 96
     num_heads: int = 1
     stages: tuple[int, ...] = (1, 2, 7, 2)
@@ -95,11 +92,6 @@ class Architecture:
                 f"image size: got {self.image_size}, expected a positive multiple of {IMAGE_SIZE_STEP}; "
                 "give such a size, or none for the checkpoint's own."
             )
-        if self.field_of_view not in FIELDS_OF_VIEW:
-            raise OptionError(
-                f"architecture {self.name}: got field of view {self.field_of_view!r}, expected one of "
-                f"{', '.join(FIELDS_OF_VIEW)}; choose one of them."
-            )
         if self.d_model % self.memory_dim or self.d_model % 8:
             raise OptionError(
                 f"architecture {self.name}: got d_model {self.d_model} with memory_dim {self.memory_dim}, "
@@ -136,9 +128,10 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
-        """The inverse of `to_json`, which once wrote no field of view: then it is the slice.
+        """The inverse of `to_json`, which for a while also wrote a field of view.
 
-        Raises CheckpointError for anything else than what `to_json` writes or wrote.
+        Raises CheckpointError for anything else than what `to_json` writes or wrote, and for another field of view than
+        the whole slice.
         """
         try:
             values = json.loads(text)
@@ -147,8 +140,8 @@ class Architecture:
                 f"architecture in the checkpoint's metadata: got text that is not JSON ({error}), expected an "
                 "object; name the architecture by an option or use another checkpoint."
             ) from None
-        if isinstance(values, dict):
-            values = {"field_of_view": "slice"} | values
+        if isinstance(values, dict) and values.get("field_of_view") == WHOLE_SLICE:
+            del values["field_of_view"]
         fields = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != fields:
             found = set(values) if isinstance(values, dict) else set()

@@ -61,7 +61,7 @@ class MemoryAttention:
     """The layers of a model's memory attention, to be called within `torch.no_grad` and the model's autocast.
 
     slices: of the volume; it scales the pointers' ages as in sam2.
-    by_products: attention as matrix products over one batch element at a time, which is faster on a CPU; torch's
+    explicit_matmul: attention as matrix products over one batch element at a time, which is faster on a CPU; torch's
         fused attention over the whole batch elsewhere, and wherever the step is compiled.
     """
 
@@ -71,7 +71,7 @@ class MemoryAttention:
         self.heads: int = model.architecture.memory_attention_heads
         self.dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
         self.device = model.device
-        self.by_products = model.device.type == "cpu" and not compiled
+        self.explicit_matmul = model.device.type == "cpu" and not compiled
         self.oldest_pointer = min(slices, self.module.max_obj_ptrs_in_encoder) - 1
         self._scratch = Scratch(self.dtype)
         # made here and not when first asked for: a compiled step finds them as they are
@@ -87,7 +87,7 @@ class MemoryAttention:
         placed = tokens + self._places
         cross = [layer.cross_attn_image for layer in self.layers]
         keys = tuple(self._rotate(self._split(attention.k_proj(placed))) for attention in cross)
-        values = () if self.by_products else tuple(self._split(attention.v_proj(tokens)) for attention in cross)
+        values = () if self.explicit_matmul else tuple(self._split(attention.v_proj(tokens)) for attention in cross)
         return Projection(tokens, keys, values)
 
     def __call__(self, features: torch.Tensor, position: torch.Tensor, bank: Bank) -> torch.Tensor:
@@ -95,14 +95,14 @@ class MemoryAttention:
         n, _, h, w = features.shape
         x = (features + 0.1 * position).flatten(2).transpose(1, 2).contiguous()
         pointers, aged = self._pointers(bank, n)
-        if self.by_products:
+        if self.explicit_matmul:
             everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
         for place, layer in enumerate(self.layers):
             x = x + self._to_itself(layer.self_attn, layer.norm1(x).to(self.dtype))
             cross = layer.cross_attn_image
             query = self._rotate(self._split(cross.q_proj(layer.norm2(x).to(self.dtype))))
             key = self._split(cross.k_proj(aged))
-            if self.by_products:
+            if self.explicit_matmul:
                 found = self._to_memories(place, query, key, bank, everything)
                 # by head: (n, heads, tokens, memory_dim) -> (n, heads, tokens, d_model / heads)
                 weight, bias = (
@@ -122,7 +122,7 @@ class MemoryAttention:
     def _to_itself(self, own: Any, x: torch.Tensor) -> torch.Tensor:
         query, key = (self._rotate(self._split(project(x))) for project in (own.q_proj, own.k_proj))
         value = self._split(own.v_proj(x))
-        if self.by_products and self.dtype is torch.bfloat16:  # the fused one uses no bfloat16 instructions
+        if self.explicit_matmul and self.dtype is torch.bfloat16:  # the fused one uses no bfloat16 instructions
             found = torch.stack([_attend(*element, self._scratch) for element in zip(query, key, value, strict=True)])
         else:
             found = scaled_dot_product_attention(query, key, value)

@@ -7,6 +7,7 @@ Torch, safetensors and huggingface_hub are imported when first needed. "MedSAM-2
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import CheckpointError
 from medsam_core.files import shipped, shipped_folders
+from medsam_core.inference.architectures import WHOLE_SLICE
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +216,22 @@ def load_weights(file: CheckpointFile | str | Path) -> Weights:
             f"checkpoint {file.path}: got a model that is not a table of tensors, expected a state dict; "
             "save module.state_dict()."
         )
+    _check_field_of_view(file, metadata)
     return Weights(file, state_dict, metadata)
+
+
+def _check_field_of_view(file: CheckpointFile, metadata: Mapping[str, str]) -> None:
+    """Refuse weights that see a part of the slice, which an older version could: here they would draw other masks."""
+    try:
+        values = json.loads(metadata.get("architecture", "{}"))
+    except json.JSONDecodeError:
+        return  # whoever reads the architecture refuses it
+    seen = values.get("field_of_view", WHOLE_SLICE) if isinstance(values, dict) else WHOLE_SLICE
+    if seen != WHOLE_SLICE:
+        raise CheckpointError(
+            f"checkpoint {file.path}: got weights for the field of view {seen!r}, expected ones that see the whole "
+            "slice; use other weights, or an older version of medsam-core that has this field of view."
+        )
 
 
 def _read_safetensors(file: CheckpointFile) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

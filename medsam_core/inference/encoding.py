@@ -12,7 +12,7 @@ import torch
 from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion, on_device
 from medsam_core.inference.model import LoadedModel
-from medsam_core.inference.preprocessing import field_of_view, normalisation_table, resize_slices, to_uint8
+from medsam_core.inference.preprocessing import normalisation_table, resize_slices, to_uint8
 from medsam_core.inference.resampling import resampling
 
 MIB = 1 << 20
@@ -21,7 +21,7 @@ MIB = 1 << 20
 class EncodedVolume:
     """One volume as the model sees it: pixels now, features when first asked for.
 
-    shape: (D, H, W) of the volume. window: the part of each slice that the model sees.
+    shape: (D, H, W) of the volume.
     Features are kept on the model's device, in the precision they were computed in, for as many slices as fit into
     `feature_mib` (at least four batches); beyond that the slice that was not asked for longest is dropped and encoded
     again if needed. notes: gets a sentence when a batch had to be halved.
@@ -38,10 +38,8 @@ class EncodedVolume:
         notes: list[str] | None = None,
         compiled: Compiled | None = None,
     ) -> None:
-        pixels = to_uint8(voxels)
-        self.shape: tuple[int, int, int] = pixels.shape
-        self.window = field_of_view(voxels, model.architecture.field_of_view)
-        self.pixels = self.window.of(pixels)
+        self.pixels = to_uint8(voxels)
+        self.shape: tuple[int, int, int] = self.pixels.shape
         self.model = model
         self.batch_size = batch_size
         self.notes = [] if notes is None else notes

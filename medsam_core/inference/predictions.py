@@ -10,7 +10,6 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from medsam_core.inference.devices import on_device
-from medsam_core.inference.preprocessing import Window
 from medsam_core.inference.tracking import Output, Track
 from medsam_core.prompts.prompt import Prompt
 
@@ -23,7 +22,7 @@ class Prediction:
     predicted_iou: (D,) float32, the model's own estimate in [0, 1]; NaN where not seen; 1 where a mask was given.
     object_score: (D,) float32 logits, above 0 where the model believes that the object is there; NaN likewise.
     logits: (len(slices), s, s) float32 at the model's low resolution, a quarter of its image size; None unless
-        asked for. The mask is `logits` resized bilinearly to the model's field of view, above 0, and empty outside.
+        asked for. The mask is `logits` resized bilinearly to (H, W), above 0.
     packed: (len(slices), H, ceil(W / 8)) uint8, the mask as `np.packbits` along the last axis: an eighth of the memory.
     """
 
@@ -37,24 +36,24 @@ class Prediction:
 
     @property
     def mask(self) -> np.ndarray:
-        """(D, H, W) bool at the volume's own resolution, unpacked anew at every call."""
+        """(D, H, W) bool at the volume's own resolution, unpacked at every call."""
         mask = np.zeros(self.shape, bool)
         mask[self.slices.start : self.slices.stop] = np.unpackbits(self.packed, axis=-1, count=self.shape[2])
         return mask
 
 
-class Recorder:
+class PredictionBuilder:
     """Plans which slices each prompt sees and gathers what the steps give, on the device.
 
-    prompts: each inside the volume of `shape` (D, H, W). window: the part of each slice that the model saw.
-    protocol: one of PROTOCOLS. mask_size: side of the low-resolution logits.
+    prompts: each inside the volume of `shape` (D, H, W).
+    protocol: one of PROTOCOLS.
+    mask_size: side of the low-resolution logits.
     """
 
     def __init__(
         self,
         prompts: Sequence[Prompt],
         shape: tuple[int, int, int],
-        window: Window,
         protocol: str,
         device: torch.device,
         *,
@@ -64,7 +63,6 @@ class Recorder:
         depth, height, width = shape
         self.prompts = prompts
         self.shape = shape
-        self.window = window
         self.spans = [_span(prompt.key_slice, depth, protocol) for prompt in prompts]
         self._starts = np.cumsum([0, *map(len, self.spans)]).tolist()
         total = self._starts[-1]
@@ -91,11 +89,9 @@ class Recorder:
         ]
         at = on_device(rows, self._device)
         logits = output.logits
-        seen = self.window
-        if logits.shape[-2:] != (seen.height, seen.width):
-            logits = interpolate(logits, size=(seen.height, seen.width), mode="bilinear", align_corners=False)
-        right, below = width - seen.left - seen.width, height - seen.top - seen.height
-        mask = pad(logits[:, 0] > 0, (seen.left, right + -width % 8, seen.top, below))
+        if logits.shape[-2:] != (height, width):
+            logits = interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+        mask = pad(logits[:, 0] > 0, (0, -width % 8))
         eights = mask.unflatten(-1, (-1, 8))
         self._packed[at] = (eights * self._bits).sum(-1, dtype=torch.uint8)
         self._scores[:, at] = torch.stack([output.predicted_iou, output.object_score])

@@ -14,7 +14,7 @@ from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion
 from medsam_core.inference.encoding import EncodedVolume, encode_images
 from medsam_core.inference.model import LoadedModel, load_model
-from medsam_core.inference.predictions import Prediction, Recorder
+from medsam_core.inference.predictions import Prediction, PredictionBuilder
 from medsam_core.inference.tracking import EXACT, Memory, Track, Tracker, kind_of, step
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 
@@ -129,10 +129,9 @@ class Predictor:
             _check_inside(prompt, encoded.shape)
         if not asked:
             return []
-        recorder = Recorder(
+        builder = PredictionBuilder(
             asked,
             encoded.shape,
-            encoded.window,
             protocol,
             self.model.device,
             mask_size=self.model.architecture.mask_size,
@@ -140,19 +139,19 @@ class Predictor:
         )
         # one context around everything: autocast keeps the weights it has cast until the outermost one ends
         with autocast(self.model.device, self.model.precision):
-            self._run(Tracker(encoded, self._step), asked, recorder)
-        predictions = recorder.predictions()
+            self._run(Tracker(encoded, self._step), asked, builder)
+        predictions = builder.predictions()
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 
-    def _run(self, tracker: Tracker, prompts: list[Prompt], recorder: Recorder) -> None:
-        tracks = recorder.tracks()
+    def _run(self, tracker: Tracker, prompts: list[Prompt], builder: PredictionBuilder) -> None:
+        tracks = builder.tracks()
         places = sorted(range(len(prompts)), key=lambda place: prompts[place].key_slice)
         memories: dict[int, Memory] = {}
 
         def see(batch: list[int]) -> None:
             upcoming = [prompts[place].key_slice for place in places]
             output, memory = tracker.prompt([prompts[place] for place in batch], upcoming)
-            recorder.record(batch, [prompts[place].key_slice for place in batch], output)
+            builder.record(batch, [prompts[place].key_slice for place in batch], output)
             if tracks:
                 memories.update((place, memory.of(slice(row, row + 1))) for row, place in enumerate(batch))
 
@@ -160,7 +159,7 @@ class Predictor:
             start = Memory.joined([memories[track.prompt] for track in batch])
             for t, active, output in tracker.advance(batch, start):
                 slices = [track.key_slice + track.direction * t for track in active]
-                recorder.record([track.prompt for track in active], slices, output)
+                builder.record([track.prompt for track in active], slices, output)
 
         for kind in dict.fromkeys(map(kind_of, prompts)):
             self._in_batches([place for place in places if kind_of(prompts[place]) == kind], see)

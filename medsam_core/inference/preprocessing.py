@@ -6,9 +6,7 @@ foreground, scale to 0-255, background 0, uint8 by cutting off; each slice resiz
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -16,54 +14,8 @@ from PIL import Image
 from medsam_core.errors import DataError
 
 PERCENTILES = (0.5, 99.5)
-MARGIN = 0.03  # of a head's side, around it
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Window:
-    """A rectangle of voxels, the same on every slice: the field of view of the model. Half-open."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, slices: np.ndarray) -> np.ndarray:
-        """(…, H, W) cut to (…, height, width), a view."""
-        return slices[..., self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-def field_of_view(voxels: np.ndarray, chosen: str) -> Window:
-    """The part of each slice that becomes the model's image. voxels: (D, H, W). chosen: one of FIELDS_OF_VIEW."""
-    if chosen == "foreground":
-        return foreground_window(voxels != background_of(voxels))
-    return Window(0, 0, *voxels.shape[1:])
-
-
-def foreground_window(foreground: np.ndarray) -> Window:
-    """The square around everything that is foreground on any slice, and MARGIN of its side on each side.
-
-    foreground: (D, H, W) bool. The whole slice if it is all False. Where the volume's border comes first, the square is
-    moved inwards, and shortened if one side is shorter than it. As nnU-Net's crop to non-zero, but square and the same
-    on all slices, so that pixels stay square and an object does not jump from slice to slice.
-    """
-    height, width = foreground.shape[1:]
-    rows, columns = (np.flatnonzero(foreground.any(axes)) for axes in ((0, 2), (0, 1)))
-    if not len(rows):
-        return Window(0, 0, height, width)
-    extent = int(max(np.ptp(rows), np.ptp(columns))) + 1
-    side = extent + 2 * math.ceil(extent * MARGIN)
-    (top, tall), (left, wide) = _placed(rows, side, height), _placed(columns, side, width)
-    return Window(top, left, tall, wide)
-
-
-def _placed(inside: np.ndarray, side: int, there: int) -> tuple[int, int]:
-    """Begin and length of a span of `side` around the sorted places inside, moved to lie within 0 … there."""
-    side = min(side, there)
-    middle = int(inside[0] + inside[-1] + 1)
-    return min(max((middle - side) // 2, 0), there - side), side
 
 
 def background_of(voxels: np.ndarray) -> float:

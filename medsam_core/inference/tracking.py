@@ -238,9 +238,8 @@ class Tracker:
         return Memory(mask.to(torch.bfloat16), pointer)
 
     def _inputs(self, prompts: Sequence[Prompt]) -> tuple[dict[str, torch.Tensor] | None, torch.Tensor | None]:
-        window = self.volume.window
         size = self.module.image_size
-        drawn = [window.of(prompt.mask) for prompt in prompts if prompt.mask is not None]
+        drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
         if drawn:
             masks = torch.from_numpy(np.stack(drawn)[:, None]).float().to(self.device)
             if masks.shape[-2:] != (size, size):
@@ -250,8 +249,8 @@ class Tracker:
         corners = [[] if p.box is None else [p.box[:2], p.box[2:]] for p in prompts]
         points = torch.tensor([[*c, *p.points] for c, p in zip(corners, prompts, strict=True)], dtype=torch.float32)
         labels = [[2, 3][: len(c)] + list(p.point_labels) for c, p in zip(corners, prompts, strict=True)]
-        seen = points - torch.tensor([window.left, window.top])
-        scaled = seen / torch.tensor([window.width, window.height]) * size
+        _, height, width = self.volume.shape
+        scaled = points / torch.tensor([width, height]) * size
         return {
             "point_coords": scaled.to(self.device),
             "point_labels": torch.tensor(labels, dtype=torch.int32, device=self.device),

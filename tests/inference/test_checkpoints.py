@@ -91,6 +91,23 @@ def test_a_file_without_a_model_says_what_it_has(tmp_path, content, said):
         load_weights(tmp_path / "w.pt")
 
 
+@pytest.mark.parametrize("architecture", ['{"field_of_view": "slice"}', "{}", "no JSON", "[]"])
+def test_weights_that_see_the_whole_slice_are_read(tmp_path, architecture):
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors", metadata={"architecture": architecture})
+    assert load_weights(tmp_path / "w.safetensors").state_dict.keys() == {"a"}
+
+
+def test_weights_that_see_a_part_of_the_slice_are_refused(tmp_path):
+    metadata = {"architecture": '{"field_of_view": "foreground"}'}
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=metadata)
+    with pytest.raises(
+        CheckpointError,
+        match=r"w\.safetensors: got weights for the field of view 'foreground', expected ones that see the "
+        "whole slice; use other weights, or an older version of medsam-core that has this field of view",
+    ):
+        load_weights(tmp_path / "w.safetensors")
+
+
 def test_a_missing_file_and_an_unknown_name_list_the_names(tmp_path):
     with pytest.raises(CheckpointError, match=r"medsam3: got no such file, expected a \.pt .* medsam2-latest, .*mend"):
         resolve("medsam3")

@@ -93,14 +93,14 @@ def test_volumes_of_few_slices(depth, small_model, make_volume, oracle):
 
 
 @pytest.mark.parametrize("heads", [1, 2])
-@pytest.mark.parametrize("by_products", [True, False])
-def test_both_ways_of_attention(by_products, heads, make_lively, make_volume, oracle, monkeypatch):
+@pytest.mark.parametrize("explicit_matmul", [True, False])
+def test_both_ways_of_attention(explicit_matmul, heads, make_lively, make_volume, oracle, monkeypatch):
     """The fused one is for GPUs, the products are for CPUs; both run on either."""
     made = MemoryAttention.__init__
 
     def chosen(self, *given, **named):
         made(self, *given, **named)
-        self.by_products = by_products
+        self.explicit_matmul = explicit_matmul
 
     monkeypatch.setattr(MemoryAttention, "__init__", chosen)
     architecture = ARCHITECTURES["embedded"].with_image_size(64)

@@ -70,38 +70,6 @@ def test_every_slice_is_encoded_once_for_all_prompts_and_calls(small_model, volu
     assert encoded.encoded == 10
 
 
-def test_the_foreground_is_seen_as_if_it_were_the_slice(small_model):
-    """What a model sees of a head within wide margins is what it would see if the slice ended there."""
-    head = np.zeros((5, 60, 70), np.float32)
-    head[:, 12:45, 21:49] = np.random.default_rng(2).integers(1, 900, (5, 33, 28))
-    drawn = np.zeros((60, 70), bool)
-    drawn[18:30, 25:40] = True
-    prompts = [
-        Prompt("box", 2, box=(24, 15, 40.5, 31)),
-        Prompt("points3", 0, points=((30, 20), (44.5, 40)), point_labels=(1, 0)),
-        Prompt("mask", 4, mask=drawn),
-    ]
-    seen = dataclasses.replace(
-        small_model, architecture=dataclasses.replace(small_model.architecture, field_of_view="foreground")
-    )
-    encoded = Predictor(seen).encode(head)
-    window = encoded.window
-    assert (window.top, window.left, window.height, window.width) == (11, 17, 35, 35)
-    moved = [
-        Prompt("box", 2, box=(7, 4, 23.5, 20)),
-        Prompt("points3", 0, points=((13, 9), (27.5, 29)), point_labels=(1, 0)),
-        Prompt("mask", 4, mask=window.of(drawn)),
-    ]
-    found = Predictor(seen).predict(head, prompts, keep_logits=True)
-    expected = Predictor(small_model).predict(window.of(head), moved, keep_logits=True)
-    for one, other in zip(found, expected, strict=True):
-        assert other.mask.any()
-        assert one.mask.shape == head.shape
-        assert np.array_equal(window.of(one.mask), other.mask)
-        assert one.mask.sum() == other.mask.sum(), "nothing outside"
-        np.testing.assert_array_equal(one.logits, other.logits)
-
-
 @pytest.mark.parametrize(("protocol", "encoded_slices"), [("slicewise", 1), ("forward", 6)])
 def test_slices_nobody_asks_for_are_not_encoded(protocol, encoded_slices, small_model, volume):
     predictor = Predictor(small_model)
@@ -148,14 +116,14 @@ def test_a_device_without_room_for_one_says_so(small_model, volume, monkeypatch)
         Predictor(small_model, encoder_batch=1).predict(volume, PROMPTS[0])
 
 
-@pytest.fixture(params=[True, False], ids=["by products", "fused"])
+@pytest.fixture(params=[True, False], ids=["explicit matmul", "fused"])
 def attention(request, monkeypatch):
     """Both ways in which bf16 attends to memories, whatever the processor."""
     made = MemoryAttention.__init__
 
     def chosen(self, *given, **named):
         made(self, *given, **named)
-        self.by_products = request.param
+        self.explicit_matmul = request.param
 
     monkeypatch.setattr(MemoryAttention, "__init__", chosen)
 

@@ -5,13 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from medsam_core.data.cohort import find_subjects, load
 from medsam_core.errors import DataError
 from medsam_core.inference.preprocessing import (
-    Window,
     background_of,
-    field_of_view,
-    foreground_window,
     normalisation_table,
     resize_slices,
     to_uint8,
@@ -80,55 +76,6 @@ def test_any_finite_volume_gives_pixels_or_a_sentence(volume):
 def test_unusable_volumes(voxels, said):
     with pytest.raises(DataError, match=said):
         to_uint8(voxels)
-
-
-@pytest.mark.parametrize(
-    ("shape", "rows", "columns", "window"),
-    [
-        ((3, 300, 300), (80, 180), (120, 170), Window(77, 92, 106, 106)),  # 100 + 2 · 3, around the middle of each
-        ((3, 300, 300), (0, 100), (250, 300), Window(0, 194, 106, 106)),  # moved inwards
-        ((3, 120, 60), (10, 110), (20, 30), Window(7, 0, 106, 60)),  # no wider than the slice
-        ((3, 50, 50), (0, 50), (0, 50), Window(0, 0, 50, 50)),
-        ((3, 50, 40), (7, 7), (7, 7), Window(0, 0, 50, 40)),  # nothing is foreground
-    ],
-)
-def test_the_window_around_the_foreground_by_hand(shape, rows, columns, window):
-    foreground = np.zeros(shape, bool)
-    foreground[1, slice(*rows), columns[0] : columns[0] + 1] = True  # a column and a row on different slices
-    foreground[2, rows[0] : rows[0] + 1, slice(*columns)] = True
-    if rows[0] == rows[1]:
-        foreground[:] = False
-    assert foreground_window(foreground) == window
-
-
-@given(npst.arrays(bool, st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40))))
-def test_the_window_holds_all_of_the_foreground_and_is_square_where_there_is_room(foreground):
-    window = foreground_window(foreground)
-    seen = window.of(foreground)
-    assert seen.shape == (len(foreground), window.height, window.width)
-    assert seen.sum() == foreground.sum()
-    height, width = foreground.shape[1:]
-    assert window.height == window.width or window.height == height or window.width == width
-
-
-def test_the_field_of_view_is_the_slice_or_the_foreground_of_any_background():
-    volume = np.full((4, 60, 60), -3.0)
-    volume[1:3, 20:40, 10:25] = 5
-    assert field_of_view(volume, "slice") == Window(0, 0, 60, 60)
-    assert field_of_view(volume, "foreground") == Window(19, 6, 22, 22)
-
-
-def test_no_tumour_of_the_real_cases_lies_outside_their_foreground(real_cases):
-    shares = []
-    for subject in find_subjects(real_cases):
-        for modality in ("flair", "t1ce"):
-            case = load(subject, modality)
-            window = field_of_view(case.image.voxels, "foreground")
-            assert window.of(case.labels.voxels).astype(bool).sum() == case.labels.voxels.astype(bool).sum() > 0
-            shares.append(window.height * window.width / case.image.voxels[0].size)
-    assert len(shares) == 8
-    assert round(min(shares), 2) == 0.48
-    assert round(max(shares), 2) == 0.61
 
 
 def test_slices_are_resized_as_rgb_by_pillows_default():

@@ -27,7 +27,7 @@ class BoxFiller:
     notes = ()
     model = SimpleNamespace(
         checkpoint=SimpleNamespace(name="none", sha256=""),
-        architecture=SimpleNamespace(name="none", image_size=0, field_of_view="slice"),
+        architecture=SimpleNamespace(name="none", image_size=0),
         notes=(),
     )
 
