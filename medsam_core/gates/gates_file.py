@@ -19,7 +19,7 @@ from typing import Any
 
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
-from medsam_core.gates.bounds import BEATS_CONTROLS, BOUNDS, RELATIVE, Bound
+from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
 
@@ -97,18 +97,17 @@ def load_gates(path: Path | str) -> Gates:
 
 
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
-    _check_keys(where, table, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS, BEATS_CONTROLS))
+    _check_keys(where, table, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
     if "metric" not in table:
         raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
     _check_choice(where, "metric", table["metric"], METRICS)
     scope = table.get("scope", SCOPES[0])
     _check_choice(where, "scope", scope, SCOPES)
     filters = {name: _filter(where, name, table[name], known) for name, known in FILTERS.items() if name in table}
-    bounds = tuple(_bound(where, name, table[name]) for name in BOUNDS if name in table)
-    bounds += _beats_controls(where, table, scope)
+    limits = {name: _limit(where, table, name, scope) for name in BOUNDS if name in table}
+    bounds = tuple(Bound(*BOUNDS[name], limit) for name, limit in limits.items() if limit is not None)
     if not bounds:
-        known = ", ".join((*BOUNDS, BEATS_CONTROLS))
-        raise GateError(f"{where}: has no bound, expected at least one of {known}; add one.")
+        raise GateError(f"{where}: has no bound, expected at least one of {', '.join(BOUNDS)}; add one.")
     for low, high in itertools.pairwise(bounds):
         if low.statistic == high.statistic and low.limit > high.limit:
             raise GateError(
@@ -154,18 +153,6 @@ def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
         )
 
 
-def _beats_controls(where: str, table: Mapping[str, Any], scope: str) -> tuple[Bound, ...]:
-    demanded = table.get(BEATS_CONTROLS, False)
-    if not isinstance(demanded, bool):
-        raise GateError(f"{where}: {BEATS_CONTROLS}: got {demanded!r}, expected true or false; mend it.")
-    if demanded and (table["metric"] not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
-        raise GateError(
-            f"{where}: {BEATS_CONTROLS}: got {table['metric']}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
-            f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
-        )
-    return (Bound("beats", "controls", 0.0),) if demanded else ()
-
-
 def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(one, str) and one for one in values):
@@ -176,7 +163,11 @@ def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) ->
     return tuple(dict.fromkeys(values))
 
 
-def _bound(where: str, name: str, value: Any) -> Bound:
+def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float | None:
+    """The limit of one bound; None for `beats_controls = false`."""
+    value, needs = table[name], BOUNDS[name][0].needs
+    if needs == "controls":
+        return 0.0 if _demanded(where, name, value, table["metric"], scope) else None
     # bool is a subclass of int, and `case_minimum = true` would be a floor of 1
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; mend it.")
@@ -186,10 +177,21 @@ def _bound(where: str, name: str, value: Any) -> Bound:
         raise GateError(f"{where}: {name}: got an integer beyond 1e308, expected a finite number; mend it.") from None
     if not math.isfinite(limit):
         raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; mend it.")
-    statistic, _, side = name.rpartition("_")
-    if name in RELATIVE and value < 0:
+    if needs == "baseline" and value < 0:
         raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; mend it.")
-    return Bound(statistic, side, limit)
+    return limit
+
+
+def _demanded(where: str, name: str, value: Any, metric: str, scope: str) -> bool:
+    """Whether the model has to beat the controls."""
+    if not isinstance(value, bool):
+        raise GateError(f"{where}: {name}: got {value!r}, expected true or false; mend it.")
+    if value and (metric not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
+        raise GateError(
+            f"{where}: {name}: got {metric}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
+            f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
+        )
+    return value
 
 
 def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -17,11 +17,17 @@ import numpy as np
 from scipy import special, stats
 
 from medsam_core.errors import GateError
+from medsam_core.metrics import METRICS
 
 MINIMUM_N = 5
 """Below this many pairs nothing is inferred about a population: the verdict is on these very cases."""
 DECIMALS = 6
 """Scores are compared to this many decimals, the resolution at which a baseline stores them."""
+
+
+def direction(metric: str) -> int:
+    """1 if more is better or neither is, −1 if less is: what makes a change of the score a benefit."""
+    return -1 if METRICS[metric].better == "lower" else 1
 
 
 @dataclass(frozen=True)
