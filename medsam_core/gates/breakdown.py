@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.pairing import Pair
+from medsam_core.gates.statistics import mean_if_finite
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components, volume_terciles
 from medsam_core.text import signed
 
@@ -79,9 +79,5 @@ def _values(
 
 
 def _subgroup(kind: str, value: str, group: str, members: Sequence[Pair]) -> Subgroup:
-    before, after = (_mean([getattr(pair, side) for pair in members]) for side in ("reference", "current"))
+    before, after = (mean_if_finite([getattr(pair, side) for pair in members]) for side in ("reference", "current"))
     return Subgroup(kind, value, group, len(members), before, after, after - before)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

@@ -8,32 +8,21 @@ their number (intersection-union); a FAIL needs only one, so the tests for a dro
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medsam_core.cases import score_key
 from medsam_core.errors import GateError
 from medsam_core.gates import breakdown
-from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
-from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers
-from medsam_core.gates.statistics import MINIMUM_N, Paired, holm, paired
-from medsam_core.gates.verdict import attendance
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.pairing import Comparability, Pair, comparability
+from medsam_core.gates.statistics import MINIMUM_N, Paired, direction, holm, mean_if_finite, paired
 from medsam_core.gates.wording import metric_name
 from medsam_core.metrics import METRICS
 from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import Run
 from medsam_core.text import counted, few, signed
-
-
-class Comparable(enum.Enum):
-    """Whether two runs answered the same question, for the same cases."""
-
-    YES = enum.auto()
-    PARTLY = enum.auto()
-    NO = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class Rule:
     @property
     def sign(self) -> int:
         """1 if more is better, −1 if less is."""
-        return 1 if METRICS[self.metric].better == "higher" else -1
+        return direction(self.metric)
 
     @property
     def verb(self) -> str:
@@ -99,7 +88,7 @@ class GroupComparison:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """All groups, and the reasons for which the two runs cannot be compared as wholes.
 
     subgroups: the same pairs by what the current run's records say of the cases; for the reader, not for the verdict.
@@ -154,7 +143,7 @@ class Comparison:
 _NUMBERS = ("reference", "current", "change", "low", "high", "p_not_inferior", "p_worse")
 
 
-def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> Comparison:
+def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunComparison:
     """Compare a run with a reference. Deterministic, and the same in any order of the records.
 
     What makes the two incomparable (another cohort, label convention, profile, prompts) or incomplete (a case that is
@@ -162,44 +151,32 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> Comparis
     missing, as long as the two are comparable.
     """
     rule = rule or Rule()
-    current = {record.id: record for record in sorted(run.records, key=lambda record: record.id)}
-    cases = {case: baseline_case(record) for case, record in current.items()}
-    key = score_key(identity_of(run)["profile"] or "brats2019", rule.metric, rule.scope)
-    groups = pair_up(reference, current, cases, key, rule.sign)
-    incomparable = differences(reference, run, cases)
-    incomplete = [
-        *attendance(run.plan, run.records),
-        *strangers(reference, run, cases),
-        *lacking(reference, cases, key),
-        *([] if any(groups.values()) else ["no case was prompted in both runs"]),
-    ]
-    comparable = Comparable.NO if incomparable else Comparable.PARTLY if incomplete else Comparable.YES
+    against = comparability(reference, run, rule.metric, rule.scope)
+    reasons = (*against.incomparable, *against.incomplete)
     measured = {
         name: paired([p.benefit for p in pairs], rule.margin, confidence=rule.confidence, resamples=rule.resamples)
-        for name, pairs in groups.items()
+        for name, pairs in against.groups.items()
         if pairs and all(math.isfinite(pair.benefit) for pair in pairs)
     }
     adjusted = dict(zip(measured, holm([one.p_worse for one in measured.values()]), strict=True))
     results = tuple(
-        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, comparable)
-        for name, pairs in groups.items()
+        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, against)
+        for name, pairs in against.groups.items()
         if pairs
     )
-    unasked = [name for name, pairs in groups.items() if not pairs]
-    return Comparison(
+    unasked = [name for name, pairs in against.groups.items() if not pairs]
+    return RunComparison(
         reference=reference.name,
         current=run.directory.name,
         rule=rule,
         groups=results,
-        reasons=(*incomparable, *incomplete),
+        reasons=reasons,
         notes=(
-            *remarks(reference, run),
+            *against.notes,
             *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
         ),
-        outcome=worst(
-            [*(one.outcome for one in results), Outcome.PASS if comparable is Comparable.YES else Outcome.INCONCLUSIVE]
-        ),
-        subgroups=breakdown.subgroups(run.records, groups),
+        outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
+        subgroups=breakdown.subgroups(run.records, against.groups),
     )
 
 
@@ -228,10 +205,10 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
 
 
 def _group(
-    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, comparable: Comparable
+    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, against: Comparability
 ) -> GroupComparison:
     outcome, why, by_case = _decide(pairs, measured, p_worse, rule)
-    if comparable is Comparable.NO or (comparable is Comparable.PARTLY and not by_case):
+    if against.incomparable or (against.incomplete and not by_case):
         outcome, why = Outcome.INCONCLUSIVE, "the runs cannot be compared as wholes"
     change = low = high = math.nan
     if measured is not None:
@@ -252,8 +229,8 @@ def _group(
     return GroupComparison(
         group=name,
         pairs=tuple(pairs),
-        reference=_mean([pair.reference for pair in pairs]),
-        current=_mean([pair.current for pair in pairs]),
+        reference=mean_if_finite([pair.reference for pair in pairs]),
+        current=mean_if_finite([pair.current for pair in pairs]),
         change=change,
         low=low,
         high=high,
@@ -264,10 +241,6 @@ def _group(
         dropped=tuple(pair.case for pair in fell),
         text=text,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _finite(value: float) -> float | None:
