@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.statistics import DECIMALS
+from medsam_core.gates.statistics import DECIMALS, direction
 from medsam_core.gates.wording import compared
 
 
@@ -37,8 +37,6 @@ class GatedCase:
     score: float
     """By the gate's metric and scope; may be NaN."""
     metric: str
-    sign: int
-    """1 if more is better or neither is, −1 if less is better."""
     baseline: Reference = NO_REFERENCE
     control: Reference = NO_REFERENCE
     """The control that is hardest to beat."""
@@ -58,7 +56,7 @@ class Statistic:
     reduce: Callable[[Sequence[float]], float]
     """The cases' numbers, the one nearest to breaking the bound first, to one number."""
     versus: Callable[[float, float, int], float] | None = None
-    """From the reduced scores, the baseline's scores reduced in the same way, and the sign, to the limited number."""
+    """From the reduced scores, the baseline's scores reduced alike, and the metric's direction, to one number."""
     needs: Literal["baseline", "controls"] | None = None
     one_case: Callable[[GatedCase, float], str] | None = None
     """What is said of a case and the limit it breaks alone; None if only all cases together can break the bound."""
@@ -81,9 +79,9 @@ def _stored(case: GatedCase) -> float:
     return round(case.score, DECIMALS)
 
 
-def _drop(now: float, before: float, sign: int) -> float:
+def _drop(now: float, before: float, better: int) -> float:
     """By how much it got worse, below 0 where it got better."""
-    return round(sign * (before - now), DECIMALS)
+    return round(better * (before - now), DECIMALS)
 
 
 def _ratio(now: float, before: float, _: int) -> float:
@@ -94,7 +92,7 @@ def _ratio(now: float, before: float, _: int) -> float:
 
 
 def _case_drop(case: GatedCase) -> float:
-    return _drop(_stored(case), case.baseline.score, case.sign)
+    return _drop(_stored(case), case.baseline.score, direction(case.metric))
 
 
 def _case_change(case: GatedCase) -> float:
@@ -222,7 +220,7 @@ def decide(bound: Bound, cases: Sequence[GatedCase]) -> Decision:
     value = row.reduce(sorted(numbers, reverse=downwards))
     if row.versus is not None:
         before = row.reduce(sorted((case.baseline.score for case in cases), reverse=downwards))
-        value = row.versus(value, before, cases[0].sign)
+        value = row.versus(value, before, direction(cases[0].metric))
     breaking = tuple(
         case for case, number in zip(cases, numbers, strict=True) if bound.per_case and not bound.holds(number)
     )

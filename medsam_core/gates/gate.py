@@ -10,7 +10,6 @@ from medsam_core.cases import MODALITIES, CaseRecord, score_key
 from medsam_core.data.regions import REGIONS
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.bounds import NO_REFERENCE, Bound, GatedCase, Reference, decide
-from medsam_core.gates.statistics import direction
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
 from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, metric_name, of_case
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
@@ -84,7 +83,6 @@ class Gate:
             record=record,
             score=record.scores[key],
             metric=self.metric,
-            sign=direction(self.metric),
             baseline=_before(baseline, record.id, key),
             control=_best_control(record, key),
         )

@@ -160,10 +160,10 @@ def _unscored(reference: Baseline, cases: Mapping[str, BaselineCase], key: str) 
     """A NaN of the current run is not among them: it is a failure."""
     asked = sorted(case for case in cases if _asked(reference, cases, case))
     return [
-        f"{who} has no {key} in {_cases(names)}: {few(names)}"
+        f"{who} {key} in {_cases(names)}: {few(names)}"
         for who, names in (
-            ("this run", [case for case in asked if key not in cases[case].scores]),
-            (f"{reference.name} (or no finite one)", [case for case in asked if not _finite(reference, case, key)]),
+            ("this run has no", [case for case in asked if key not in cases[case].scores]),
+            (f"{reference.name} has no finite", [case for case in asked if not _finite(reference, case, key)]),
         )
         if names
     ]

@@ -1,8 +1,8 @@
 """From records and gates to a verdict: PASS, FAIL or INCONCLUSIVE.
 
 The verdict is computed from stored records alone, so a run can be judged again, by other gates, without inference.
-PASS needs everything: every planned case scored once, every gate applied to a case the model was asked about, no NaN,
-every bound held. FAIL needs one bound seen broken. What is neither is INCONCLUSIVE, with the reason.
+PASS needs everything: every planned case scored once, every gate applied to at least one prompted case, no NaN, every
+bound held. FAIL needs one broken bound. Everything else is INCONCLUSIVE, with the reason.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ NO_GATES = "no gates for this cohort: give --gates FILE or make one with `medsam
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """What one planned case came to by itself; `texts` says why it is not a PASS."""
+    """The verdict on one planned case by itself."""
 
     id: str
     outcome: Outcome
     texts: tuple[str, ...] = ()
+    """Why it is not a PASS."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a run.
-
-    reasons: why the run is not a PASS, apart from broken bounds. notes: what a reader should know beside.
-    counts: planned, scored, prompted, missing, gated, failing (cases), bounds, broken (bounds).
-    """
+    """The verdict on a run."""
 
     outcome: Outcome
     results: tuple[GateResult, ...] = ()
     reasons: tuple[str, ...] = ()
+    """Why the run is not a PASS, apart from broken bounds."""
     counts: Mapping[str, int] = field(default_factory=dict)
+    """Of cases: planned, scored, prompted, missing, gated, failing. Of bounds: bounds, broken."""
     cases: tuple[CaseVerdict, ...] = ()
     notes: tuple[str, ...] = ()
+    """What else a reader should know."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for `verdict.json`."""
@@ -167,7 +167,7 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
 
 
 def _set_aside(gate: Gate, against: Comparability) -> str:
-    """Why a gate is not about a run that differs from the baseline, "" if it is."""
+    """Why a gate does not apply to a run that differs from the baseline, "" if it applies."""
     differing = ", ".join(against.differing(gate.same))
     return f"{gate.label} is for the baseline's own {', '.join(gate.same)}: here {differing}" if differing else ""
 
@@ -175,7 +175,7 @@ def _set_aside(gate: Gate, against: Comparability) -> str:
 def _judge_cases(
     planned: set[str], scored: set[str], violations: Sequence[Violation], gates: bool
 ) -> tuple[CaseVerdict, ...]:
-    """Each planned case by itself, sorted by id; cohort statistics play no part."""
+    """Each planned case by itself, sorted by id; statistics of all cases do not count."""
     found: dict[str, list[Violation]] = {}
     for violation in violations:
         found.setdefault(violation.case, []).append(violation)

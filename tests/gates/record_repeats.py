@@ -23,10 +23,10 @@ def main(folders: list[str]) -> None:
     key = score_key("brats2019", "dice", "volume")
     scores = [{r.id: round(r.scores[key], 6) for r in run.records if r.prompts} for run in runs]
     assert scores[0].keys() == scores[1].keys(), "the two runs asked for different cases"
-    told = [{k: identity_of(run)[k] for k in ("created", "device", "precision")} for run in runs]
+    identities = [{k: identity_of(run)[k] for k in ("created", "device", "precision")} for run in runs]
     sha = {identity_of(run)["checkpoint"]["sha256"] for run in runs}
     lines = [f"  {json.dumps(case)}: {json.dumps([one[case] for one in scores])}" for case in sorted(scores[0])]
-    head = f'"checkpoints": {json.dumps(sorted(sha))},\n"runs": {json.dumps(told)},\n"dice": {{\n'
+    head = f'"checkpoints": {json.dumps(sorted(sha))},\n"runs": {json.dumps(identities)},\n"dice": {{\n'
     RECORDED.write_text("{\n" + head + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
 
 

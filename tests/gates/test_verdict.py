@@ -203,7 +203,7 @@ def test_cases_under_no_gate_are_noted(gates):
 
 
 def cases(scores, **references):
-    return [GatedCase(record(f"S{i}", score), score, "dice", 1, **references) for i, score in enumerate(scores)]
+    return [GatedCase(record(f"S{i}", score), score, "dice", **references) for i, score in enumerate(scores)]
 
 
 def test_statistics_by_hand():
