@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class CaseResult:
+class ScoredCase:
     """A record together with what it was made from, alive only while its subject is: for overlays and masks.
 
     prediction, truth: (D, H, W) bool. prompts: what was asked, () if the region is absent.
@@ -85,7 +85,7 @@ def evaluate_subject(
     settings: Settings,
     *,
     replay: Mapping[str, tuple[Prompt, ...]] | None = None,
-) -> Iterator[CaseResult]:
+) -> Iterator[ScoredCase]:
     """Score the given cases of one subject, in the order given within each modality.
 
     replay: prompts by case id, used instead of simulated ones; a case it lacks raises PromptError.
@@ -138,7 +138,7 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     return Segmented(scored_from, masks, predicted_iou, time.perf_counter() - started, tuple(predictor.notes[said:]))
 
 
-def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseResult]:
+def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[ScoredCase]:
     """The records of the cases with what they were made from, in the order of the cases. Touches no device."""
     started = time.perf_counter()
     prepared, masks = segmented.prepared, segmented.masks
@@ -170,7 +170,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[CaseRe
             notes=(*loaded.subject.notes, *segmented.notes),
             controls=controls[case],
         )
-        yield CaseResult(record, image, masks[case], truths[case], asked)
+        yield ScoredCase(record, image, masks[case], truths[case], asked)
 
 
 def data_hash(image: Volume, labels: Volume) -> str:

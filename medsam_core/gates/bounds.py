@@ -1,75 +1,67 @@
-"""The limits that a gate can set, and the number that each of them limits."""
+"""Every statistic that a gate can limit, and `decide`, which applies one limit to cases.
+
+To add a statistic, write its reducer and add a row to STATISTICS (docs/gates.md).
+"""
 
 from __future__ import annotations
 
 import math
+import operator
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
-from medsam_core.gates.statistics import DECIMALS
+from medsam_core.cases import CaseRecord
+from medsam_core.gates.statistics import DECIMALS, direction
+from medsam_core.gates.wording import compared
 
-_SIDES = ("minimum", "maximum")
-ABSOLUTE = tuple(f"{name}_{side}" for name in ("case", "mean", "median", "worst_decile") for side in _SIDES)
-RELATIVE = ("mean_ratio_minimum", "mean_ratio_maximum", "mean_drop_maximum", "case_drop_maximum", "case_change_maximum")
-"""Against a baseline: the ratio of the means, the drop of the mean, the drop of every case, its change either way."""
-BEATS_CONTROLS = "beats_controls"
-BOUNDS = ABSOLUTE + RELATIVE
+
+class Reference(NamedTuple):
+    """What a score is compared with: the baseline's score of the same case, or a control's."""
+
+    name: str
+    score: float
+    """NaN if there is none."""
+
+
+NO_REFERENCE = Reference("", math.nan)
 
 
 @dataclass(frozen=True)
-class Bound:
-    """One limit of a gate: `statistic` as in BOUNDS without the side, `side` "minimum" or "maximum", `limit` finite.
+class GatedCase:
+    """A prompted case as one gate sees it."""
 
-    `beats_controls` is the bound with statistic "beats" and side "controls": it limits how far each case's score is
-    above the better control, which has to be more than 0.
-    """
-
-    statistic: str
-    side: str
-    limit: float
-
-    @property
-    def name(self) -> str:
-        """The key in the gates file: `mean_minimum`."""
-        return f"{self.statistic}_{self.side}"
-
-    @property
-    def relative(self) -> bool:
-        """Whether it needs a baseline."""
-        return self.name in RELATIVE
-
-    @property
-    def per_case(self) -> bool:
-        """Whether it can be seen broken by one case alone, so also in a run that is not complete."""
-        return self.statistic in ("case", "case_drop", "case_change", "beats")
-
-    @property
-    def of_controls(self) -> bool:
-        """Whether it is about the margin over the controls and not about the score itself."""
-        return self.name == BEATS_CONTROLS
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` is on the right side of the limit or on it. NaN never is: a gate asserts the pass."""
-        if self.of_controls:  # as good as a filled box is not good enough
-            return value > self.limit
-        return value >= self.limit if self.side == "minimum" else value <= self.limit
+    record: CaseRecord
+    score: float
+    """By the gate's metric and scope; may be NaN."""
+    metric: str
+    baseline: Reference = NO_REFERENCE
+    control: Reference = NO_REFERENCE
+    """The control that is hardest to beat."""
 
 
-def statistic(bound: Bound, values: Sequence[float]) -> float:
-    """The number that an absolute bound limits, of at least one score, none of them NaN.
+@dataclass(frozen=True)
+class Statistic:
+    """What a bound limits: a number from every case, and the reduction of these numbers to one."""
 
-    case: the score nearest to breaking the bound. worst_decile: the mean of the tenth of the cases (rounded up, so at
-    least one) that is nearest to breaking it. mean and median: of all. Independent of the order of the values.
-    """
-    ordered = sorted(values, reverse=bound.side == "maximum")
-    if bound.per_case:
-        return ordered[0]
-    if bound.statistic == "median":
-        return statistics.median(ordered)
-    if bound.statistic == "worst_decile":
-        ordered = ordered[: math.ceil(len(ordered) / 10)]
-    return mean(ordered)
+    name: str
+    words: str
+    """What a verdict calls it, with {} for the metric's name."""
+    sides: tuple[str, ...]
+    """Which limits it can have; keys of _HOLDS."""
+    number: Callable[[GatedCase], float]
+    """What it takes from one case."""
+    reduce: Callable[[Sequence[float]], float]
+    """The cases' numbers, the one nearest to breaking the bound first, to one number."""
+    versus: Callable[[float, float, int], float] | None = None
+    """From the reduced scores, the baseline's scores reduced alike, and the metric's direction, to one number."""
+    needs: Literal["baseline", "controls"] | None = None
+    one_case: Callable[[GatedCase, float], str] | None = None
+    """What is said of a case and the limit it breaks alone; None if only all cases together can break the bound."""
+    in_unit: bool = True
+    """Whether the limited number has the metric's unit."""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -77,27 +69,159 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def drops(current: Sequence[float], reference: Sequence[float], sign: int) -> list[float]:
-    """By how much each case got worse, below 0 where it got better. sign: 1 if more is better, −1 if less is."""
-    return [round(sign * (before - now), DECIMALS) for now, before in zip(current, reference, strict=True)]
+def _worst_decile(values: Sequence[float]) -> float:
+    """The mean of the worst tenth, rounded up, so of at least one."""
+    return mean(values[: math.ceil(len(values) / 10)])
 
 
-def moves(bound: Bound, current: Sequence[float], reference: Sequence[float], sign: int) -> list[float]:
-    """What a relative per-case bound limits of each case: the drop, or for `case_change` the change whichever way."""
-    found = drops(current, reference, sign)
-    return [abs(move) for move in found] if bound.statistic == "case_change" else found
+def _stored(case: GatedCase) -> float:
+    """Rounded as a baseline is, so that the run it was made from has a ratio of exactly 1 and no drop."""
+    return round(case.score, DECIMALS)
 
 
-def relative_statistic(bound: Bound, current: Sequence[float], reference: Sequence[float], sign: int) -> float:
-    """The number that a relative bound limits; the two sequences hold the same cases, none of them NaN.
+def _drop(now: float, before: float, better: int) -> float:
+    """By how much it got worse, below 0 where it got better."""
+    return round(better * (before - now), DECIMALS)
 
-    mean_ratio: mean of the current scores / mean of the reference's; 1 if both are 0, infinite if only the latter is.
-    """
-    if bound.per_case:
-        return statistic(bound, moves(bound, current, reference, sign))
-    now, before = mean(sorted(current)), mean(sorted(reference))
-    if bound.statistic == "mean_drop":
-        return round(sign * (before - now), DECIMALS)
+
+def _ratio(now: float, before: float, _: int) -> float:
+    """1 if both are 0, infinite if only `before` is."""
     if before == 0:
         return 1.0 if now == 0 else math.copysign(math.inf, now)
     return now / before
+
+
+def _case_drop(case: GatedCase) -> float:
+    return _drop(_stored(case), case.baseline.score, direction(case.metric))
+
+
+def _case_change(case: GatedCase) -> float:
+    return abs(_case_drop(case))
+
+
+def _moved(number: Callable[[GatedCase], float], how: str, what: str) -> Callable[[GatedCase, float], str]:
+    def say(case: GatedCase, limit: float) -> str:
+        name, before = case.baseline
+        return f"{case.score:.3f} {how} {before:.3f} in {name}: {what} {compared(number(case), limit, case.metric)}"
+
+    return say
+
+
+_score, _worst = operator.attrgetter("score"), operator.itemgetter(0)
+_BOTH, _MOST = ("minimum", "maximum"), ("maximum",)
+STATISTICS = (
+    Statistic(
+        "case", "worst {}", _BOTH, _score, _worst, one_case=lambda case, limit: compared(case.score, limit, case.metric)
+    ),
+    Statistic("mean", "mean {}", _BOTH, _score, mean),
+    Statistic("median", "median {}", _BOTH, _score, statistics.median),
+    Statistic("worst_decile", "worst decile {}", _BOTH, _score, _worst_decile),
+    Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, _ratio, needs="baseline", in_unit=False),
+    Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, _drop, needs="baseline"),
+    Statistic(
+        "case_drop",
+        "largest drop of {}",
+        _MOST,
+        _case_drop,
+        _worst,
+        needs="baseline",
+        one_case=_moved(_case_drop, "is worse than", "drop"),
+    ),
+    Statistic(
+        "case_change",
+        "largest change of {}",
+        _MOST,
+        _case_change,
+        _worst,
+        needs="baseline",
+        one_case=_moved(_case_change, "is not", "change"),
+    ),
+    Statistic(
+        "beats",
+        "smallest margin of {} over the controls",
+        ("controls",),
+        lambda case: case.score - case.control.score,
+        _worst,
+        needs="controls",
+        one_case=lambda case, _: (
+            f"{compared(case.score, case.control.score, case.metric)} of the control {case.control.name}"
+        ),
+    ),
+)
+"""Every statistic, in the order of a gate's results."""
+BOUNDS: Mapping[str, tuple[Statistic, str]] = MappingProxyType(
+    {f"{one.name}_{side}": (one, side) for one in STATISTICS for side in one.sides}
+)
+"""Every bound by its key in a gates file, `mean_minimum`: its statistic and its side."""
+_HOLDS = {
+    "minimum": operator.ge,
+    "maximum": operator.le,
+    "controls": operator.gt,  # as good as a filled box is not good enough
+}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One limit of a gate."""
+
+    statistic: Statistic
+    side: str
+    """One of the statistic's sides."""
+    limit: float
+    """Finite; 0 for `beats_controls`."""
+
+    @property
+    def name(self) -> str:
+        """The key in the gates file: `mean_minimum`."""
+        return f"{self.statistic.name}_{self.side}"
+
+    @property
+    def relative(self) -> bool:
+        """Whether it needs a baseline."""
+        return self.statistic.needs == "baseline"
+
+    @property
+    def per_case(self) -> bool:
+        """Whether one case alone can break it, so also in a run that is not complete."""
+        return self.statistic.one_case is not None
+
+    def lacks(self, case: GatedCase) -> bool:
+        """Whether the bound needs a score of the baseline, or of a control, that the case does not have."""
+        needed = {"baseline": case.baseline, "controls": case.control}.get(self.statistic.needs or "")
+        return needed is not None and math.isnan(needed.score)
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is on the right side of the limit. NaN never is: a gate asserts the pass."""
+        return bool(_HOLDS[self.side](value, self.limit))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a bound says about some cases."""
+
+    value: float
+    """The limited number; NaN if a case has no number to reduce."""
+    holds: bool
+    breaking: tuple[GatedCase, ...]
+    """The cases that break a per-case bound, or those that have no number."""
+
+
+def decide(bound: Bound, cases: Sequence[GatedCase]) -> Decision:
+    """Apply a bound to one case, as a test does, or to all cases of a gate, as the verdict does.
+
+    cases: at least one. The value does not depend on their order.
+    """
+    row = bound.statistic
+    unknown = [case for case in cases if math.isnan(case.score)] or [case for case in cases if bound.lacks(case)]
+    if unknown:
+        return Decision(math.nan, False, tuple(unknown))
+    downwards = bound.side == "maximum"
+    numbers = [row.number(case) for case in cases]
+    value = row.reduce(sorted(numbers, reverse=downwards))
+    if row.versus is not None:
+        before = row.reduce(sorted((case.baseline.score for case in cases), reverse=downwards))
+        value = row.versus(value, before, direction(cases[0].metric))
+    breaking = tuple(
+        case for case, number in zip(cases, numbers, strict=True) if bound.per_case and not bound.holds(number)
+    )
+    return Decision(value, bound.holds(value), breaking)

@@ -1,38 +1,40 @@
-"""A comparison by subgroup: where a change comes from. Means alone; the verdict is on the groups."""
+"""A comparison by subgroup: where a change comes from. It has means only; the verdict is about the groups."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.pairing import Pair
+from medsam_core.gates.statistics import mean_if_finite
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components, volume_terciles
 from medsam_core.text import signed
 
 KINDS: Mapping[str, tuple[str, ...]] = {"grade": (), "volume_tercile": TERCILES, "components": COMPONENTS}
-"""What pairs are divided by, under the names of a gate's filters, and the values in order; () for the alphabet's."""
+"""What pairs are divided by, named like a gate's filters, and the values in order; () for alphabetical order."""
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """The pairs of one group that share a grade, a tercile of volume, or whether the region is in one piece.
-
-    n: at least one. reference, current: means; change: of the means, above 0 where the score rose. NaN if one is.
-    """
+    """The pairs of one group that share a grade, a tercile of volume, or whether the region is in one piece."""
 
     kind: str
+    """A key of KINDS."""
     value: str
     group: str
     n: int
+    """At least one."""
     reference: float
+    """The mean; NaN if one score is."""
     current: float
+    """The mean; NaN if one score is."""
     change: float
+    """Of the means, above 0 where the score rose."""
 
 
 def subgroups(records: Sequence[CaseRecord], groups: Mapping[str, Sequence[Pair]]) -> tuple[Subgroup, ...]:
-    """Every kind and value that the records carry, for every group of pairs; a kind with one value says nothing new.
+    """Every kind and value in the records, for every group of pairs; a kind with only one value is left out.
 
     records: of the current run; they need not hold every pair. groups: by name, in the order of the table.
     """
@@ -52,7 +54,7 @@ def subgroups(records: Sequence[CaseRecord], groups: Mapping[str, Sequence[Pair]
 
 
 def table(found: Sequence[Subgroup]) -> list[tuple[str, ...]]:
-    """A head and a row for each kind and value, a column for each group: `−0.012 (14)`, the change and how many."""
+    """A head, then a row for each kind and value with a column for each group: `−0.012 (14)`, the change and n."""
     groups = list(dict.fromkeys(one.group for one in found))
     cells = {(one.kind, one.value, one.group): f"{signed(one.change)} ({one.n})" for one in found}
     rows = list(dict.fromkeys((one.kind, one.value) for one in found))
@@ -63,7 +65,7 @@ def table(found: Sequence[Subgroup]) -> list[tuple[str, ...]]:
 
 
 def text_lines(found: Sequence[Subgroup]) -> Iterator[str]:
-    """The table for the terminal, aligned; nothing for no subgroup."""
+    """The table for the terminal, aligned; no lines if there is no subgroup."""
     rows = table(found) if found else []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -79,9 +81,5 @@ def _values(
 
 
 def _subgroup(kind: str, value: str, group: str, members: Sequence[Pair]) -> Subgroup:
-    before, after = (_mean([getattr(pair, side) for pair in members]) for side in ("reference", "current"))
+    before, after = (mean_if_finite([getattr(pair, side) for pair in members]) for side in ("reference", "current"))
     return Subgroup(kind, value, group, len(members), before, after, after - before)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

@@ -1,26 +1,25 @@
-"""A run against a reference, paired by case: is it as good, is it worse, or can that not be said?
+"""A run against a reference, paired by case: is it as good, is it worse, or is neither shown?
 
-For each group (region × prompt, and modality and protocol if there are several):
-PASS if the mean drop is shown to be smaller than the margin, FAIL if a drop is shown and that is not, or if one case
-fell too far; INCONCLUSIVE otherwise. A PASS of the whole needs a PASS of every group, so it needs no correction for
-their number (intersection-union); a FAIL needs only one, so the tests for a drop are corrected after Holm.
+A group is a region × prompt, and a modality and protocol if there are several. It is a
+PASS if a mean drop as large as the margin is excluded,
+FAIL if that is not excluded and a drop is shown, or if one case fell too far,
+INCONCLUSIVE otherwise.
+The comparison is a PASS only if every group is, so this needs no correction for the number of groups
+(intersection-union). It is a FAIL if one group is, so the tests for a drop are corrected by Holm's method.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medsam_core.cases import score_key
 from medsam_core.errors import GateError
 from medsam_core.gates import breakdown
-from medsam_core.gates.baseline import Baseline, baseline_case
-from medsam_core.gates.pairing import Pair, differences, lacking, pair_up, remarks, strangers
-from medsam_core.gates.statistics import MINIMUM_N, Paired, holm, paired
-from medsam_core.gates.verdict import attendance
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.pairing import Comparability, Pair, comparability
+from medsam_core.gates.statistics import MINIMUM_N, Paired, direction, holm, mean_if_finite, paired
 from medsam_core.gates.wording import metric_name
 from medsam_core.metrics import METRICS
 from medsam_core.outcome import Outcome, worst
@@ -28,54 +27,49 @@ from medsam_core.runs import Run
 from medsam_core.text import counted, few, signed
 
 
-class Comparable(enum.Enum):
-    """Whether two runs answered the same question, for the same cases."""
-
-    YES = enum.auto()
-    PARTLY = enum.auto()
-    NO = enum.auto()
-
-
 @dataclass(frozen=True)
 class Rule:
-    """When a difference counts; all in the metric's unit, drops as positive numbers.
-
-    margin: the mean drop that is tolerated. alpha: level of the non-inferiority test behind a PASS. alpha_worse: level
-    of the test for a drop behind a FAIL, over all groups together. listed_drop: cases that fell further are named.
-    case_drop_maximum: a case that fell further is a FAIL by itself; None for no such limit.
-    """
+    """When a difference counts; drops are positive numbers in the metric's unit."""
 
     metric: str = "dice"
     scope: str = "volume"
     margin: float = 0.010
+    """The mean drop that is tolerated."""
     alpha: float = 0.05
+    """Level of the non-inferiority test that a PASS needs."""
     alpha_worse: float = 0.005
+    """Level of the test for a drop that a FAIL needs, over all groups together."""
     listed_drop: float = 0.05
+    """Cases that fell further are named."""
     case_drop_maximum: float | None = 0.20
+    """One case that fell further is a FAIL; None for no such limit."""
     confidence: float = 0.90
+    """Of the bootstrap interval of the mean."""
     resamples: int = 4999
 
     def __post_init__(self) -> None:
         metric = METRICS.get(self.metric)
         if metric is None or metric.better == "neither":
             known = ", ".join(name for name, one in METRICS.items() if one.better != "neither")
-            raise GateError(f"metric {self.metric!r}: expected one that can get worse: {known}; mend --metric.")
+            raise GateError(
+                f"metric {self.metric!r}: expected one that can get worse: {known}; choose one of these with --metric."
+            )
         for name in ("margin", "listed_drop", "case_drop_maximum"):
             value = getattr(self, name)
             if value is not None and not (0 <= value < math.inf):
-                raise GateError(f"{name}: got {value}, expected a finite number ≥ 0; mend it.")
+                raise GateError(f"{name}: got {value}, expected a finite number ≥ 0; set one.")
         for name in ("alpha", "alpha_worse", "confidence"):
             if not 0 < getattr(self, name) < 1:
-                raise GateError(f"{name}: got {getattr(self, name)}, expected a number between 0 and 1; mend it.")
+                raise GateError(f"{name}: got {getattr(self, name)}, expected a number between 0 and 1; set one.")
 
     @property
     def sign(self) -> int:
         """1 if more is better, −1 if less is."""
-        return 1 if METRICS[self.metric].better == "higher" else -1
+        return direction(self.metric)
 
     @property
     def verb(self) -> str:
-        """What a score did that got worse."""
+        """What a score that got worse did."""
         return "fell" if self.sign > 0 else "rose"
 
 
@@ -86,33 +80,42 @@ class GroupComparison:
     group: str
     pairs: tuple[Pair, ...]
     reference: float
+    """The mean."""
     current: float
+    """The mean."""
     change: float
+    """Of the means."""
     low: float
+    """Lower end of the interval of the change."""
     high: float
+    """Upper end."""
     p_not_inferior: float
+    """As in `Paired`."""
     p_worse: float
+    """As in `Paired`, after Holm."""
     outcome: Outcome
     why: str
+    """The reason for the outcome."""
     dropped: tuple[str, ...]
+    """Ids of the cases that fell further than `Rule.listed_drop`, the worst first."""
     text: str
+    """One line for the terminal."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All groups, and the reasons for which the two runs cannot be compared as wholes.
-
-    subgroups: the same pairs by what the current run's records say of the cases; for the reader, not for the verdict.
-    """
+class RunComparison:
+    """All groups, and why the two runs cannot be compared as a whole."""
 
     reference: str
     current: str
     rule: Rule
     groups: tuple[GroupComparison, ...]
     reasons: tuple[str, ...]
+    """Why it is no PASS, apart from the groups."""
     notes: tuple[str, ...]
     outcome: Outcome
     subgroups: tuple[breakdown.Subgroup, ...] = ()
+    """The same pairs divided by what the current run's records say of the cases; the verdict does not use them."""
 
     def lines(self) -> list[str]:
         """For the terminal."""
@@ -135,76 +138,53 @@ class Comparison:
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "groups": [
-                {
-                    **{name: value for name, value in asdict(group).items() if name not in ("pairs", "outcome")},
-                    **{name: _finite(getattr(group, name)) for name in _NUMBERS},
-                    "outcome": group.outcome.value,
-                    "dropped": list(group.dropped),
-                    "pairs": {pair.case: [_finite(pair.reference), _finite(pair.current)] for pair in group.pairs},
-                }
+                {name: _plain(value) for name, value in vars(group).items()}
+                | {"pairs": {pair.case: [_plain(pair.reference), _plain(pair.current)] for pair in group.pairs}}
                 for group in self.groups
             ],
-            "subgroups": [
-                {**asdict(one), **{name: _finite(getattr(one, name)) for name in ("reference", "current", "change")}}
-                for one in self.subgroups
-            ],
+            "subgroups": [{name: _plain(value) for name, value in vars(one).items()} for one in self.subgroups],
         }
 
 
-_NUMBERS = ("reference", "current", "change", "low", "high", "p_not_inferior", "p_worse")
-
-
-def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> Comparison:
+def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunComparison:
     """Compare a run with a reference. Deterministic, and the same in any order of the records.
 
-    What makes the two incomparable (another cohort, label convention, profile, prompts) or incomplete (a case that is
-    missing or new) gives INCONCLUSIVE with the reason; a single case that fell too far is FAIL also when others are
-    missing, as long as the two are comparable.
+    INCONCLUSIVE, with the reason, if the two are incomparable (another cohort, label convention, profile, prompts) or
+    incomplete (a case is missing or new). If they are comparable, one case that fell too far is a FAIL, even if others
+    are missing.
     """
     rule = rule or Rule()
-    current = {record.id: record for record in sorted(run.records, key=lambda record: record.id)}
-    cases = {case: baseline_case(record) for case, record in current.items()}
-    key = score_key(run.header.settings.profile, rule.metric, rule.scope)
-    groups = pair_up(reference, current, cases, key, rule.sign)
-    incomparable = differences(reference, run, cases)
-    incomplete = [
-        *attendance(run.plan, run.records),
-        *strangers(reference, run, cases),
-        *lacking(reference, cases, key),
-        *([] if any(groups.values()) else ["no case was prompted in both runs"]),
-    ]
-    comparable = Comparable.NO if incomparable else Comparable.PARTLY if incomplete else Comparable.YES
+    against = comparability(reference, run, rule.metric, rule.scope)
+    reasons = (*against.incomparable, *against.incomplete)
     measured = {
         name: paired([p.benefit for p in pairs], rule.margin, confidence=rule.confidence, resamples=rule.resamples)
-        for name, pairs in groups.items()
+        for name, pairs in against.groups.items()
         if pairs and all(math.isfinite(pair.benefit) for pair in pairs)
     }
     adjusted = dict(zip(measured, holm([one.p_worse for one in measured.values()]), strict=True))
     results = tuple(
-        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, comparable)
-        for name, pairs in groups.items()
+        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, against)
+        for name, pairs in against.groups.items()
         if pairs
     )
-    unasked = [name for name, pairs in groups.items() if not pairs]
-    return Comparison(
+    unasked = [name for name, pairs in against.groups.items() if not pairs]
+    return RunComparison(
         reference=reference.name,
         current=run.directory.name,
         rule=rule,
         groups=results,
-        reasons=(*incomparable, *incomplete),
+        reasons=reasons,
         notes=(
-            *remarks(reference, run),
+            *against.notes,
             *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
         ),
-        outcome=worst(
-            [*(one.outcome for one in results), Outcome.PASS if comparable is Comparable.YES else Outcome.INCONCLUSIVE]
-        ),
-        subgroups=breakdown.subgroups(run.records, groups),
+        outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
+        subgroups=breakdown.subgroups(run.records, against.groups),
     )
 
 
 def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule) -> tuple[Outcome, str, bool]:
-    """Outcome of comparable, complete pairs, why, and whether single cases alone decided it."""
+    """Outcome of comparable, complete pairs, why, and whether a single case decided it."""
     nan = [pair.case for pair in pairs if not math.isfinite(pair.current)]
     if nan:
         return Outcome.FAIL, f"the score is not finite in {counted(len(nan), 'case')}: {few(nan)}", True
@@ -214,7 +194,7 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
         return Outcome.FAIL, f"{counted(len(fell), 'case')} {rule.verb} by more than the limit {limit:g}", True
     assert measured is not None  # every score is finite
     benefits = [pair.benefit for pair in pairs]
-    if measured.n < MINIMUM_N:  # no inference from so few: the verdict is on these very cases
+    if measured.n < MINIMUM_N:  # too few for a test: the verdict is about these cases only
         if min(benefits) >= -rule.margin:
             return Outcome.PASS, "no subject fell by more than the margin", False
         if max(benefits) < 0 and measured.mean < -rule.margin:
@@ -228,10 +208,10 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
 
 
 def _group(
-    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, comparable: Comparable
+    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, against: Comparability
 ) -> GroupComparison:
     outcome, why, by_case = _decide(pairs, measured, p_worse, rule)
-    if comparable is Comparable.NO or (comparable is Comparable.PARTLY and not by_case):
+    if against.incomparable or (against.incomplete and not by_case):
         outcome, why = Outcome.INCONCLUSIVE, "the runs cannot be compared as wholes"
     change = low = high = math.nan
     if measured is not None:
@@ -252,8 +232,8 @@ def _group(
     return GroupComparison(
         group=name,
         pairs=tuple(pairs),
-        reference=_mean([pair.reference for pair in pairs]),
-        current=_mean([pair.current for pair in pairs]),
+        reference=mean_if_finite([pair.reference for pair in pairs]),
+        current=mean_if_finite([pair.current for pair in pairs]),
         change=change,
         low=low,
         high=high,
@@ -266,9 +246,7 @@ def _group(
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.value if isinstance(value, Outcome) else list(value) if isinstance(value, tuple) else value

@@ -1,20 +1,20 @@
-"""One gate: which cases it is about, which score it looks at, and which single cases it does not let pass."""
+"""One gate: which cases it is about, which score it looks at, and which single cases break it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from medsam_core.cases import MODALITIES, CaseRecord, score_key
 from medsam_core.data.regions import REGIONS
-from medsam_core.gates.bounds import BEATS_CONTROLS, Bound
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.bounds import NO_REFERENCE, Bound, GatedCase, Reference, decide
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
-from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case
-from medsam_core.metrics import METRICS
+from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, metric_name, of_case
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
 
-# None: whatever the cohort says, since grades and sites are the data set's own words.
+# None: any value, since grades and sites are the data set's own words.
 FILTERS: Mapping[str, tuple[str, ...] | None] = {
     "region": REGIONS,
     "prompt": MODES,
@@ -31,44 +31,37 @@ _DEFAULTS = ((DEFAULT_MODALITY,), (DEFAULT_PROTOCOL,))
 
 @dataclass(frozen=True)
 class Violation:
-    """A case that a gate does not let pass.
-
-    value: the score; NaN if the score itself is NaN, None if the record has no such score.
-    text: what a person reads: `Dice 0.412 < 0.700 (WT, box, key slice 95)`.
-    """
+    """A case that breaks a gate."""
 
     case: str
     gate: int
     bound: str
     value: float | None
+    """The case's score; None if the record has no such score."""
     limit: float
     text: str
+    """What a person reads: `Dice 0.412 < 0.700 (WT, box, key slice 95)`."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One `[[gate]]` table.
-
-    number: its place in the file, from 1. filters: name of FILTERS → accepted values; a filter left out accepts all.
-    bounds: at least one. same: what of SAME the run has to share with the baseline for the gate to be about it.
-    """
+    """One `[[gate]]` table."""
 
     number: int
+    """Its place in the file, from 1."""
     metric: str
     scope: str
     filters: Mapping[str, tuple[str, ...]]
+    """Name of FILTERS to accepted values; a filter that is left out accepts everything."""
     bounds: tuple[Bound, ...]
+    """At least one."""
     same: tuple[str, ...] = ()
+    """What of SAME the run has to share with the baseline; the gate does not apply to other runs."""
 
     @property
     def of_cohort(self) -> bool:
-        """Whether it takes the whole cohort to say which cases the gate is about."""
+        """Whether only the whole cohort says which cases the gate is about."""
         return "volume_tercile" in self.filters
-
-    @property
-    def sign(self) -> int:
-        """1 if more is better or neither is, −1 if less is better."""
-        return -1 if METRICS[self.metric].better == "lower" else 1
 
     def matches(self, record: CaseRecord, terciles: Mapping[str, str] | None = None) -> bool:
         """Whether the record is of a case that this gate is about, prompted or not.
@@ -77,70 +70,63 @@ class Gate:
         """
         return all(_filter_value(record, name, terciles) in accepted for name, accepted in self.filters.items())
 
-    def key(self, record: CaseRecord, profile: str | None) -> str | None:
-        """The key of this gate's score in the record, None if the profile is not told and the record has several.
+    def case(self, record: CaseRecord, profile: str | None, baseline: Baseline | None = None) -> GatedCase | None:
+        """What the gate looks at in a record; None if the run did not compute the score.
 
-        profile: the gates file's; None takes the record's own.
+        profile: the gates file's; None takes the record's own, and finds no score if the record has several.
         """
         profiles = {key.split("/", 1)[0] for key in record.scores} if profile is None else {profile}
-        return score_key(profiles.pop(), self.metric, self.scope) if len(profiles) == 1 else None
-
-    def score(self, record: CaseRecord, profile: str | None) -> float | None:
-        """This gate's score in the record, None if the run did not compute it."""
-        key = self.key(record, profile)
-        return None if key is None else record.scores.get(key)
-
-    def best_control(self, record: CaseRecord, profile: str | None) -> tuple[str, float] | None:
-        """Name and score of the control that is hardest to beat, None if the run did not score any by this metric."""
-        key = self.key(record, profile) or ""
-        found = {name: scores[key] for name, scores in sorted(record.controls.items()) if key in scores}
-        return max(found.items(), key=lambda one: one[1]) if found else None
+        key = score_key(profiles.pop(), self.metric, self.scope) if len(profiles) == 1 else ""
+        if key not in record.scores:
+            return None
+        return GatedCase(
+            record=record,
+            score=record.scores[key],
+            metric=self.metric,
+            baseline=_before(baseline, record.id, key),
+            control=_best_control(record, key),
+        )
 
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:
-        """The per-case bounds that a prompted, matching record does not pass.
+        """The bounds that a prompted, matching record breaks by itself, without a baseline.
 
-        A missing or NaN score is one violation, also of a gate that bounds only a cohort statistic: there is no mean
-        over a hole.
+        A missing or NaN score is one violation, also of a gate that only bounds a statistic of all cases: there is no
+        mean if one score is missing.
         """
-        value = self.score(record, profile)
-        if value is None or math.isnan(value):
-            first = self.bounds[0]
-            what = "has no score" if value is None else "is NaN"
-            text = f"{metric_name(self.metric, self.scope)} {what} ({of_case(record)})"
-            return (Violation(record.id, self.number, first.name, value, first.limit, text),)
-        return tuple(
-            Violation(
-                record.id,
-                self.number,
-                bound.name,
-                value,
-                bound.limit,
-                f"{metric_name(self.metric, self.scope)} {compared(value, bound.limit, self.metric)} "
-                f"({of_case(record)})",
-            )
-            for bound in self.bounds
-            if bound.statistic == "case" and not bound.holds(value)
-        ) + self._unbeaten(record, value, profile)
+        case = self.case(record, profile)
+        if case is None or math.isnan(case.score):
+            first, value = self.bounds[0], None if case is None else case.score
+            return (self._violation(first, record, value, "has no score" if case is None else "is NaN"),)
+        judged = [bound for bound in self.bounds if not bound.lacks(case)]
+        return tuple(one for bound in judged for one in self.broken(bound, decide(bound, (case,)).breaking))
 
-    def _unbeaten(self, record: CaseRecord, value: float, profile: str | None) -> tuple[Violation, ...]:
-        control = self.best_control(record, profile)
-        if control is None:
-            return ()
-        name, score = control
-        if all(bound.holds(value - score) for bound in self.bounds if bound.of_controls):
-            return ()
-        text = (
-            f"{metric_name(self.metric, self.scope)} {compared(value, score, self.metric)} of the control {name} "
-            f"({of_case(record)})"
-        )
-        return (Violation(record.id, self.number, BEATS_CONTROLS, value, score, text),)
+    def broken(self, bound: Bound, breaking: Iterable[GatedCase]) -> list[Violation]:
+        """The violations of a per-case bound by the cases that break it."""
+        say = bound.statistic.one_case
+        return [self._violation(bound, case.record, case.score, say(case, bound.limit)) for case in breaking if say]
+
+    def _violation(self, bound: Bound, record: CaseRecord, value: float | None, what: str) -> Violation:
+        text = f"{metric_name(self.metric, self.scope)} {what} ({of_case(record)})"
+        return Violation(record.id, self.number, bound.name, value, bound.limit, text)
 
     @property
     def label(self) -> str:
-        """`gate 2 (Dice; WT; box)`: number, metric and filters, save those for a default alone."""
+        """`gate 2 (Dice; WT; box)`: number, metric and filters, except filters for the default alone."""
         filters = [values for values in self.filters.values() if values not in _DEFAULTS]
         parts = [metric_name(self.metric, self.scope), *("/".join(values) for values in filters)]
         return f"gate {self.number} ({'; '.join(parts)})"
+
+
+def _before(baseline: Baseline | None, case: str, key: str) -> Reference:
+    if baseline is None or case not in baseline.cases:
+        return NO_REFERENCE
+    score = baseline.cases[case].scores.get(key, math.nan)
+    return Reference(baseline.name, score) if math.isfinite(score) else NO_REFERENCE
+
+
+def _best_control(record: CaseRecord, key: str) -> Reference:
+    found = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
+    return max(found, key=lambda one: one.score, default=NO_REFERENCE)
 
 
 def _filter_value(record: CaseRecord, name: str, terciles: Mapping[str, str] | None) -> str | None:

@@ -19,8 +19,7 @@ from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.comparison import Rule
 from medsam_core.gates.gates_file import Gates
-from medsam_core.gates.pairing import differences, strangers
-from medsam_core.gates.verdict import attendance
+from medsam_core.gates.pairing import comparability
 from medsam_core.gates.wording import group_name
 from medsam_core.metrics import METRICS
 from medsam_core.runs import Run
@@ -91,11 +90,10 @@ def measure(runs: Sequence[Run]) -> NoiseFloor:
     first = runs[0]
     reference = Baseline.of(first)
     for run in runs:
-        cases = {record.id: baseline_case(record) for record in run.records}
+        against = comparability(reference, run)
         reasons = [
-            *attendance(run.plan, run.records),
-            *differences(reference, run, cases),
-            *strangers(reference, run, cases),
+            *against.unfinished,
+            *against.unlike,
             *(
                 f"another {what}: {before} in {reference.name}, {after} now"
                 for what, before, after in (

@@ -1,7 +1,7 @@
-"""Scores that cannot be true together: a sign that the pipeline is broken, whatever the bounds say.
+"""Scores that cannot all be true: a sign that the pipeline is broken, even if every bound holds.
 
-A record holds more than is gated: two overlaps of one pair of masks, their volumes, the same truth over two scopes.
-They bind one another by arithmetic, so a score that was made too good by a fault seldom fits the others.
+A record holds more than the gates use: two overlaps of one pair of masks, their volumes, the same truth over two
+scopes. Arithmetic ties them together, so a score that a fault made too good seldom fits the others.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from medsam_core.text import counted, few
 
 TOLERANCE = 1e-6
 MINIMUM_PERFECT = 3
-"""So many cases that are right in every voxel are no luck, but a truth that was scored against itself."""
+"""If all cases, at least so many, are right in every voxel, the truth was scored against itself."""
 
 
 def implausible(records: Sequence[CaseRecord]) -> list[str]:
-    """Why the records cannot be believed, a sentence for each kind of contradiction; [] if nothing speaks against them.
+    """Why the records cannot be believed, a sentence for each kind of contradiction; [] if there is none.
 
-    Only what a record holds is compared; the scores of absent regions and NaN are left to others.
+    Only the scores that a record has are compared, without NaN and absent regions.
     """
     asked = sorted((record for record in records if record.prompted), key=lambda record: record.id)
     found: dict[str, list[str]] = {}
@@ -46,19 +46,19 @@ def implausible(records: Sequence[CaseRecord]) -> list[str]:
 
 
 def _same_subject(records: Sequence[CaseRecord]) -> list[tuple[str, ...]]:
-    """Subjects that are one: what was read for a modality is the same. It would count several times in every mean."""
+    """Names of one and the same subject: the same voxels were read for a modality. It would count twice in a mean."""
     read: dict[tuple[str, str], set[str]] = {}
     for record in records:
-        if record.data:  # a run of an older version does not say
+        if record.data:  # an older version did not record it
             read.setdefault((record.case.modality, record.data), set()).add(record.case.subject)
     return sorted({tuple(sorted(names)) for names in read.values() if len(names) > 1})
 
 
 def _copied(asked: Sequence[CaseRecord]) -> list[str]:
-    """Cases whose every score equals that of a case of other voxels; two volumes and an overlap are never all equal."""
+    """Cases with exactly the scores of a case on other voxels: two volumes and an overlap are never all equal."""
     alike: dict[tuple[tuple[str, float], ...], list[CaseRecord]] = {}
     for record in asked:
-        if record.data:  # without the hash of what was read it cannot be told which images are others
+        if record.data:  # without this hash it is not known which images differ
             alike.setdefault(tuple(sorted(record.scores.items())), []).append(record)
     return sorted(one.id for same in alike.values() if len({other.data for other in same}) > 1 for one in same)
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import Baseline, baseline_case, baseline_path, identity_of
+from medsam_core.gates.baseline import Baseline, baseline_path, identity_of
 from medsam_core.gates.gates_file import VERSION
-from medsam_core.gates.pairing import differences, strangers
-from medsam_core.gates.verdict import attendance
+from medsam_core.gates.pairing import comparability
 from medsam_core.gates.wording import group_name, group_order, metric_name
 from medsam_core.runs import Run
 from medsam_core.text import counted, few
@@ -73,13 +72,13 @@ def propose_gates(
 
 
 def _check(run: Run, first: Run) -> None:
-    reasons = attendance(run.plan, run.records)
-    if reasons:
-        raise GateError(f"{run.directory}: {reasons[0]}, expected a complete run to measure on; finish it first.")
-    reference, cases = Baseline.of(first), {record.id: baseline_case(record) for record in run.records}
-    reasons = [*differences(reference, run, cases), *strangers(reference, run, cases)]
-    if reasons:
-        raise GateError(f"{run.directory}: is no repeat of {first.directory}: {reasons[0]}; leave it out.")
+    against = comparability(Baseline.of(first), run)
+    if against.unfinished:
+        raise GateError(
+            f"{run.directory}: {against.unfinished[0]}, expected a complete run to measure on; finish it first."
+        )
+    if against.unlike:
+        raise GateError(f"{run.directory}: is no repeat of {first.directory}: {against.unlike[0]}; leave it out.")
 
 
 def _against(baseline: str) -> Iterator[str]:

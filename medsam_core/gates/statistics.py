@@ -1,7 +1,7 @@
 """Paired differences: interval, non-inferiority, and whether a drop is real.
 
-All functions take benefits: for each pair the change towards the better, 0 for none, below 0 for worse. None of them
-depends on the order of the pairs. Sources: non-inferiority by a shifted one-sample t test (Wellek, Testing
+All of them take benefits: for each pair the change towards the better, 0 for no change, below 0 for worse. The order of
+the pairs does not matter. Sources: non-inferiority by a shifted one-sample t test (Wellek, Testing
 Statistical Hypotheses of Equivalence and Noninferiority, 2010, ch. 5.2); bias-corrected and accelerated bootstrap
 (Efron 1987) as in scipy.stats.bootstrap; Holm 1979.
 """
@@ -17,28 +17,38 @@ import numpy as np
 from scipy import special, stats
 
 from medsam_core.errors import GateError
+from medsam_core.metrics import METRICS
 
 MINIMUM_N = 5
-"""Below this many pairs nothing is inferred about a population: the verdict is on these very cases."""
+"""With fewer pairs nothing is inferred about a population: the verdict is about these cases only."""
 DECIMALS = 6
 """Scores are compared to this many decimals, the resolution at which a baseline stores them."""
 
 
+def direction(metric: str) -> int:
+    """1 if more is better or neither is, −1 if less is: what makes a change of the score a benefit."""
+    return -1 if METRICS[metric].better == "lower" else 1
+
+
+def mean_if_finite(values: Sequence[float]) -> float:
+    """The mean of at least one number, NaN if one of them is not finite."""
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+
 @dataclass(frozen=True)
 class Paired:
-    """What n paired benefits say.
-
-    low, high: the bootstrap interval of the mean, NaN below MINIMUM_N. p_not_inferior: of the hypothesis that the mean
-    is at or below −margin (small: the drop is smaller than the margin). p_worse: of the hypothesis that the mean is at
-    or above 0 (small: there is a drop). Both NaN below MINIMUM_N.
-    """
+    """What n paired benefits say; everything but n and the mean is NaN below MINIMUM_N."""
 
     n: int
     mean: float
     low: float
+    """Lower end of the bootstrap interval of the mean."""
     high: float
+    """Upper end."""
     p_not_inferior: float
+    """Of the hypothesis that the mean is at or below −margin; if small, the drop is smaller than the margin."""
     p_worse: float
+    """Of the hypothesis that the mean is at or above 0; if small, there is a drop."""
 
 
 def paired(
@@ -46,8 +56,9 @@ def paired(
 ) -> Paired:
     """Mean, interval and one-sided p values of at least one finite benefit.
 
-    margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. Benefits that do not vary need no test: the
-    interval is their one value, and the p values are 0 or 1. Raises GateError for no benefits or one not finite.
+    margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. If all benefits are equal, no test
+    is needed: the interval is that value, and the p values are 0 or 1. Raises GateError for no benefits and for one
+    that is not finite.
     """
     # sorted, so that neither sums nor resamples depend on the order; rounded, as the baseline was
     values = np.sort(np.round(np.asarray(benefits, dtype=np.float64), DECIMALS))

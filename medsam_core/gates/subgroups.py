@@ -1,4 +1,4 @@
-"""Subgroups that a case belongs to only among the others of its run: terciles of the tumour's volume."""
+"""Subgroups of cases: terciles of the region's volume among the subjects of a run, and how many pieces it has."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def components(record: CaseRecord) -> str | None:
 
 
 def _score(record: CaseRecord, ending: str) -> float | None:
-    # of whatever profile: the truth's own properties do not depend on one
+    # any profile's: the properties of the truth do not depend on it
     found = [value for key, value in sorted(record.scores.items()) if key.endswith(ending) and value == value]
     return found[0] if found else None

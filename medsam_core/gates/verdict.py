@@ -1,24 +1,23 @@
 """From records and gates to a verdict: PASS, FAIL or INCONCLUSIVE.
 
 The verdict is computed from stored records alone, so a run can be judged again, by other gates, without inference.
-PASS needs everything: every planned case scored once, every gate applied to a case the model was asked about, no NaN,
-every bound held. FAIL needs one bound seen broken. What is neither is INCONCLUSIVE, with the reason.
+PASS needs everything: every planned case scored once, every gate applied to at least one prompted case, no NaN, every
+bound held. FAIL needs one broken bound. Everything else is INCONCLUSIVE, with the reason.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.baseline import FOLDER, Baseline, baseline_case, find_baseline, read_baseline
+from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline
 from medsam_core.gates.gate import Gate, Violation
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
-from medsam_core.gates.pairing import differences, others, strangers
+from medsam_core.gates.pairing import Comparability, attendance, comparability
 from medsam_core.gates.plausibility import implausible
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.outcome import Outcome, worst
@@ -31,28 +30,28 @@ NO_GATES = "no gates for this cohort: give --gates FILE or make one with `medsam
 
 
 @dataclass(frozen=True)
-class CaseResult:
-    """What one planned case came to by itself; `texts` says why it is not a PASS."""
+class CaseVerdict:
+    """The verdict on one planned case by itself."""
 
     id: str
     outcome: Outcome
     texts: tuple[str, ...] = ()
+    """Why it is not a PASS."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a run.
-
-    reasons: why the run is not a PASS, apart from broken bounds. notes: what a reader should know beside.
-    counts: planned, scored, prompted, missing, gated, failing (cases), bounds, broken (bounds).
-    """
+    """The verdict on a run."""
 
     outcome: Outcome
     results: tuple[GateResult, ...] = ()
     reasons: tuple[str, ...] = ()
+    """Why the run is not a PASS, apart from broken bounds."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    cases: tuple[CaseResult, ...] = ()
+    """Of cases: planned, scored, prompted, missing, gated, failing. Of bounds: bounds, broken."""
+    cases: tuple[CaseVerdict, ...] = ()
     notes: tuple[str, ...] = ()
+    """What else a reader should know."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for `verdict.json`."""
@@ -95,19 +94,18 @@ def judge(
     gates: Gates | None,
     *,
     baseline: Baseline | None = None,
-    unlike: Sequence[str] = (),
-    other: Mapping[str, str] | None = None,
+    against: Comparability | None = None,
 ) -> Verdict:
     """Judge records against the plan and the gates; the order of neither matters.
 
     plan: every case id that the run was asked to score. gates: None if there are none, which is INCONCLUSIVE.
-    baseline: what relative bounds refer to; unlike: why it cannot be compared with this run; other: what of `gate.SAME`
-    differs from it, and how (`judge_run` finds all three).
+    baseline: what relative bounds refer to. against: how far the run can be compared with it; None: entirely.
     """
     planned = set(plan)
     # sorted, so that sums and texts do not depend on which worker was first
     scored = sorted((r for r in records if r.id in planned), key=lambda r: (r.id, repr(sorted(r.scores.items()))))
     reasons = attendance(plan, records)
+    unlike = against.unlike if against else ()
     context = Context(
         profile=gates.profile if gates else None,
         whole=not reasons,
@@ -115,12 +113,9 @@ def judge(
         baseline=baseline,
         alike=not unlike,
     )
-    aside = [one for gate in (gates.gates if gates else ()) if (one := _set_aside(gate, other or {}))]
-    judged = [
-        judge_gate(gate, scored, context)
-        for gate in (gates.gates if gates else ())
-        if not _set_aside(gate, other or {})
-    ]
+    every = gates.gates if gates else ()
+    aside = {gate.number: why for gate in every if against and (why := _set_aside(gate, against))}
+    judged = [judge_gate(gate, scored, context) for gate in every if gate.number not in aside]
     if gates is None:
         reasons.append(NO_GATES)
     elif not judged:
@@ -151,7 +146,7 @@ def judge(
         },
         cases=cases,
         notes=(
-            *aside,
+            *aside.values(),
             *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if gates and ungated else []),
         ),
     )
@@ -166,43 +161,21 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     if baseline is None and gates is not None and gates.relative and gates.baseline is not None:
         path = find_baseline(gates.baseline, folder)
         baseline = None if path is None else read_baseline(path)
-    unlike: list[str] = []
-    other: dict[str, str] = {}
-    if baseline is not None:
-        other = others(baseline, run)
-        cases = {record.id: baseline_case(record) for record in run.records}
-        unlike = [*differences(baseline, run, cases), *strangers(baseline, run, cases)]
-    verdict = judge(run.plan, run.records, gates, baseline=baseline, unlike=unlike, other=other)
+    against = None if baseline is None else comparability(baseline, run)
+    verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
     return replace(verdict, notes=(*verdict.notes, *reference_notes(baseline, gates)))
 
 
-def _set_aside(gate: Gate, other: Mapping[str, str]) -> str:
-    """Why a gate is not about a run that differs from the baseline in `other`, "" if it is."""
-    differing = ", ".join(f"{key} {other[key]}" for key in gate.same if key in other)
+def _set_aside(gate: Gate, against: Comparability) -> str:
+    """Why a gate does not apply to a run that differs from the baseline, "" if it applies."""
+    differing = ", ".join(against.differing(gate.same))
     return f"{gate.label} is for the baseline's own {', '.join(gate.same)}: here {differing}" if differing else ""
-
-
-def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
-    """Why the records are not exactly the plan's; [] if they are."""
-    planned, scored = Counter(plan), Counter(record.id for record in records)
-    reasons = []
-    if not planned:
-        reasons.append("no case was planned: give --brats-root a folder with subjects")
-    for cases, what in (
-        (planned.keys() - scored.keys(), "planned but not scored"),
-        (scored.keys() - planned.keys(), "scored but not planned"),
-        ({case for case, times in planned.items() if times > 1}, "planned more than once"),
-        ({case for case, times in scored.items() if times > 1}, "scored more than once"),
-    ):
-        if cases:
-            reasons.append(f"{counted(len(cases), 'case')} {what}: {few(sorted(cases))}")
-    return reasons
 
 
 def _judge_cases(
     planned: set[str], scored: set[str], violations: Sequence[Violation], gates: bool
-) -> tuple[CaseResult, ...]:
-    """Each planned case by itself, sorted by id; cohort statistics play no part."""
+) -> tuple[CaseVerdict, ...]:
+    """Each planned case by itself, sorted by id; statistics of all cases do not count."""
     found: dict[str, list[Violation]] = {}
     for violation in violations:
         found.setdefault(violation.case, []).append(violation)
@@ -210,10 +183,10 @@ def _judge_cases(
     for case in sorted(planned):
         if case not in scored or not gates:
             why = NO_GATES if case in scored else "planned but not scored"
-            cases.append(CaseResult(case, Outcome.INCONCLUSIVE, (why,)))
+            cases.append(CaseVerdict(case, Outcome.INCONCLUSIVE, (why,)))
             continue
         own = found.get(case, [])
         seen = any(violation.value is not None for violation in own)
         outcome = Outcome.FAIL if seen else Outcome.INCONCLUSIVE if own else Outcome.PASS
-        cases.append(CaseResult(case, outcome, tuple(dict.fromkeys(violation.text for violation in own))))
+        cases.append(CaseVerdict(case, outcome, tuple(dict.fromkeys(violation.text for violation in own))))
     return tuple(cases)

@@ -1,4 +1,4 @@
-"""How scores, bounds and cases are put into words, the same in a test's failure, the verdict and a comparison."""
+"""The words for scores, bounds and cases, the same in a test's failure, the verdict and a comparison."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def unit_of(metric: str) -> str:
 
 
 def compared(value: float, limit: float, metric: str) -> str:
-    """`0.412 < 0.700`, `12.100 mm > 10.000 mm`: how a finite value stands to a limit.
+    """`0.412 < 0.700`, `12.100 mm > 10.000 mm`: how a finite value compares with a limit.
 
-    Digits are added until the two numbers differ on paper as they do in truth.
+    Digits are added until two different numbers also look different.
     """
     unit = unit_of(metric)
     digits = 3 if value == limit else next((d for d in range(3, 17) if f"{value:.{d}f}" != f"{limit:.{d}f}"), 17)
@@ -36,7 +36,7 @@ def compared(value: float, limit: float, metric: str) -> str:
 
 
 def of_case(record: CaseRecord) -> str:
-    """`WT, box, key slice 95`: what was asked; protocol and modality only if they are not the default."""
+    """`WT, box, key slice 95`: what the model was asked; protocol and modality only if they are not the default."""
     parts = group_name(record.case).split("/")
     slices = record.key_slices
     if len(slices) > 3:

@@ -23,7 +23,7 @@ from medsam_core.data.cohort import Subject, check_subjects, find_subjects
 from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
-from medsam_core.gates.gates_file import load_gates
+from medsam_core.gates.gates_file import Gates, load_gates
 from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, Environment, GatesIdentity, RunHeader
 
 if TYPE_CHECKING:
@@ -136,9 +136,14 @@ class Configuration:
         return shipped("gates", "phantom.toml")
 
     @cached_property
+    def loaded_gates(self) -> Gates | None:
+        """The gates that apply, read once; None if there are none for this cohort. Raises GateError."""
+        return load_gates(self.gates_path) if self.gates_path else None
+
+    @cached_property
     def scored(self) -> Settings:
         """The settings with Dice and IoU, by which tables and overlays go, and what the gates ask for added."""
-        asked = [gate.metric for gate in load_gates(self.gates_path).gates] if self.gates_path else []
+        asked = [gate.metric for gate in self.loaded_gates.gates] if self.loaded_gates else []
         metrics = dict.fromkeys([*self.settings.metrics, *CONTROL_METRICS, *asked])
         return replace(self.settings, metrics=tuple(metrics))
 

@@ -15,8 +15,7 @@ from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
-from medsam_core.evaluation.subject import CaseResult, Prepared, Segmented, prepare, score_segmented, segment
-from medsam_core.gates.gates_file import Gates, load_gates
+from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
 from medsam_core.header import CohortIdentity
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
@@ -59,7 +58,7 @@ class Evaluator:
 
     def __init__(self, configuration: Configuration, *, ahead: bool | None = None) -> None:
         self.configuration = configuration
-        self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self.gates = configuration.loaded_gates
         self._subjects = {subject.id: subject for subject in configuration.cohort}
         self._replay = (
             manifest_of(configuration.prompts_from, configuration.cohort_identity)
@@ -121,7 +120,7 @@ class Evaluator:
         results = score_segmented(segmented, self.configuration.scored)
         return {result.record.case: self._finish(result) for result in results}
 
-    def _finish(self, result: CaseResult) -> Evaluated:
+    def _finish(self, result: ScoredCase) -> Evaluated:
         record = result.record
         directory = self.configuration.run_dir
         name = record.id.replace("/", "__")

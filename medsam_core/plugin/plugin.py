@@ -57,9 +57,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
     from medsam_core.runs import prepare_directory
 
     if configuration.gates is not None:
-        from medsam_core.gates.gates_file import load_gates
-
-        load_gates(configuration.gates)
+        _ = configuration.loaded_gates
     if configuration.prompts_from is not None:
         from medsam_core.prompts.manifest import read_manifest
 

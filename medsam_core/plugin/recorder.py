@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.gates.gates_file import Gates, load_gates
 from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.stored import IN_RUN, reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
@@ -26,7 +25,7 @@ class Recorder:
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        self.gates: Gates | None = load_gates(configuration.gates_path) if configuration.gates_path else None
+        self.gates = configuration.loaded_gates
         self.header = configuration.header()
         if configuration.prompts_from:  # those of another cohort are refused before anything is scored
             manifest_of(configuration.prompts_from, self.header.cohort)

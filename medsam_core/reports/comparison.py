@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 from medsam_core.gates.breakdown import table
-from medsam_core.gates.comparison import Comparison, GroupComparison
+from medsam_core.gates.comparison import GroupComparison, RunComparison
 from medsam_core.gates.wording import metric_name, unit_of
 from medsam_core.outcome import Outcome
 from medsam_core.text import few, signed
@@ -16,7 +16,7 @@ from medsam_core.text import few, signed
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: RunComparison) -> str:
     """The verdict, a table with a row per group, what fell, and a table by subgroup; ends with a line break."""
     rule = comparison.rule
     name = metric_name(rule.metric, rule.scope)
@@ -48,7 +48,7 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def junit(comparison: Comparison) -> str:
+def junit(comparison: RunComparison) -> str:
     """JUnit XML: a test case per group and one for whether the two could be compared.
 
     FAIL is a failure and INCONCLUSIVE an error, because a build server shows a skipped test as green.

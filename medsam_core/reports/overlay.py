@@ -19,7 +19,7 @@ from medsam_core.errors import RunError
 from medsam_core.files import written_whole
 
 if TYPE_CHECKING:
-    from medsam_core.evaluation.subject import CaseResult
+    from medsam_core.evaluation.subject import ScoredCase
     from medsam_core.prompts.prompt import Prompt
 
 Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
@@ -41,7 +41,7 @@ _MINOR_SLICE = 0.05
 _WINDOW_SAMPLES = 150_000
 
 
-def write_overlay(result: CaseResult, path: Path | str) -> None:
+def write_overlay(result: ScoredCase, path: Path | str) -> None:
     """Write a PNG of the case: the prompted slice and the worst slice side by side, with a caption and a legend.
 
     The truth's contour (green) runs inside the region's edge and the prediction's (magenta) outside its own, so that
@@ -57,7 +57,7 @@ def write_overlay(result: CaseResult, path: Path | str) -> None:
         draw_overlay(result).save(partial, format="PNG", compress_level=1)
 
 
-def draw_overlay(result: CaseResult) -> Image.Image:
+def draw_overlay(result: ScoredCase) -> Image.Image:
     """The picture that `write_overlay` writes, in palette mode."""
     voxels = result.image.voxels
     slices = [shown_key_slice(result.prediction, result.truth, result.prompts)]
@@ -144,7 +144,7 @@ def _window(voxels: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _head(voxels: np.ndarray, result: CaseResult, slices: Sequence[int]) -> tuple[slice, slice]:
+def _head(voxels: np.ndarray, result: ScoredCase, slices: Sequence[int]) -> tuple[slice, slice]:
     """Rows and columns that hold the head and everything drawn on it, the same for every panel."""
     drawn = np.zeros(voxels.shape[1:], bool)
     for number in slices:
@@ -163,7 +163,7 @@ def _head(voxels: np.ndarray, result: CaseResult, slices: Sequence[int]) -> tupl
     return extents[0], extents[1]
 
 
-def _prompts_on(result: CaseResult, number: int) -> list[Prompt]:
+def _prompts_on(result: ScoredCase, number: int) -> list[Prompt]:
     return [prompt for prompt in result.prompts if prompt.key_slice == number]
 
 
@@ -175,7 +175,7 @@ def _letter_sides(panel: Image.Image) -> None:
 
 
 def _contours(
-    panel: Image.Image, result: CaseResult, number: int, rows: slice, columns: slice, scale: int
+    panel: Image.Image, result: ScoredCase, number: int, rows: slice, columns: slice, scale: int
 ) -> Image.Image:
     pixels = np.array(panel)
     for mask, colour, inside in ((result.truth, _TRUTH, True), (result.prediction, _PREDICTION, False)):
@@ -225,7 +225,7 @@ def _cross(draw: ImageDraw.ImageDraw, centre: tuple[float, float], *, positive: 
             draw.line((x - dx, y - dy, x + dx, y + dy), fill=fill, width=width)
 
 
-def _compose(result: CaseResult, slices: Sequence[int], panels: Sequence[Image.Image]) -> Image.Image:
+def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.Image]) -> Image.Image:
     """Caption above, a title on each panel, the legend below."""
     wide = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1)
     width = max(wide, _NARROWEST_PIXELS) + 2 * _PAD
@@ -247,14 +247,14 @@ def _compose(result: CaseResult, slices: Sequence[int], panels: Sequence[Image.I
     return canvas
 
 
-def _role(result: CaseResult, number: int, *, first: bool) -> str:
+def _role(result: ScoredCase, number: int, *, first: bool) -> str:
     prompted = bool(_prompts_on(result, number))
     if not first:
         return "worst slice (prompted too)" if prompted else "worst slice"
     return "key slice" if prompted else "not prompted, slice"
 
 
-def _legend(draw: ImageDraw.ImageDraw, result: CaseResult, width: int, y: int) -> None:
+def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -> None:
     truth = "truth" if result.truth.any() else "truth: region absent"
     prediction = "prediction" if result.prediction.any() else "prediction: empty"
     entries = [(_TRUTH, truth), (_PREDICTION, prediction)]

@@ -23,7 +23,7 @@ from medsam_core.data.cohort import load
 from medsam_core.errors import MedsamError
 from medsam_core.gates.acceptance import accept
 from medsam_core.gates.baseline import Baseline, read_baseline
-from medsam_core.gates.comparison import Comparison, compare
+from medsam_core.gates.comparison import RunComparison, compare
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates
 from medsam_core.gates.verdict import Verdict, judge_run
@@ -92,7 +92,7 @@ class Judged:
 
     run: Run
     verdict: Verdict
-    comparison: Comparison | None
+    comparison: RunComparison | None
     pinned: Verdict | None
     crash: str = ""
 

@@ -261,7 +261,7 @@ def test_nan_now_is_fail_and_nan_before_is_inconclusive(two):
     assert "the score is not finite in 1 case: S05/t1ce/WT/box" in comparison.lines()[1]
     comparison = compare(*two([0.8] * 5 + [math.nan], [0.8] * 6))
     assert comparison.outcome is Outcome.INCONCLUSIVE
-    assert comparison.reasons == ("old (or no finite one) has no brats2019/dice@volume in 1 case: S05/t1ce/WT/box",)
+    assert comparison.reasons == ("old has no finite brats2019/dice@volume in 1 case: S05/t1ce/WT/box",)
     json.dumps(comparison.to_json(), allow_nan=False)
 
 
@@ -295,7 +295,7 @@ def test_what_differs_and_may_is_noted(two):
         ({"margin": -0.1}, "margin: got -0.1, expected a finite number ≥ 0"),
         ({"margin": math.nan}, "margin: got nan"),
         ({"case_drop_maximum": math.inf}, "case_drop_maximum: got inf"),
-        ({"alpha": 0}, "alpha: got 0, expected a number between 0 and 1"),
+        ({"alpha": 0}, "alpha: got 0, expected a number between 0 and 1; set one."),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(changes, message):

@@ -68,7 +68,7 @@ def test_false_demands_nothing(gates, make_record):
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ('metric = "dice"\nbeats_controls = 1', "beats_controls: got 1, expected true or false; mend it"),
+        ('metric = "dice"\nbeats_controls = 1', "beats_controls: got 1, expected true or false; set it to one of them"),
         ('metric = "dice"\nbeats_control = true', "did you mean 'beats_controls'?"),
         (
             'metric = "sensitivity"\nbeats_controls = true',

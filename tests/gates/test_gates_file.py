@@ -29,26 +29,26 @@ def gates(folder: Path, body: str, head: str = "version = 1\n"):
 
 
 @pytest.mark.parametrize(
-    ("metric", "bound", "mend"),
+    ("metric", "bound", "message"),
     [
         (
             "hd95",
             "case_minimum = 5.0",
-            "case_minimum: got no other bound for hd95, of which lower is better, .* set case_m",
+            "case_minimum: got no other bound for hd95, where lower is better, .* set case_m",
         ),
         (
             "dice",
             "mean_maximum = 0.9",
-            "of which higher is better, so that nothing is too bad to pass; set mean_minimum",
+            "where higher is better, so nothing is too bad to pass; set mean_minimum",
         ),
     ],
 )
-def test_a_gate_that_nothing_can_break_from_the_bad_side_is_refused(tmp_path, metric, bound, mend):
-    with pytest.raises(GateError, match=mend):
+def test_a_gate_that_nothing_can_break_from_the_bad_side_is_refused(tmp_path, metric, bound, message):
+    with pytest.raises(GateError, match=message):
         gates(tmp_path, f'metric = "{metric}"\n{bound}\n')
 
 
-def test_a_bound_from_the_good_side_may_stand_beside_another(tmp_path):
+def test_a_bound_from_the_good_side_may_be_added_to_another(tmp_path):
     assert gates(tmp_path, 'metric = "hd95"\ncase_minimum = 0.0\ncase_maximum = 9.0\n').gates
     assert gates(tmp_path, 'metric = "volume_ml"\nmean_maximum = 90.0\n').gates  # neither more nor less is better
 
@@ -123,7 +123,7 @@ def test_every_key_of_the_schema_is_read(tmp_path):
         ('metric = "dice"\ncase_minimum = -inf', "case_minimum: got -inf, expected a finite number"),
         pytest.param(
             f'metric = "dice"\ncase_minimum = 1{"0" * 400}',
-            "case_minimum: got an integer beyond 1e308, expected a finite number; mend it",
+            "case_minimum: got an integer beyond 1e308, expected a finite number; set a smaller one",
             id="an integer that no float holds",
         ),
         pytest.param(
@@ -135,11 +135,11 @@ def test_every_key_of_the_schema_is_read(tmp_path):
         ('metric = "dice"\ncase_minimum = "0.5"', "case_minimum: got '0.5', expected a finite number"),
         (
             'metric = "dice"\nmean_minimum = 0.9\nmean_maximum = 0.5',
-            "mean_minimum 0.9 is above mean_maximum 0.5, so that nothing can pass; exchange them",
+            "mean_minimum 0.9 is above mean_maximum 0.5, so nothing can pass; exchange them",
         ),
     ],
 )
-def test_a_mistake_in_a_gate_names_file_and_gate_and_the_mend(tmp_path, body, message):
+def test_a_mistake_in_a_gate_names_file_and_gate_and_the_fix(tmp_path, body, message):
     with pytest.raises(GateError) as caught:
         gates(tmp_path, body)
     text = str(caught.value)

@@ -25,7 +25,7 @@ RECORDED = Path(__file__).with_name("recorded_repeats.json")
 
 @pytest.fixture
 def verdicts(recall):
-    """`verdicts(times, …)`: how often each outcome came, over pairs of runs drawn anew each time.
+    """`verdicts(times, …)`: how often each outcome came, over pairs of runs drawn again each time.
 
     Dice of the reference is drawn once per subject and group; the current run has it less `drop`, plus noise of
     standard deviation `sd`, which subjects share between groups in part, as they do in truth.
@@ -87,7 +87,7 @@ def test_a_drop_of_a_hundredth_is_found(verdicts):
 def test_recorded_repeats_fail_at_most_once_in_a_hundred(recall):
     """A/A, 100 verdicts on what one checkpoint scored twice (record_repeats.py), without inference.
 
-    Each verdict draws 40 of the recorded subjects anew and, for each, which of its two scorings came first: then there
+    Each verdict draws 40 of the recorded subjects again and, for each, which of its two scorings came first: then there
     is no change, and the differences are as large as true ones.
     """
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))["dice"]

@@ -90,7 +90,7 @@ def test_a_floor_that_holds_nothing_back_is_left_out(make_record, make_run, tmp_
     text = propose_gates(make_run([make_record("S1", dice=0.9), make_record("S2", dice=0.01)]))
     assert "# case_minimum: the worst case is too low for a floor" in text
     (tmp_path / "gates.toml").write_text(text)
-    assert all(bound.statistic == "mean" for bound in load_gates(tmp_path / "gates.toml").gates[0].bounds)
+    assert all(bound.statistic.name == "mean" for bound in load_gates(tmp_path / "gates.toml").gates[0].bounds)
 
 
 def test_what_cannot_be_measured_is_refused(make_record, make_run):

@@ -142,24 +142,24 @@ def test_gates_name_their_baseline(make_record, recall, gates, tmp_path):
 @pytest.mark.parametrize(
     ("body", "metric", "message"),
     [
-        ("mean_ratio_minimum = -1", "dice", "mean_ratio_minimum: got -1, expected a number ≥ 0"),
+        ("mean_ratio_minimum = -1", "dice", "mean_ratio_minimum: got -1, expected a number ≥ 0; remove the minus sign"),
         ("case_drop_maximum = 0.1", "volume_ml", "volume_ml neither gets better nor worse"),
         (
             "mean_ratio_minimum = 0.99",
             "absolute_volume_difference_ml",
-            "gate 1: mean_ratio_minimum: got it alone for absolute_volume_difference_ml, of which lower is better, so "
-            "that a run that got worse would pass; set mean_ratio_maximum instead, or beside it.",
+            "gate 1: mean_ratio_minimum: got it alone for absolute_volume_difference_ml, where lower is better, so "
+            "a run that got worse would pass; set mean_ratio_maximum instead or as well.",
         ),
         ("mean_ratio_minimum = 0.99\ncase_drop_maximum = 5", "hd95", "set mean_ratio_maximum instead"),
         (
             "mean_ratio_maximum = 1.05",
             "dice",
-            "mean_ratio_maximum: got it alone for dice, of which higher is better, so that a run that got worse would "
+            "mean_ratio_maximum: got it alone for dice, where higher is better, so a run that got worse would "
             "pass; set mean_ratio_minimum instead",
         ),
         ("case_drop_minimum = 0.1", "dice", "did you mean 'case_drop_maximum'?"),
         ('same = "weights"\ncase_drop_maximum = 0.1', "dice", "unknown same 'weights', expected one of checkpoint"),
-        ('same = "device"\ncase_minimum = 0.1', "dice", "beside a bound that needs no baseline"),
+        ('same = "device"\ncase_minimum = 0.1', "dice", "got it with a bound that needs no baseline"),
         ('volume_tercile = "tiny"\ncase_minimum = 0.1', "dice", "unknown volume_tercile 'tiny'"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsam_core.cases import Case, CaseRecord
-from medsam_core.gates.bounds import Bound, statistic
+from medsam_core.gates.bounds import BOUNDS, Bound, GatedCase, Reference, decide
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import NO_GATES, judge
 from medsam_core.outcome import Outcome, worst
@@ -202,16 +202,34 @@ def test_cases_under_no_gate_are_noted(gates):
     assert verdict.notes == ("1 case under no gate: S0/t1ce/ET/box",)
 
 
+def cases(scores, **references):
+    return [GatedCase(record(f"S{i}", score), score, "dice", **references) for i, score in enumerate(scores)]
+
+
 def test_statistics_by_hand():
+    def value(name, scores):
+        return decide(Bound(*BOUNDS[name], 0), cases(scores)).value
+
     scores = [0.1, 0.2, 0.6, 0.9]
-    assert statistic(Bound("case", "minimum", 0), scores) == 0.1
-    assert statistic(Bound("case", "maximum", 0), scores) == 0.9
-    assert statistic(Bound("mean", "minimum", 0), scores) == pytest.approx(0.45)
-    assert statistic(Bound("median", "minimum", 0), scores) == pytest.approx(0.4)
-    assert statistic(Bound("worst_decile", "minimum", 0), scores) == 0.1
+    assert value("case_minimum", scores) == 0.1
+    assert value("case_maximum", scores) == 0.9
+    assert value("mean_minimum", scores) == pytest.approx(0.45)
+    assert value("median_minimum", scores) == pytest.approx(0.4)
+    assert value("worst_decile_minimum", scores) == 0.1
     eleven = [float(i) for i in range(11)]
-    assert statistic(Bound("worst_decile", "minimum", 0), eleven) == 0.5  # two of eleven: 0 and 1
-    assert statistic(Bound("worst_decile", "maximum", 0), eleven) == 9.5
+    assert value("worst_decile_minimum", eleven) == 0.5  # two of eleven: 0 and 1
+    assert value("worst_decile_maximum", eleven) == 9.5
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_no_bound_holds_for_nan_nor_without_the_baseline_or_the_controls_that_it_needs(name):
+    bound = Bound(*BOUNDS[name], 1.0 if name.endswith("_maximum") else 0.0)
+    references = {"baseline": Reference("old", 0.5), "control": Reference("filled_box", 0.5)}
+    assert decide(bound, cases([0.6, 0.7], **references)).holds == (name != "mean_ratio_maximum")  # 0.65 / 0.5 > 1
+    nan = decide(bound, cases([0.6, math.nan], **references))
+    assert (nan.holds, [case.record.case.subject for case in nan.breaking]) == (False, ["S1"])
+    bare = decide(bound, [*cases([0.6], **references), *cases([0.7, 0.8])])
+    assert bare.holds == (bound.statistic.needs is None)
 
 
 def test_equal_scores_on_the_floor_pass_by_their_mean(gates):

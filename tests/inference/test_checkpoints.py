@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from medsam_core import files
 from medsam_core.errors import CheckpointError
-from medsam_core.inference import checkpoints
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.checkpoints import NAMES, CheckpointFile, Source, load_weights, resolve
 
@@ -153,7 +153,7 @@ def test_every_named_checkpoint_has_a_known_architecture_and_a_pin():
 
 
 def test_a_missing_embedded_file_says_where_it_was_sought(monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoints, "_PACKAGE", tmp_path / "medsam_core")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "medsam_core")
     with pytest.raises(CheckpointError, match=r"embedded checkpoint: got none at .*install it again or give"):
         resolve(None)
     (tmp_path / "fixtures").mkdir()

@@ -9,14 +9,14 @@ import pytest
 
 from medsam_core.cases import Case, CaseRecord, Settings
 from medsam_core.data.volume import Grid, Volume
-from medsam_core.evaluation.subject import CaseResult, score_case
+from medsam_core.evaluation.subject import ScoredCase, score_case
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
 
 
 @pytest.fixture
-def make_result() -> Callable[..., CaseResult]:
-    """A CaseResult from a truth, a prediction and a prompt mode (or prompts), in memory."""
+def make_result() -> Callable[..., ScoredCase]:
+    """A ScoredCase from a truth, a prediction and a prompt mode (or prompts), in memory."""
 
     def make(
         truth: np.ndarray,
@@ -26,7 +26,7 @@ def make_result() -> Callable[..., CaseResult]:
         prompts: tuple[Prompt, ...] | None = None,
         protocol: str = "bidirectional",
         subject: str = "Brats18_made_1",
-    ) -> CaseResult:
+    ) -> ScoredCase:
         if prompts is None:
             prompts = simulate(truth, mode, protocol=protocol)
         affine = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -39,7 +39,7 @@ def make_result() -> Callable[..., CaseResult]:
             scores=score_case(prediction, truth, (1.0, 1.0, 1.0), prompts, Settings()),
             key_slices=tuple(sorted({prompt.key_slice for prompt in prompts})),
         )
-        return CaseResult(record, image, prediction, truth, prompts)
+        return ScoredCase(record, image, prediction, truth, prompts)
 
     return make
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from medsam_core.errors import RunError
-from medsam_core.evaluation.subject import CaseResult
+from medsam_core.evaluation.subject import ScoredCase
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.overlay import draw_overlay, shown_key_slice, worst_slice, write_overlay
 
@@ -27,10 +27,10 @@ def ball(centre: tuple[float, float, float], radius: float, shape: tuple[int, in
 
 TRUTH = ball((5, 20, 22), 4)
 EMPTY = np.zeros(SHAPE, bool)
-Make = Callable[..., CaseResult]
+Make = Callable[..., ScoredCase]
 
 
-def pixels(result: CaseResult) -> np.ndarray:
+def pixels(result: ScoredCase) -> np.ndarray:
     """(rows, columns, 3) of the picture without its legend and caption, whose samples carry the colours too."""
     return np.asarray(draw_overlay(result).convert("RGB"))[60:-40]
 
