@@ -15,9 +15,9 @@ import numpy as np
 from medsam_core.data.regions import CONVENTIONS, REGIONS
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.modalities import MODALITIES
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS
 
-MODALITIES = ("t1ce", "t1", "t2", "flair")
 SCOPES = ("volume", "region_slices", "key_slice")
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
 

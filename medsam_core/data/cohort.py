@@ -16,6 +16,7 @@ from medsam_core.data.regions import LabelConvention, check_labels, convention_n
 from medsam_core.data.unassigned import Leftover, barren, dangling, settle, without_images
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError
+from medsam_core.modalities import MODALITIES
 
 _DEPTH = 5  # root / Kaggle's wrapper / the archive's own folder / HGG / subject
 _GRADES = ("HGG", "LGG")
@@ -109,7 +110,7 @@ def check_subjects(subjects: Iterable[Subject], modality: str, *, segmentation: 
     modality = layouts.canonical_modality(modality)
     lacking = [subject for subject in subjects if modality not in subject.images]
     if lacking:
-        common = [name for name in layouts.MODALITIES if all(name in subject.images for subject in subjects)]
+        common = [name for name in MODALITIES if all(name in subject.images for subject in subjects)]
         mend = f"choose {' or '.join(common)}, which all have" if common else "leave these subjects out"
         raise DataError(
             f"{_names(lacking)}: no {modality} image in {len(lacking)} of {len(subjects)} subjects, "
@@ -277,7 +278,7 @@ def _brats_subjects(folder: Path, files: Mapping[str, Path], leftovers: list[Lef
         above = [folder.name, *(parent.name for parent in folder.parents)]
         yield Subject(
             id=key,
-            images={name: ImageFile(chosen[name]) for name in layouts.MODALITIES if name in chosen},
+            images={name: ImageFile(chosen[name]) for name in MODALITIES if name in chosen},
             segmentation=segmentation,
             layout=layout,
             convention=layouts.convention_of(key, layout, above),

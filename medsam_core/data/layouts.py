@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medsam_core.errors import OptionError
-
-MODALITIES = ("t1", "t1ce", "t2", "flair")
+from medsam_core.modalities import MODALITIES
 
 _SYNONYMS = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",

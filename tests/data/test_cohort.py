@@ -164,7 +164,7 @@ def test_files_in_folders_of_their_own_name(tmp_path: Path, inner: str) -> None:
         (nest / inner.format(kind)).touch()
     (found,) = find_subjects(tmp_path)
     assert found.id == "BraTS20_Training_001"
-    assert list(found.images) == ["t1", "t1ce", "t2", "flair"]
+    assert list(found.images) == ["t1ce", "t1", "t2", "flair"]
     assert found.segmentation == folder / "BraTS20_Training_001_seg.nii" / inner.format("seg")
 
 
@@ -185,7 +185,7 @@ def test_a_folder_called_like_a_file_that_holds_several(tmp_path: Path) -> None:
 def test_suffixes_in_mixed_case(tmp_path: Path) -> None:
     subject(tmp_path / "BraTS-SSA-00007-000", ("T1N", "t1C", "t2W", "t2F", "Seg"), joint="-")
     (found,) = find_subjects(tmp_path)
-    assert list(found.images) == ["t1", "t1ce", "t2", "flair"]
+    assert list(found.images) == ["t1ce", "t1", "t2", "flair"]
     assert found.segmentation is not None
 
 
