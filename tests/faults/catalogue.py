@@ -21,6 +21,7 @@ from PIL import Image
 from torch.nn.functional import interpolate as torch_interpolate
 
 from medsam_core.data.regions import LabelConvention
+from medsam_core.evaluation import scoring
 from medsam_core.evaluation import subject as evaluation
 from medsam_core.inference import encoding, predictions, preprocessing, tracking
 from medsam_core.inference.model import build
@@ -398,12 +399,12 @@ def _(patch, bench):
 
 
 def _score(patch: Any, change: Callable[[dict[str, float], np.ndarray, np.ndarray], dict[str, float]]) -> None:
-    score = evaluation.score
+    score = scoring.score
 
     def changed(prediction, truth, spacing_mm, **more):
         return change(score(prediction, truth, spacing_mm, **more), prediction, truth)
 
-    patch.setattr(evaluation, "score", changed)
+    patch.setattr(scoring, "score", changed)
 
 
 @fault("results of one case copied to all", "masks")
