@@ -64,7 +64,7 @@ def test_lengths_must_agree() -> None:
 
 
 @pytest.mark.parametrize(("predicted", "real"), [(math.inf, 0.5), (0.5, 1.1), (0.5, -0.1), (0.5, math.inf)])
-def test_what_is_no_iou_is_refused(predicted: float, real: float) -> None:
+def test_values_that_are_no_iou_are_refused(predicted: float, real: float) -> None:
     with pytest.raises(MaskError) as error:
         iou_calibration([predicted], [real])
     assert str(error.value) == (
