@@ -32,7 +32,7 @@ from medsam_core.modalities import MODALITIES
         ("flair.nii.gz", "", "flair"),
     ],
 )
-def test_a_file_name_is_taken_apart(name: str, stem: str, kind: str) -> None:
+def test_a_file_name_is_parsed(name: str, stem: str, kind: str) -> None:
     known = parse(name)
     assert known is not None
     assert (known.stem, known.kind) == (stem, kind)
@@ -42,7 +42,7 @@ def test_a_file_name_is_taken_apart(name: str, stem: str, kind: str) -> None:
     "name",
     ["survival_info.csv", "BRATS_001.nii.gz", "W39_1998.09.19_Segm.nii", "x_t1ce.nii.gz.part", "x_t1ce.mha", "xt1.nii"],
 )
-def test_other_names_are_left_alone(name: str) -> None:
+def test_other_names_are_ignored(name: str) -> None:
     assert parse(name) is None
 
 
