@@ -6,11 +6,14 @@ an accepted measurement of the same machine; docs/latency.md says how.
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from medsam_core.data.cohort import load
 from medsam_core.data.regions import region_mask
-from medsam_core.evaluation.subject import evaluate_subject, score_case, score_controls
+from medsam_core.evaluation.scoring import score_case, score_controls
+from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.prompts.simulation import simulate
 
 pytestmark = pytest.mark.latency
@@ -96,8 +99,22 @@ def test_score(stage, loaded, truths, prompts, settings):
     stage(score, slices=loaded.image.shape[0])
 
 
-def test_subject(stage, medsam_cohort, medsam_predictor, loaded, settings):
-    """A whole subject from its files to the records of all its cases."""
-    subject = medsam_cohort[0]
-    cases = [case for case in settings.cases(subject.id) if case.modality == settings.modalities[0]]
-    stage(lambda: list(evaluate_subject(subject, cases, medsam_predictor, settings)), slices=loaded.image.shape[0])
+def test_subject(stage, medsam_configuration, medsam_predictor, loaded, settings, tmp_path):
+    """A whole subject from its files to the records of all its cases, as the gate's evaluator makes them."""
+    configuration = dataclasses.replace(
+        medsam_configuration,
+        brats_root=medsam_configuration.brats_root or medsam_configuration.phantom.root,  # a root has no default gates
+        gates=None,
+        overlays=0,  # without gates and overlays no picture is drawn, whatever the scores
+        resume=False,
+        run_dir=tmp_path,
+    )
+    vars(configuration)["predictor"] = medsam_predictor  # already loaded
+    cases = [case for case in settings.cases(loaded.subject.id) if case.modality == settings.modalities[0]]
+
+    def evaluate(evaluator):
+        for case in cases:
+            evaluator.evaluate(case, cases)
+        evaluator.close()
+
+    stage(evaluate, before=lambda: Evaluator(configuration), slices=loaded.image.shape[0])

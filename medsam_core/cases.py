@@ -1,6 +1,6 @@
-"""What is asked and what comes out: a `Case`, the `Settings` that make and score cases, and the `CaseRecord` of one.
+"""A `Case`, the `Settings` by which cases are made and scored, and the `CaseRecord` of a scored case.
 
-Values alone: no image is read and no model asked here, so that runs, gates and reports need no more than this.
+Plain values: nothing here reads an image or runs a model, so runs, gates and reports need no more than this module.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from medsam_core.data.regions import CONVENTIONS, REGIONS
 from medsam_core.decoding import finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.modalities import MODALITIES
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
-MODALITIES = ("t1ce", "t1", "t2", "flair")
 SCOPES = ("volume", "region_slices", "key_slice")
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
 
@@ -28,14 +28,19 @@ class Case:
     """One subject × modality × region × prompt mode × protocol: what one test of the gate scores."""
 
     subject: str
+    """The subject's id, such as `Brats18_2013_21_1`."""
     modality: str
+    """One of MODALITIES."""
     region: str
+    """WT, TC or ET."""
     prompt: str
+    """The prompt mode, one of `prompts.prompt.MODES`."""
     protocol: str = "bidirectional"
+    """One of `prompts.prompt.PROTOCOLS`."""
 
     @property
     def id(self) -> str:
-        """Stable, readable and sortable: `Brats18_2013_21_1/t1ce/WT/box`; the protocol is added unless default."""
+        """Stable, readable and sortable: `Brats18_2013_21_1/t1ce/WT/box`, plus the protocol unless bidirectional."""
         parts = [self.subject, self.modality, self.region, self.prompt]
         if self.protocol != "bidirectional":
             parts.append(self.protocol)
@@ -44,24 +49,31 @@ class Case:
 
 @dataclass(frozen=True)
 class Settings:
-    """How cases are made, prompted and scored; the same for every case of a run and written into it.
+    """How cases are made, prompted and scored: the same for every case of a run, and written into the run.
 
-    key_slice: `largest`, `middle` or `first` slice of the region; the protocol `forward` always takes `first`.
-    jitter_voxels: half-width of the uniform jitter of boxes and points, ≥ 0.
-    per_component: one prompt for each connected component of the region instead of one for all.
-    labels: a label convention's name, or None for each subject's own.
+    Raises OptionError for an unknown or repeated choice, or a jitter that is negative or not finite.
     """
 
     modalities: tuple[str, ...] = ("t1ce",)
+    """Of MODALITIES, each once."""
     regions: tuple[str, ...] = REGIONS
+    """Of `data.regions.REGIONS`, each once."""
     prompts: tuple[str, ...] = ("box", "point")
+    """Prompt modes, of `prompts.prompt.MODES`, each once."""
     protocols: tuple[str, ...] = ("bidirectional",)
+    """Of `prompts.prompt.PROTOCOLS`, each once."""
     key_slice: str = "largest"
+    """`largest`, `middle` or `first` slice of the region; the protocol `forward` always takes `first`."""
     jitter_voxels: float = 0.0
+    """Half-width of the uniform jitter of boxes and points, ≥ 0."""
     per_component: bool = False
+    """One prompt for each connected component of the region instead of one for the whole region."""
     seed: int = 0
+    """Of the jitter."""
     labels: str | None = None
+    """The name of a label convention; None for each subject's own."""
     profile: str = "brats2019"
+    """The name of the profile that defines the scores, one of `metrics.PROFILES`."""
     metrics: tuple[str, ...] = (
         "dice",
         "iou",
@@ -71,6 +83,7 @@ class Settings:
         "truth_volume_ml",
         "volume_difference_ml",
     )
+    """Names of `metrics.METRICS`, each once."""
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -86,7 +99,7 @@ class Settings:
             check_choices(what, chosen, known)
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
             raise OptionError(
-                f"jitter: got {self.jitter_voxels}, expected a finite number of voxels ≥ 0; mend --jitter."
+                f"jitter: got {self.jitter_voxels}, expected a finite number of voxels ≥ 0; correct --jitter."
             )
 
     def cases(self, subject: str) -> tuple[Case, ...]:
@@ -101,45 +114,51 @@ class Settings:
 
 
 def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
-    """Raise OptionError if `chosen` is empty, repeats itself or holds something that is not in `known`."""
+    """Raise OptionError if `chosen` is empty, has a repetition, or holds a word that is not in `known`.
+
+    what: what is chosen, for the error's text; only a "label convention" may be empty.
+    """
     if not chosen and what != "label convention":
         raise OptionError(f"{what}: got none, expected at least one of {', '.join(known)}; name one.")
     for one in chosen:
         if one not in known:
-            raise OptionError(f"unknown {what} {one!r}: expected one of {', '.join(known)}; mend the spelling.")
+            raise OptionError(f"unknown {what} {one!r}: expected one of {', '.join(known)}; correct the spelling.")
     if len(set(chosen)) != len(chosen):
-        raise OptionError(f"{what}: got {', '.join(chosen)} with a repetition, expected each once; remove the copy.")
+        raise OptionError(f"{what}: got {', '.join(chosen)} with a repetition, expected each once; remove it.")
 
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What one case gave: scores, where it was prompted, and what is needed to judge it later without the images.
-
-    scores: `"<profile>/<metric>@<scope>"` → value, e.g. `"brats2019/dice@volume"`; units as in `metrics.METRICS`.
-    key_slices: the prompted axial slices, () if the region is absent: then nothing was prompted, the prediction is
-        empty, and the profile's rule for two empty masks gives the scores.
-    seconds: wall time of the subject's reading, encoding, tracking and scoring, shared equally among its cases.
-    data: BLAKE2b (16 hex digits) of what was read: the image's voxels, the label map and the spacing, so that a run on
-        other data under the same names is not taken for the same.
-    overlay, mask: paths inside the run directory. diagnosis: why a case that broke a gate did so.
-    prompts: what was asked, as `Prompt.to_json` gives it: enough to ask the same again.
-    controls: what needs no model (`controls.CONTROLS`), by name, scored as `score_controls` says; {} if not prompted.
-    """
+    """A scored case: its scores, its prompts, and everything needed to judge it later without the images."""
 
     case: Case
     scores: Mapping[str, float]
+    """`"<profile>/<metric>@<scope>"` → value, e.g. `"brats2019/dice@volume"`; units as in `metrics.METRICS`."""
     key_slices: tuple[int, ...]
+    """The prompted axial slices. () if the region is absent: nothing was prompted, the prediction is empty, and the
+    profile's rule for two empty masks gives the scores."""
     grade: str | None = None
+    """The subject's grade, "HGG" or "LGG"; None if unknown."""
     site: str | None = None
+    """The subject's site as the data set writes it; None if unknown."""
     labels: str = ""
+    """The name of the label convention that the truth was read with."""
     seconds: float | None = None
+    """Wall time of the subject's reading, encoding, tracking and scoring, divided equally among its cases."""
     data: str = ""
+    """BLAKE2b (16 hex digits) of image voxels, label map and spacing: other data under the same names shows."""
     overlay: str | None = None
+    """Path of the overlay inside the run directory."""
     mask: str | None = None
+    """Path of the predicted mask inside the run directory."""
     diagnosis: str | None = None
+    """Why the case broke a gate, if it did."""
     prompts: tuple[StoredPrompt, ...] = ()
+    """What the model was given, as `Prompt.to_json` writes it: enough to replay it."""
     notes: tuple[str, ...] = ()
+    """What was unusual about the subject's files or the segmentation, one sentence each."""
     controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The scores of each control (`controls.CONTROLS`), as `score_controls` gives them; {} if nothing was prompted."""
 
     @property
     def id(self) -> str:
@@ -148,13 +167,14 @@ class CaseRecord:
 
     @property
     def prompted(self) -> bool:
-        """False if the region is absent from the truth, so that the model was not asked."""
+        """False if the region is absent from the truth: the model was given no prompt."""
         return bool(self.key_slices)
 
     def score(self, metric: str, scope: str = "volume", profile: str | None = None) -> float:
-        """One score, e.g. `record.score("dice")`. Raises OptionError if the run did not compute it.
+        """One score, e.g. `record.score("dice")`.
 
-        profile: None is the one that the record was scored with.
+        profile: None for the one that the record was scored with.
+        Raises OptionError if the run did not compute it.
         """
         key = score_key(profile or self._profile(), metric, scope)
         if key not in self.scores:
@@ -164,17 +184,18 @@ class CaseRecord:
         return self.scores[key]
 
     def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str | None = None) -> list[str]:
-        """The controls that score at least as much as the model; a NaN beats nothing. [] if there are no controls.
+        """The names of the controls that the model does not beat, sorted; [] if there are no controls.
 
-        metric: `dice` or `iou`; scope: `volume` or `key_slice`; profile as in `score`. Raises OptionError if the run
-        did not score it.
+        metric: `dice` or `iou`. scope: `volume` or `key_slice`. profile: as in `score`.
+        To beat a control is to score more; a NaN beats nothing. Raises OptionError if the run did not compute the
+        model's score.
         """
         key = score_key(profile or self._profile(), metric, scope)
         own = self.score(metric, scope, profile) if self.controls else 0.0
         return [name for name, scores in sorted(self.controls.items()) if key in scores and not own > scores[key]]
 
     def _profile(self) -> str:
-        """The profile of the first score; a run scores by one. "" without scores."""
+        """The profile of the scores, of which a run has one; "" without scores."""
         return next(iter(self.scores), "").split("/", 1)[0]
 
     def to_json(self) -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """Every exception that a user of medsam_core can meet.
 
-Each text says what is wrong, what was found, what was wanted and how to mend it, in one sentence. Callers
-catch `MedsamError`; the command line and the pytest plugin print its text without a traceback.
+Each text says in one sentence what is wrong, what was found, what was expected and how to fix it. Callers catch
+`MedsamError`; the command line and the pytest plugin print its text without a traceback.
 """
 
 
 class MedsamError(Exception):
-    """A mistake in what the user gave: a file, an option, a checkpoint, a gate. The base of all below."""
+    """A mistake in what the user gave: a file, an option, a checkpoint, a gate. The base class of all others."""
 
 
 class DataError(MedsamError):
-    """An image, a segmentation or a folder of subjects that cannot be used as it is."""
+    """An image, a segmentation or a folder of subjects that cannot be used."""
 
 
 class LabelError(DataError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class Outcome(enum.Enum):
-    """What a run, a gate or a case came to."""
+    """The result of a run, a gate or a case."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -15,11 +15,11 @@ class Outcome(enum.Enum):
 
     @property
     def exit_code(self) -> int:
-        """0, 1 or 10: only PASS is a success, and a pipeline can tell the other two apart."""
+        """0, 1 or 10: only PASS is a success, and a pipeline can distinguish the other two."""
         return {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 10}[self.value]
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """FAIL if any is, else INCONCLUSIVE if any is, else PASS (also for none)."""
+    """FAIL if there is one, else INCONCLUSIVE if there is one, else PASS; PASS for no outcome."""
     found = set(outcomes)
     return next((one for one in (Outcome.FAIL, Outcome.INCONCLUSIVE) if one in found), Outcome.PASS)

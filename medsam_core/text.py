@@ -1,4 +1,4 @@
-"""How lists, numbers and counts are put into words."""
+"""Lists, counts and differences in words."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 
 def few(names: Sequence[str], limit: int = 3) -> str:
-    """`a, b, c and 5 more`; `""` for none."""
+    """`a, b, c and 5 more`; `""` for an empty list."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 case`, `3 cases`."""
+    """`1 case`, `3 cases`. many: the plural where it is not `one` with an s."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """`+0.012`, `−0.004`, `0.000` for what rounds to 0, `NaN`."""
+    """`+0.012`, `−0.004`; `0.000` for a value that rounds to 0, `NaN` for NaN."""
     if value != value:
         return "NaN"
     text = f"{abs(value):.{digits}f}"

@@ -9,7 +9,7 @@ from medsam_core.errors import OptionError
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"regions": ("WT", "XT")}, "unknown region 'XT': expected one of WT, TC, ET; mend the spelling."),
+        ({"regions": ("WT", "XT")}, "unknown region 'XT': expected one of WT, TC, ET; correct the spelling."),
         ({"prompts": ("boxes",)}, "unknown prompt mode 'boxes': expected one of box, point, points3, box+point, mask"),
         ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair"),
         ({"protocols": ("backward",)}, "unknown protocol 'backward'"),

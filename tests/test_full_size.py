@@ -7,7 +7,7 @@ import torch
 from medsam_core.cases import Settings
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.data.volume import read_image, write_mask
-from medsam_core.evaluation.subject import evaluate_subject
+from medsam_core.evaluation.subject import prepare, score_segmented, segment
 from medsam_core.inference.architectures import architecture_named
 from medsam_core.inference.model import build
 from medsam_core.inference.predictor import load_predictor
@@ -46,7 +46,8 @@ def test_it_loads_by_path_and_segments_from_end_to_end(checkpoint, few_slices, t
     assert sum(p.numel() for p in predictor.model.module.parameters()) == pytest.approx(39e6, rel=0.01)
     subject = find_subjects(few_slices)[0]
     settings = Settings(regions=("WT", "TC"), prompts=("box",))
-    results = list(evaluate_subject(subject, settings.cases(subject.id), predictor, settings))
+    prepared = prepare(subject, "t1ce", settings.cases(subject.id), predictor, settings)
+    results = list(score_segmented(segment(prepared, predictor), settings))
     assert [result.record.id for result in results] == [f"{subject.id}/t1ce/{region}/box" for region in ("WT", "TC")]
     for result in results:
         assert result.prediction.shape == (6, 240, 240)

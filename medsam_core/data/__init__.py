@@ -1,4 +1,4 @@
-"""What is on disk: volumes, label conventions, cohorts of every layout. nibabel is imported when a file is opened."""
+"""What is on disk: volumes, label conventions, cohorts of every layout. Only opening a file imports nibabel."""
 
 from medsam_core.data.cohort import check_subjects, find_subjects, load
 from medsam_core.data.regions import region_masks

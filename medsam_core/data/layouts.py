@@ -1,4 +1,4 @@
-"""What names tell: the modality of a file, and the data set, label convention and site of a subject. No disk access.
+"""What names mean: the modality of a file; the data set, label convention and site of a subject. No disk access.
 
 Sources: the released folders of BraTS 2018-2021 and 2023-2025, their Kaggle copies, and MSD Task01_BrainTumour.
 """
@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medsam_core.errors import OptionError
-
-MODALITIES = ("t1", "t1ce", "t2", "flair")
+from medsam_core.modalities import MODALITIES
 
 _SYNONYMS = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",
@@ -20,6 +19,8 @@ _SYNONYMS = {
     "flair": "flair", "t2f": "flair",
 }  # fmt: skip
 
+GRADES = ("HGG", "LGG")
+
 MSD_CHANNELS = {"flair": 0, "t1": 1, "t1ce": 2, "t2": 3}  # dataset.json of Task01_BrainTumour: FLAIR, T1w, T1gd, T2w
 MSD_IMAGE = re.compile(r"BRATS_\d+\.nii(\.gz)?", re.IGNORECASE)
 
@@ -27,10 +28,10 @@ KNOWN_LAYOUTS = (
     "BraTS 2018-2020 (<id>/<id>_t1ce.nii.gz, with or without HGG and LGG above), "
     "BraTS 2021 (BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz), "
     "BraTS 2023-2025 (BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1c.nii.gz) and "
-    "MSD Task01_BrainTumour (imagesTr/BRATS_001.nii.gz beside labelsTr)"
+    "MSD Task01_BrainTumour (imagesTr/BRATS_001.nii.gz next to labelsTr)"
 )
 
-# longest suffix first, so that t1ce is not read as t1; a file may also be called by its modality alone
+# longest suffix first, so that t1ce is not read as t1; a name may also be a modality alone
 _FILE = re.compile(
     rf"(?:(?P<stem>.+)[_-])?(?P<suffix>{'|'.join(sorted([*_SYNONYMS, 'seg'], key=len, reverse=True))})\.nii(?:\.gz)?",
     re.IGNORECASE,
@@ -53,11 +54,14 @@ _YEARS = (("brats2021_", "brats2021"), ("brats20_", "brats2020"), ("brats19_", "
 
 @dataclass(frozen=True)
 class FileName:
-    """A name taken apart: the subject's part ("" where there is none) and the modality, or "seg"."""
+    """The parts of a file's name."""
 
     stem: str
+    """The subject's part; "" if there is none."""
     kind: str
+    """The modality, or "seg"."""
     modern: bool
+    """Whether the modality is spelled as in BraTS 2023 and later (t1n, t1c, t2w, t2f)."""
 
 
 def canonical_modality(name: str) -> str:
@@ -71,7 +75,7 @@ def canonical_modality(name: str) -> str:
 
 
 def parse(name: str) -> FileName | None:
-    """Take a file's name apart, without regard to case; None if it names no modality and no segmentation."""
+    """Split a file's name, ignoring case; None if it names neither a modality nor a segmentation."""
     match = _FILE.fullmatch(name)
     if match is None:
         return None
@@ -80,31 +84,31 @@ def parse(name: str) -> FileName | None:
 
 
 def is_nifti(name: str) -> bool:
-    """Whether the name ends as a NIfTI file's does."""
+    """Whether the name ends in .nii or .nii.gz."""
     return _NIFTI.fullmatch(name) is not None
 
 
 def when_finished(name: str) -> str | None:
-    """What a file will be called when its download has ended: `a_t1.nii.gz` for `a_t1.nii.gz.part`; None for others."""
+    """The name of a file after its download: `a_t1.nii.gz` for `a_t1.nii.gz.part`; None for a finished file."""
     match = _UNFINISHED.fullmatch(name)
     return match["name"] if match else None
 
 
 def is_document(name: str) -> bool:
-    """Whether a file is a table, a text or a picture, as they lie beside the subjects in released archives."""
+    """Whether a file is a table, a text or a picture, such as released archives have next to their subjects."""
     return _DOCUMENT.fullmatch(name) is not None
 
 
 def is_subject_name(name: str) -> bool:
-    """Whether a folder is called as BraTS calls its subjects."""
+    """Whether a folder is named like a BraTS subject."""
     return _SUBJECT.match(name) is not None
 
 
 def is_odd_segmentation(name: str, subject: str) -> bool:
-    """Whether a file that `parse` does not know may be this subject's segmentation.
+    """Whether a file that `parse` does not recognise may be this subject's segmentation.
 
-    BraTS20_Training_355 ships its own as W39_1998.09.19_Segm.nii. `<subject>_something_seg.nii` is refused: that is
-    how people call their predictions.
+    BraTS20_Training_355 has its segmentation as W39_1998.09.19_Segm.nii. `<subject>_something_seg.nii` is not one:
+    such names are usual for predictions.
     """
     match = _ODD_SEGMENTATION.fullmatch(name)
     if match is None:
@@ -116,7 +120,7 @@ def is_odd_segmentation(name: str, subject: str) -> bool:
 def layout_of(subject: str, *, modern: bool) -> str:
     """The data set's name: brats2018 … brats2021 or brats2023 (2023 to 2025 share one layout).
 
-    modern: the files are called t1n, t1c, t2w, t2f; it decides for subjects whose own name says nothing.
+    modern: whether the files are named t1n, t1c, t2w, t2f; it decides where the subject's name says nothing.
     """
     lowered = subject.lower()
     for beginning, layout in _YEARS:
@@ -126,10 +130,10 @@ def layout_of(subject: str, *, modern: bool) -> str:
 
 
 def convention_of(subject: str, layout: str, folders: Iterable[str]) -> str | None:
-    """The name of the label convention, or None where names cannot tell.
+    """The name of the label convention, or None where the names do not determine it.
 
-    folders: the names above the subject, nearest first. They decide for BraTS-PED only: its 2023 release uses
-    1/2/3 as the adults do, those from 2024 on other values under the same subject names.
+    folders: the names of the folders above the subject, nearest first. They decide for BraTS-PED only: its 2023
+    release uses 1/2/3 like the adult cohorts, later releases use other values under the same subject names.
     """
     if layout != "brats2023":
         return "brats2019"
@@ -141,11 +145,11 @@ def convention_of(subject: str, layout: str, folders: Iterable[str]) -> str | No
             if release is not None:
                 return "brats2023" if release["year"] == "23" else "brats2024-ped"
         return None
-    # post-treatment gliomas are numbered from time point 100 on; metastases may hold a resection cavity since 2025
+    # time points from 100 on are post-treatment gliomas; since 2025 metastases may have a resection cavity
     return "brats2024" if cohort == "met" or _POST_TREATMENT.match(subject) else "brats2023"
 
 
 def site_of(subject: str) -> str | None:
-    """The contributing site as BraTS 2017-2019 names it in the id (CBICA, TCIA01, TMC, 2013 …), else None."""
+    """The contributing site, which BraTS 2017-2019 has in the id (CBICA, TCIA01, TMC, 2013 …); None elsewhere."""
     match = _SITE.fullmatch(subject)
     return match["site"] if match else None

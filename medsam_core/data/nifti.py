@@ -1,4 +1,4 @@
-"""NIfTI files as files: opened with their checksum looked at, written whole, damage told in a sentence."""
+"""NIfTI files as files: read with a check of their checksum, written whole or not at all, damage reported."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import numpy as np
 from medsam_core.errors import DataError
 from medsam_core.files import written_whole
 
-# what a damaged file raises while its voxels are read; the last two where its header claims absurd sizes
+# what reading the voxels of a damaged file raises; the last two if its header claims absurd sizes
 DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 
 
 def open_nifti(path: Path) -> Any:
     """The file as a nibabel image: .nii, .nii.gz, NIfTI-1 or -2, by its content and not by its name.
 
-    The whole stream is unpacked here, because only its end holds the checksum: nibabel stops before it and would
-    hand out the voxels of a damaged file. Raises DataError for a file that is missing, not readable, damaged or not
-    NIfTI.
+    The whole stream is unpacked here, because its checksum is at the end: nibabel stops before it and would return the
+    voxels of a damaged file. Raises DataError for a file that is missing, not readable, damaged or not NIfTI.
     """
     import nibabel
 
@@ -34,7 +33,7 @@ def open_nifti(path: Path) -> Any:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file, expected a NIfTI file (.nii or .nii.gz); check the path.") from error
     except PermissionError as error:
-        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its rights.") from error
+        raise DataError(f"{path}: not readable by this user, expected a NIfTI file; check its permissions.") from error
     except DAMAGED as error:
         raise truncated(path) from error
     if content[344:348] == b"n+1\0":
@@ -50,7 +49,7 @@ def open_nifti(path: Path) -> Any:
 
 
 def not_nifti(path: Path) -> DataError:
-    """The error for a file that is something else."""
+    """The error for a file that is no NIfTI image."""
     return DataError(f"{path.name}: not a NIfTI image, expected .nii or .nii.gz content; convert or download it again.")
 
 
@@ -62,7 +61,7 @@ def truncated(path: Path) -> DataError:
 
 
 def mask_header(source: Any) -> Any:
-    """The source's header with its geometry only: its free text and extensions may name the patient."""
+    """The geometry of the source's header; its free text and extensions are dropped, as they may name the patient."""
     header = source.copy()
     header.set_data_dtype(np.uint8)
     for field in ("descrip", "aux_file", "intent_name"):

@@ -1,4 +1,4 @@
-"""Label conventions, and the three nested tumour regions that they define.
+"""Label conventions, and the three nested tumour regions that each of them defines.
 
 WT (whole tumour) = every tumour label; TC (tumour core) = WT without oedema; ET = enhancing tumour. Sources:
 BraTS 2018-2021 (Bakas et al., arXiv 1811.02629; Baid et al., arXiv 2107.02314), BraTS 2023 (the challenge's
@@ -24,20 +24,18 @@ REGIONS = ("WT", "TC", "ET")
 
 @dataclass(frozen=True, eq=False)
 class LabelConvention:
-    """What the values of a label map mean.
-
-    name: as the user writes it.
-    meanings: label value -> tissue, without the background 0.
-    regions: "WT", "TC", "ET" -> the label values that make it up.
-    """
+    """What the values of a label map mean."""
 
     name: str
+    """As the user writes it, one of CONVENTIONS."""
     meanings: Mapping[int, str]
+    """Label value -> tissue, without the background 0."""
     regions: Mapping[str, frozenset[int]]
+    """"WT", "TC", "ET" -> the label values that make it up."""
 
     @property
     def known(self) -> frozenset[int]:
-        """Every value that may occur, the background 0 included."""
+        """Every value that may occur, including the background 0."""
         return frozenset(self.meanings) | {0}
 
     def __str__(self) -> str:
@@ -91,7 +89,7 @@ CONVENTIONS: Mapping[str, LabelConvention] = {
 
 
 def convention_named(convention: str | LabelConvention) -> LabelConvention:
-    """The convention of that name; a LabelConvention is returned as it is. Raises OptionError for an unknown name."""
+    """The convention of that name; a LabelConvention is returned unchanged. Raises OptionError for an unknown name."""
     if isinstance(convention, LabelConvention):
         return convention
     try:
@@ -103,10 +101,10 @@ def convention_named(convention: str | LabelConvention) -> LabelConvention:
 
 
 def check_labels(labels: Array, convention: str | LabelConvention, *, name: str = "the segmentation") -> None:
-    """Refuse values that the convention does not know: they would vanish silently from TC and ET.
+    """Raise LabelError for values that the convention does not know: they would be missing from TC and ET.
 
-    labels: integers of any shape; an empty map or one of zeros passes. name: the file, for the error's text.
-    Raises LabelError that names the values and the conventions that know them all.
+    labels: integers of any shape; an array without voxels or of zeros passes.
+    name: the file, for the error's text. The error names the unknown values and the conventions that know all values.
     """
     convention = convention_named(convention)
     if labels.dtype.kind not in "iu":
@@ -118,17 +116,17 @@ def check_labels(labels: Array, convention: str | LabelConvention, *, name: str 
     if not unknown:
         return
     fitting = [other.name for other in CONVENTIONS.values() if found <= other.known]
-    mend = f"check whether its labels follow {' or '.join(fitting)}" if fitting else "repair the label map"
+    fix = f"check whether its labels follow {' or '.join(fitting)}" if fitting else "repair the label map"
     raise LabelError(
         f"{name}: unknown label{'s' * (len(unknown) > 1)} {', '.join(map(str, unknown))}, expected the values of "
-        f"convention {convention}; {mend}."
+        f"convention {convention}; {fix}."
     )
 
 
 def region_mask(labels: Array, region: str, convention: str | LabelConvention) -> Array:
-    """The mask of one region, bool, in the shape of `labels`.
+    """The mask of one region: bool, in the shape of `labels`; empty if the region does not occur.
 
-    labels: integers, any shape. Empty where the region does not occur.
+    labels: integers, any shape.
     Raises OptionError for an unknown region or convention, LabelError for an unknown label value.
     """
     convention = convention_named(convention)
@@ -139,14 +137,14 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
 
 
 def region_masks(labels: Array, convention: str | LabelConvention) -> dict[str, Array]:
-    """The masks of WT, TC and ET, in that order; see `region_mask`."""
+    """The masks of WT, TC and ET, in that order; arguments and errors as for `region_mask`."""
     convention = convention_named(convention)
     check_labels(labels, convention)
     return {region: _mask(labels, convention.regions[region]) for region in REGIONS}
 
 
 def _values(labels: Array) -> set[int]:
-    if labels.dtype == np.uint8:  # a histogram is ten times faster than sorting nine million voxels
+    if labels.dtype == np.uint8:  # a histogram is ten times faster than sorting 9 million voxels
         return {int(value) for value in np.flatnonzero(np.bincount(labels.ravel(), minlength=256))}
     return {int(value) for value in np.unique(labels)}
 

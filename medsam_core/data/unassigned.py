@@ -1,7 +1,7 @@
-"""What finding subjects leaves over: a subject that lost its images is refused, what is no subject is left aside aloud.
+"""Files and folders that belong to no subject: a possibly lost subject is refused, others are ignored with a note.
 
-A gate that says PASS over the rest of a broken download is wrong, and nothing else would tell: a subject without images
-is in no plan.
+A subject that lost its images is in no plan, so only this check keeps a gate from passing the rest of a broken
+download.
 """
 
 from __future__ import annotations
@@ -13,41 +13,39 @@ from pathlib import Path
 
 from medsam_core.data import layouts
 from medsam_core.errors import DataError
-
-_SHOWN = 3
+from medsam_core.text import counted, few
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or a folder that belongs to no subject that was found.
-
-    what: what it is, in a few words. subject: whose it would be by its name, "" where the name does not tell.
-    harmless: it holds nothing that may have been an image.
-    """
+    """A file or a folder that belongs to none of the subjects."""
 
     path: Path
     what: str
+    """What it is, in a few words."""
     subject: str = ""
+    """The id of the subject in its name; "" if the name has none."""
     harmless: bool = False
+    """Whether it can never have been an image."""
 
 
-def barren(folder: Path, files: Iterable[str]) -> Leftover:
-    """A folder without sub-folders in which no subject was found. files: the names of its visible files."""
+def folder_without_subject(folder: Path, files: Iterable[str]) -> Leftover:
+    """The leftover for a folder without sub-folders and without a subject. files: the names of its visible files."""
     names = sorted(files)
     if not names:
         return Leftover(folder, "an empty folder")
-    # a page or a message in place of the images is what a failed download may leave, hence the folder's name
+    # a failed download may leave an error page instead of images, so a folder with a subject's name is not harmless
     harmless = all(map(layouts.is_document, names)) and not layouts.is_subject_name(folder.name)
-    return Leftover(folder, f"a folder with {_few(names)}", harmless=harmless)
+    return Leftover(folder, f"a folder with {few(names)}", harmless=harmless)
 
 
-def without_images(
+def subjects_without_images(
     found: Iterable[str], alone: Iterable[tuple[str, Path]], unfinished: Iterable[tuple[str, Path]]
 ) -> list[Leftover]:
-    """One for each subject of a folder that has a segmentation or the beginning of a file, and no image.
+    """One leftover for each subject of a folder that has a segmentation or an unfinished download, but no image.
 
-    found: ids of those that have images. alone: segmentations, unfinished: downloads that did not end, each with the id
-    of its subject.
+    found: the ids of subjects with images.
+    alone: (subject's id, segmentation). unfinished: (subject's id, download that did not end).
     """
     known = {name.lower() for name in found}
     left: dict[str, Leftover] = {}
@@ -58,8 +56,11 @@ def without_images(
     return list(left.values())
 
 
-def dangling(files: Mapping[str, Path]) -> list[Leftover]:
-    """Links to nothing that may have been a subject's folder, by a name without an ending."""
+def broken_links(files: Mapping[str, Path]) -> list[Leftover]:
+    """Links to nothing that may have been a subject's folder: their names have no ending.
+
+    files: name -> path of a folder's files.
+    """
     return [
         Leftover(path, "a link to nothing")
         for name, path in sorted(files.items())
@@ -67,59 +68,49 @@ def dangling(files: Mapping[str, Path]) -> list[Leftover]:
     ]
 
 
-def settle(root: Path, leftovers: Iterable[Leftover], subjects: Mapping[str, Path]) -> dict[str, tuple[str, ...]]:
-    """Notes by subject about what is left aside, one sentence each.
+def check_leftovers(
+    root: Path, leftovers: Iterable[Leftover], subjects: Mapping[str, Path]
+) -> dict[str, tuple[str, ...]]:
+    """Notes about what is ignored, by subject, one sentence each.
 
-    subjects: id -> folder of every subject that was found, at least one. Raises DataError for what may be a lost one.
+    subjects: id -> folder of every subject, at least one.
+    Raises DataError if a leftover may be a lost subject.
     """
     ids = {name.lower(): name for name in subjects}
-    beside: dict[Path, list[str]] = {}
+    neighbours: dict[Path, list[str]] = {}
     for name, folder in subjects.items():
-        beside.setdefault(folder, []).append(name)
+        neighbours.setdefault(folder, []).append(name)
     lost: list[str] = []
     notes: dict[str, list[str]] = {}
     for one in sorted(leftovers, key=lambda one: one.path):
-        told = f"{_below(root, one.path)} ({one.what})"
-        # what concerns the whole cohort is noted once, with its first subject
-        owner = min(subjects) if one.harmless else _owner(one, ids, beside.get(one.path.parent, ()))
+        # relative to the root; the decathlon's labels may be outside of it
+        described = f"{os.path.relpath(one.path, root)} ({one.what})"
+        # a note about the whole cohort is written once, at its first subject
+        owner = min(subjects) if one.harmless else _owner(one, ids, neighbours.get(one.path.parent, ()))
         if owner is None:
-            lost.append(told)
+            lost.append(described)
         else:
-            notes.setdefault(owner, []).append(f"{told} is left aside.")
+            notes.setdefault(owner, []).append(f"{described} is ignored.")
     if lost:
         raise DataError(
-            f"{_few(lost)}: no image in {_counted(len(lost), 'place')} beside {_counted(len(subjects), 'subject')} of "
-            f"{root}, expected images wherever a subject should be; complete the download, or move what is no subject "
-            "out of the root."
+            f"{few(lost)}: no image in {counted(len(lost), 'place')} next to {counted(len(subjects), 'subject')} of "
+            f"{root}, expected images wherever a subject should be; complete the download, or move everything that is "
+            "no subject out of the root."
         )
     return {name: tuple(sentences) for name, sentences in notes.items()}
 
 
-def _owner(one: Leftover, ids: Mapping[str, str], beside: Iterable[str]) -> str | None:
-    """The subject that was found and that a file goes with, as predictions and second readings do.
+def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> str | None:
+    """The subject that a file belongs to, as predictions and second readings do; None if there is none.
 
-    ids: those of all subjects, by their lower case. beside: ids of the subjects of the file's own folder.
+    ids: lower-case id -> id, of all subjects. neighbours: ids of the subjects in the file's folder.
     """
     key = one.subject.lower()
     if not key or key in ids:
         return ids.get(key)
     own = one.path.parent.name.lower()
-    for name in beside:
+    for name in neighbours:
         low = name.lower()
         if low == own or key.startswith((f"{low}_", f"{low}-")):
             return name
     return None
-
-
-def _below(root: Path, path: Path) -> str:
-    """The path as seen from the root; labels of the decathlon may lie beside it."""
-    return os.path.relpath(path, root)
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else noun + 's'}"

@@ -2,7 +2,7 @@
 
 Inside the package every array is (D, H, W) in LPS, BraTS's own orientation: axis 0 runs from inferior to superior,
 axis 1 toward posterior, axis 2 toward the patient's left, so that `voxels[k]` is the axial slice a model sees. A file
-in any of the 48 orientations is turned when it is read, and a mask is turned back when it is written.
+in any of the 48 orientations is turned to LPS on reading, and a mask is turned back on writing.
 """
 
 from __future__ import annotations
@@ -19,38 +19,34 @@ from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
 
 Array = np.ndarray[Any, Any]
 
-AFFINE_TOLERANCE = 1e-3  # per entry: the released files disagree in the 6th digit, a real shift is larger
-LABEL_TOLERANCE = 1e-3  # segmentations saved as float hold 0.99999997
+AFFINE_TOLERANCE = 1e-3  # per entry: released files differ in the 6th digit, a real shift is larger
+LABEL_TOLERANCE = 1e-3  # segmentations saved as float have values such as 0.99999997
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where a file's voxels sit: what `write_mask` needs to put a mask exactly on top of its image.
-
-    shape: on disk, (x, y, z), with a trailing 1 for each singleton axis that the file has; a channel axis is dropped.
-    affine: (4, 4) float64, voxel indices on disk -> RAS mm, as nibabel chooses it (sform before qform).
-    orientation: the direction in which each axis on disk grows, such as "LPS" or "RAS".
-    header: the file's NIfTI header (qform, sform, their codes and units go back into the mask).
-    """
+    """The voxel grid of a file: what `write_mask` needs to put a mask exactly on top of its image."""
 
     shape: tuple[int, ...]
+    """On disk, (x, y, z), with a trailing 1 for each singleton axis of the file; without the channel axis."""
     affine: Array
+    """(4, 4) float64, voxel indices on disk -> RAS mm, as nibabel chooses it (sform before qform)."""
     orientation: str
+    """The direction in which the index of each axis on disk grows, such as "LPS" or "RAS"."""
     header: Any
+    """The file's NIfTI header; its qform, sform, their codes and the units are written into the mask."""
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels in LPS with their place in the scanner.
-
-    voxels: (D, H, W), C-contiguous; float32 for an image, uint8 for labels.
-    affine: (4, 4) float64; `affine @ (x, y, z, 1)` is the RAS position in mm of `voxels[z, y, x]`.
-    grid: the grid of the file that it came from.
-    """
+    """Voxels in LPS with their position in the scanner."""
 
     voxels: Array
+    """(D, H, W), C-contiguous; float32 for an image, uint8 for labels."""
     affine: Array
+    """(4, 4) float64; `affine @ (x, y, z, 1)` is the RAS position in mm of `voxels[z, y, x]`."""
     grid: Grid
+    """The grid of the file that was read."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,7 +56,7 @@ class Volume:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between neighbouring voxels in mm as (dz, dy, dx), the order of the array's axes."""
+        """Distance between neighbouring voxels, mm, as (dz, dy, dx): in the order of the array's axes."""
         dx, dy, dz = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
         return float(dz), float(dy), float(dx)
 
@@ -70,17 +66,17 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
 
     path: .nii or .nii.gz with three axes; trailing axes of length 1 are accepted.
     channel: index on the fourth axis of a 4-D file (Medical Segmentation Decathlon); None for a 3-D file.
-    Intensities keep the file's scale (slope and intercept applied); background may be negative.
-    Raises DataError for a file that is missing, truncated, not NIfTI or of the wrong shape, and for an image that
-    holds NaN or Inf or the same value in every voxel (nothing can be segmented in it).
+    Intensities have the file's scale (slope and intercept applied); background may be negative.
+    Raises DataError for a file that is missing, truncated, not NIfTI or of the wrong shape, and for an image with NaN
+    or Inf or with the same value in every voxel (nothing can be segmented in it).
     """
     path = Path(path)
     image = open_nifti(path)
     grid = _grid(path, image, channel)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf and is refused below
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes Inf and is refused below
         voxels = _turned(_array(path, image, channel), grid, np.float32)
     low, high = float(voxels.min()), float(voxels.max())
-    if not np.isfinite(low + high):  # min and max carry NaN and Inf, so one pass answers for all voxels
+    if not np.isfinite(low + high):  # NaN and Inf reach min or max, so these two check all voxels
         count = int(voxels.size - np.isfinite(voxels).sum())
         raise DataError(
             f"{path.name}: {_voxels(count)} NaN or infinite, expected finite intensities everywhere; "
@@ -96,8 +92,9 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
 def read_labels(path: str | os.PathLike[str]) -> Volume:
     """A label map as uint8, turned into LPS.
 
-    Values within 1e-3 of an integer are rounded (float exports hold 0.99999997). A map of zeros is valid: no tumour.
-    Which values are known is the label convention's matter (`regions.region_masks`).
+    path: .nii or .nii.gz with three axes; trailing axes of length 1 are accepted.
+    Values within 1e-3 of an integer are rounded (float exports have 0.99999997). A map of zeros is valid: no tumour.
+    Whether the values fit a label convention is not checked here (see `regions.check_labels`).
     Raises LabelError for a value that is no integer in 0 … 255, DataError as `read_image` does for the file.
     """
     path = Path(path)
@@ -119,8 +116,9 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     """Write a mask as NIfTI (uint8) on the grid of the file that `like` was read from.
 
     mask: (D, H, W) bool or uint8, the shape of `like`; an empty mask is written too.
-    path: .nii or .nii.gz; missing parent folders are made. Shape, affine, qform, sform and their codes equal the
-    source's, so that 3D Slicer shows the mask on top of its image. The file appears whole or not at all.
+    path: .nii or .nii.gz; missing parent folders are created.
+    Shape, affine, qform, sform and their codes are the source's, so 3D Slicer shows the mask on top of its image. The
+    file appears whole or not at all.
     Raises ShapeMismatch, MaskError for another dtype, DataError if the file cannot be written there.
     """
     import nibabel
@@ -128,8 +126,8 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if mask.shape != like.shape:
         raise ShapeMismatch(
-            f"{path.name}: mask of shape {mask.shape}, expected {like.shape} as its image; "
-            "write the mask with the volume that it was made from."
+            f"{path.name}: mask of shape {mask.shape}, expected {like.shape} as its image has; "
+            "pass the volume that the mask was made from."
         )
     if mask.dtype not in (np.bool_, np.uint8):
         raise MaskError(
@@ -149,10 +147,10 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
 def check_same_grid(
     image: Volume, labels: Volume, *, image_name: str = "the image", labels_name: str = "the segmentation"
 ) -> None:
-    """Refuse a segmentation that does not lie on its image's grid.
+    """Raise DataError, naming both files, if a segmentation is not on its image's grid.
 
-    Both are compared in LPS, so two files of one grid in different orientations agree. Affines may differ by 1e-3 in
-    each entry. Raises DataError naming both files.
+    Both are compared in LPS, so two files on one grid agree whatever their orientations. Affines may differ by 1e-3 in
+    each entry.
     """
     if image.shape != labels.shape:
         raise DataError(
@@ -172,7 +170,7 @@ def _voxels(count: int) -> str:
 
 
 def _grid(path: Path, image: Any, channel: int | None) -> Grid:
-    """Check the axes, the data type and the affine before any voxel is read."""
+    """The file's grid, after a check of axes, data type and affine; no voxel is read."""
     import nibabel
 
     shape = tuple(int(length) for length in image.shape)
@@ -180,13 +178,13 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
     if channel is not None:
         if len(shape) != 4 or not 0 <= channel < shape[3]:
             raise DataError(
-                f"{path.name}: channel {channel} asked of shape {shape}, expected a 4-D file with that channel; "
+                f"{path.name}: got channel {channel} for shape {shape}, expected a 4-D file with that channel; "
                 "give the multi-channel file or leave the channel out."
             )
         rest = ()
     if len(spatial) < 3 or min(spatial) < 1 or any(length != 1 for length in rest):
-        mend = f"name a channel from 0 to {rest[0] - 1}" if len(rest) == 1 and rest[0] > 1 else "export a 3-D volume"
-        raise DataError(f"{path.name}: shape {shape}, expected three axes (x, y, z); {mend}.")
+        fix = f"name a channel from 0 to {rest[0] - 1}" if len(rest) == 1 and rest[0] > 1 else "export a 3-D volume"
+        raise DataError(f"{path.name}: shape {shape}, expected three axes (x, y, z); {fix}.")
     if image.get_data_dtype().kind not in "iuf":
         raise DataError(
             f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export one grey value per voxel."
@@ -195,14 +193,14 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
     codes = tuple(map(str, nibabel.aff2axcodes(affine))) if np.isfinite(affine).all() else ("None",)
     if "None" in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # nibabel finds no direction for an axis
         raise DataError(
-            f"{path.name}: affine without volume or not finite, expected a position for every voxel; "
+            f"{path.name}: got an affine that is singular or not finite, expected a position for every voxel; "
             "repair its qform or sform."
         )
     return Grid(spatial + rest, affine, "".join(codes), image.header.copy())
 
 
 def _array(path: Path, image: Any, channel: int | None) -> Array:
-    """The file's voxels (x, y, z) in its own orientation and, unless they are scaled, in its own dtype."""
+    """The file's voxels (x, y, z) in its own orientation; in its own dtype unless they are scaled."""
     try:
         raw = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
     except DAMAGED as error:
@@ -214,10 +212,10 @@ def _rounded(path: Path, raw: Array) -> Array:
     nearest = np.rint(raw)
     with np.errstate(invalid="ignore"):  # Inf - Inf
         distance = np.abs(raw - nearest)
-    wrong = ~(distance <= LABEL_TOLERANCE)  # NaN and Inf are wrong too
+    wrong = ~(distance <= LABEL_TOLERANCE)  # negated, so that NaN and Inf are wrong too
     if wrong.any():
         raise LabelError(
-            f"{path.name}: {int(wrong.sum()):,} of its labels are no whole numbers (such as {raw[wrong].flat[0]:g}), "
+            f"{path.name}: {int(wrong.sum()):,} of its labels are not whole numbers (such as {raw[wrong].flat[0]:g}), "
             f"expected integers to within {LABEL_TOLERANCE:g}; resample segmentations with nearest neighbour."
         )
     return np.asarray(nearest)
@@ -231,7 +229,7 @@ def _ornt_transform(start: str, end: str) -> Array:
 
 
 def _turned(raw: Array, grid: Grid, dtype: Any) -> Array:
-    """(x, y, z) on disk -> (D, H, W) in LPS, C-contiguous; for an LPS file this is no more than the cast."""
+    """(x, y, z) on disk -> (D, H, W) in LPS, C-contiguous; for an LPS file no more than a cast."""
     import nibabel
 
     turned = nibabel.apply_orientation(raw, _ornt_transform(grid.orientation, "LPS"))

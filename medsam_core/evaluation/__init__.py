@@ -1,1 +1,1 @@
-"""One subject from its files to its records."""
+"""One subject from its files to its records, and why a case fails."""

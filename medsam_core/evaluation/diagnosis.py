@@ -1,8 +1,8 @@
-"""Why a case is red, in one label and one sentence: what a person would say who looked at its masks.
+"""Why a case failed, in one label and one sentence: what a person would say after a look at the masks.
 
-Every wrong voxel is given to one cause, and the cause that holds the most names the case; what explains a case
-whatever else is wrong (nothing predicted, something else predicted) is looked for first. No score is used, so the
-explanation is the same under every profile and gate.
+Every wrong voxel is assigned to one cause, and the cause with the most voxels names the case. Two causes come first,
+because they explain a case whatever else is wrong: nothing predicted, and something else predicted. No score is used,
+so the explanation is the same under every profile and gate.
 """
 
 from __future__ import annotations
@@ -27,29 +27,31 @@ ABSENT, AGREEMENT = "absent region", "no difference"
 LABELS = (EMPTY, WRONG_OBJECT, LEAK, EARLY_STOP, MULTIFOCAL, PART, BOUNDARY, ABSENT, AGREEMENT)
 
 BAND_MM = 3.0
-"""How far from the other mask a wrong voxel still counts as boundary: raters of BraTS differ by about that much."""
+"""A wrong voxel this near to the other mask counts as boundary: BraTS raters differ by about that much."""
 LEAK_FACTOR = 0.1
-"""Overspill beyond the band, as a share of the truth, from which it is a leak: a tenth alone costs 0.05 of Dice, and
-less is specks that do not make a case red."""
+"""Overspill beyond the band is a leak from this share of the truth on: a tenth costs 0.05 of Dice, less is specks that
+fail no case."""
 STOPPED_SHARE = 0.25
-"""Share of the truth's slices on one side of the key slice that must be lost at its end for an early stop: the last
-quarter of a tumour tapers and holds little of its volume."""
+"""An early stop loses at least this share of the truth's slices on one side of the key slice: the last quarter of a
+tumour tapers and holds little of its volume."""
 LOST_SENSITIVITY = 0.1
-"""A slice with less of its truth found than this is lost."""
+"""A slice is lost if a smaller share of its truth than this was found."""
 POINT_REACH = 2
-"""Voxels in the slice around a click that the prediction may miss and still be what was clicked on."""
+"""A prediction that comes this near to a click, in voxels of the slice, still shows what was clicked on."""
 
 Bool = np.ndarray
 
 
 @dataclass(frozen=True)
 class _Masks:
-    """Prediction and truth, cropped to what either covers; `first_slice` is the crop's place in the volume."""
+    """Prediction and truth, cropped to the box around both."""
 
     prediction: Bool
     truth: Bool
     first_slice: int
+    """The crop's first slice in the volume."""
     spacing_mm: tuple[float, float, float]
+    """(dz, dy, dx)."""
 
 
 def explain(
@@ -59,26 +61,28 @@ def explain(
     *,
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> tuple[str, str]:
-    """One of LABELS, and a sentence without a full stop that gives its figures.
+    """One of LABELS, and a sentence with its figures, without a full stop.
 
-    In this order, the first that holds:
+    The label is the first of these that applies:
 
     - `no difference`: the masks are equal. `absent region`: the truth is empty. `empty mask`: the prediction is.
     - `wrong object`: the prediction touches no prompt on its slice (a box's inside, a mask, the surroundings of a
       click on the region), or shares no voxel with the truth.
     - the cause with the most wrong voxels among those that are worth naming: `leak`, overspill more than BAND_MM
-      outside the truth if it exceeds LEAK_FACTOR of the truth; `early stop`, missed on slices at the truth's end, lost
-      one and all, if they are STOPPED_SHARE of those on their side of the key slice; `multifocal miss`, components
+      outside the truth if it exceeds LEAK_FACTOR of the truth; `early stop`, missed on a run of lost slices at the
+      truth's end, if they are STOPPED_SHARE of those on their side of the key slice; `multifocal miss`, components
       of the truth (26-connected) that the prediction does not touch; `part missed`, other voxels of the truth more
-      than BAND_MM from what was found of it; `boundary only`, what is left.
+      than BAND_MM from what was found of it; `boundary only`, all others.
 
-    prediction, truth: (D, H, W) bool, same shape. prompts: what was asked, () if it is not known. spacing_mm:
-    (dz, dy, dx). Deterministic. Raises ShapeMismatch if the shapes differ.
+    prediction, truth: (D, H, W) bool, same shape.
+    prompts: what the model was given; () if unknown.
+    spacing_mm: (dz, dy, dx).
+    The same masks and prompts always give the same answer. Raises ShapeMismatch if the shapes differ.
     """
     if prediction.shape != truth.shape:
         raise ShapeMismatch(
             f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; explain a mask on the "
-            "grid of its truth"
+            "grid of its truth."
         )
     if np.array_equal(prediction, truth):
         return AGREEMENT, "prediction and truth are equal in every voxel"
@@ -139,7 +143,7 @@ def _extents(mask: Bool) -> tuple[slice, slice, slice]:
 
 
 def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
-    """Give every wrong voxel to one cause and name the largest; equal ones in the order of LABELS."""
+    """Assign every wrong voxel to one cause and name the largest; among equal ones the first in LABELS."""
     found = masks.prediction & masks.truth
     overspill, missed = masks.prediction & ~masks.truth, masks.truth & ~masks.prediction
     far_overspill = overspill & _beyond_band(masks.truth, masks.spacing_mm)
@@ -182,7 +186,7 @@ def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
 
 def _beyond_band(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
     """Voxels whose centre is more than BAND_MM from the nearest centre of a mask that is not empty."""
-    # everything outside the mask's own box and the band around it is beyond: distances are not asked for there
+    # everything outside the mask's box plus the band is beyond, so distances are computed only inside
     near = tuple(
         slice(max(0, extent.start - math.ceil(BAND_MM / step)), extent.stop + math.ceil(BAND_MM / step))
         for extent, step in zip(_extents(mask), spacing_mm, strict=True)
@@ -202,7 +206,7 @@ def _untouched_components(truth: Bool, prediction: Bool) -> tuple[Bool, int]:
 
 
 def _lost_slices(masks: _Masks, truth: Bool, key_slices: Sequence[int]) -> list[int]:
-    """Slices of the crop at the truth's ends, from outside inward, that the propagation did not reach."""
+    """Slices of the crop that the propagation did not reach: runs from the truth's ends inwards."""
     if not key_slices:
         return []
     low, high = min(key_slices) - masks.first_slice, max(key_slices) - masks.first_slice
@@ -210,7 +214,7 @@ def _lost_slices(masks: _Masks, truth: Bool, key_slices: Sequence[int]) -> list[
     lost: list[int] = []
     for side in ([k for k in present if k < low], [k for k in present[::-1] if k > high]):
         run = []
-        for number in side:  # begins at the end of the truth
+        for number in side:  # from the truth's end inwards
             found = np.count_nonzero(truth[number] & masks.prediction[number])
             if found >= LOST_SENSITIVITY * np.count_nonzero(truth[number]):
                 break

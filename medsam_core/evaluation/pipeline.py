@@ -1,4 +1,4 @@
-"""Three stages of an evaluation, so arranged that the device need not wait for files or for metrics."""
+"""Three stages of an evaluation in a pipeline, so that the device waits neither for files nor for metrics."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ Scored = TypeVar("Scored")
 
 
 class Lookahead(Generic[Part, Scored]):
-    """`take(part)` reads, segments and scores a part of the work; with `ahead`, those that follow are begun meanwhile.
+    """Reads, segments and scores parts of the work, one `take(part)` after the other.
 
-    read: part -> what the device needs, without work for it. segment: that -> masks, on the device.
-    score: masks -> the result, without the device.
-    ahead: while the device works on a part, a thread reads the next one and another scores the one before, so that
-        the arrays of at most three parts are alive at once. Without it everything happens in turn, for one part.
+        reader thread    read b    read c    read d
+        calling thread   segment a segment b segment c
+        scorer thread              score a   score b
 
-    `segment` is always called by the thread that calls `take`: captured CUDA graphs belong to a thread. What goes
-    wrong with a part, at whatever stage, is raised when that part is asked for, and touches no other.
+    With `ahead`, a thread reads the next part and another scores the previous one while the device works, so the
+    arrays of at most three parts are alive at once. Without it, the three stages of one part run in turn.
+
+    `segment` always runs in the thread that calls `take`, because captured CUDA graphs belong to a thread. An error in
+    any stage of a part is raised when that part is taken, and affects no other part.
     """
 
     def __init__(
@@ -30,6 +32,13 @@ class Lookahead(Generic[Part, Scored]):
         *,
         ahead: bool,
     ) -> None:
+        """Take the three stages.
+
+        read: part -> what the device needs; does not use the device.
+        segment: that -> masks, on the device.
+        score: masks -> the result; does not use the device.
+        ahead: whether to read the next part and score the previous one meanwhile.
+        """
         self.read, self.segment, self.score, self.ahead = read, segment, score, ahead
         self._reader = ThreadPoolExecutor(1, "medsam-read")
         self._scorer = ThreadPoolExecutor(1, "medsam-score")
@@ -37,7 +46,7 @@ class Lookahead(Generic[Part, Scored]):
         self._scoring: tuple[Part, Future[Scored]] | None = None
 
     def take(self, part: Part, following: Sequence[Part] = ()) -> Scored:
-        """The part's result. following: what will be asked for next, in this order; only the first two matter."""
+        """The part's result. following: the parts to be taken next, in this order; only the first two matter."""
         if not self.ahead:
             return self.score(self.segment(self.read(part)))
         begun, self._scoring = self._scoring, None
@@ -47,19 +56,19 @@ class Lookahead(Generic[Part, Scored]):
         try:
             return own.result()
         finally:
-            del own, begun  # an error's traceback holds this frame, and a future the error: arrays would live on
+            del own, begun  # a future holds its error, and the error's traceback this frame: arrays would live on
 
     def close(self) -> None:
-        """Begin nothing more; what a thread is at is waited for."""
+        """Start nothing more, and wait for what the threads are doing."""
         self._reading = self._scoring = None
         for pool in (self._reader, self._scorer):
             pool.shutdown(cancel_futures=True)
 
     def _begin(self, part: Part, following: Sequence[Part]) -> Future[Scored]:
-        """Read a part, unless that was done, and segment it; its scoring, begun in a thread."""
+        """Read a part unless that was done, segment it, and start its scoring in a thread."""
         begun, self._reading = self._reading, None
         reading = begun[1] if begun and begun[0] == part else self._reader.submit(self.read, part)
-        wait([reading])  # so that the one after is not read before this one goes to the device
+        wait([reading])  # the next part must not be read before this one goes to the device
         for one in following:
             self._reading = one, self._reader.submit(self.read, one)
         try:

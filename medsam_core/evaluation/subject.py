@@ -1,14 +1,15 @@
-"""A case from its subject's files to its record: read, prompt, segment, score.
+"""The cases of one subject from its files to their records, in three stages: prepare, segment, score.
 
-All cases of a subject that share a modality share one reading and one encoding of its slices, and their prompts
-advance through the volume in one batch.
+All cases of a subject in one modality go together: the files are read once, the slices are encoded once, and the
+prompts are propagated in one batch. Only `segment` needs the device, so that `pipeline.Lookahead` can run the other
+two in threads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,8 @@ from medsam_core.cases import Case, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
 from medsam_core.errors import DataError, PromptError
-from medsam_core.metrics import score
+from medsam_core.evaluation.scoring import score_case, score_controls
 from medsam_core.metrics.lesionwise import count_components
-from medsam_core.metrics.overlap import Counts, dice, iou
-from medsam_core.prompts.controls import CONTROLS
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
 
@@ -33,75 +32,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ScoredCase:
-    """A record together with what it was made from, alive only while its subject is: for overlays and masks.
-
-    prediction, truth: (D, H, W) bool. prompts: what was asked, () if the region is absent.
-    """
+    """A record with the arrays behind it, for overlays and masks; dropped with its subject."""
 
     record: CaseRecord
     image: Volume
+    """The image that the model saw."""
     prediction: np.ndarray
+    """(D, H, W) bool."""
     truth: np.ndarray
+    """(D, H, W) bool."""
     prompts: tuple[Prompt, ...]
+    """What the model was given; () if the region is absent."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Cases of one subject in one modality with all that comes before the device: read, normalised, prompts made.
-
-    encoded: the image as the model sees it, its features yet to be computed; None if there is no prompt, or no longer.
-    truths: region -> (D, H, W) bool. prompts: one entry per case, () where the region is absent.
-    data: `data_hash` of image and labels. seconds: what it took.
-    """
+    """Cases of one subject in one modality, ready for the device: files read, image normalised, prompts made."""
 
     loaded: LoadedSubject
     encoded: EncodedVolume | None
+    """The image as the model sees it, not encoded yet; None if there is no prompt, and after segmentation."""
     truths: Mapping[str, np.ndarray]
+    """Region -> (D, H, W) bool."""
     prompts: Mapping[Case, tuple[Prompt, ...]]
+    """One entry per case; () where the region is absent."""
     data: str
+    """`data_hash` of image and labels."""
     seconds: float
+    """Wall time of the preparation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
-    """What the model made of them.
-
-    masks: case -> (D, H, W) bool. predicted_iou: case -> (D,) the model's own estimate by slice, for cases of one
-    prompt alone: no estimate is made of a union. seconds: what it took on the device. notes: what the predictor had to
-    say meanwhile, such as that a batch did not fit into the device's memory.
-    """
+    """The model's masks for prepared cases."""
 
     prepared: Prepared
     masks: Mapping[Case, np.ndarray]
+    """Case -> (D, H, W) bool."""
     predicted_iou: Mapping[Case, np.ndarray]
+    """Case -> (D,), the model's own estimate for each slice; only cases with one prompt, a union has no estimate."""
     seconds: float
+    """Wall time of the segmentation."""
     notes: tuple[str, ...] = ()
-
-
-def evaluate_subject(
-    subject: Subject,
-    cases: Iterable[Case],
-    predictor: Predictor,
-    settings: Settings,
-    *,
-    replay: Mapping[str, tuple[Prompt, ...]] | None = None,
-) -> Iterator[ScoredCase]:
-    """Score the given cases of one subject, in the order given within each modality.
-
-    replay: prompts by case id, used instead of simulated ones; a case it lacks raises PromptError.
-    Raises DataError, LabelError or PromptError in a sentence that names the subject's file.
-    """
-    for modality, chosen in by_modality(cases).items():
-        prepared = prepare(subject, modality, chosen, predictor, settings, replay=replay)
-        yield from score_segmented(segment(prepared, predictor), settings)
-
-
-def by_modality(cases: Iterable[Case]) -> dict[str, list[Case]]:
-    """The cases that share one reading and one encoding, in the order given."""
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(case.modality, []).append(case)
-    return groups
+    """What the predictor noted during the segmentation, such as a batch too large for the device's memory."""
 
 
 def prepare(
@@ -113,9 +86,12 @@ def prepare(
     *,
     replay: Mapping[str, tuple[Prompt, ...]] | None = None,
 ) -> Prepared:
-    """Read one modality and the labels, make the prompts of the given cases and the pixels that the model sees.
+    """Read one modality and the labels of a subject, and make the prompts and the pixels that the model will see.
 
-    Nothing is computed on the device. Raises as `evaluate_subject` does.
+    cases: cases of this subject in this modality.
+    replay: prompts by case id, used instead of simulated ones.
+    Computes nothing on the device. Raises DataError or LabelError that names the file, PromptError for a case that
+    `replay` lacks or that its prompts do not fit.
     """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
@@ -131,15 +107,16 @@ def prepare(
 
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
-    """Put the prompts of all cases to the model. Raises DeviceError, DataError or PromptError in a sentence."""
+    """Segment the prompts of all cases on the device. Raises DeviceError, DataError or PromptError."""
     started, said = time.perf_counter(), len(predictor.notes)
     masks, predicted_iou = _predict(predictor, prepared)
-    scored_from = replace(prepared, encoded=None)  # the device's memory is for the next volume
-    return Segmented(scored_from, masks, predicted_iou, time.perf_counter() - started, tuple(predictor.notes[said:]))
+    without_encoding = replace(prepared, encoded=None)  # frees the device's memory for the next volume
+    notes = tuple(predictor.notes[said:])
+    return Segmented(without_encoding, masks, predicted_iou, time.perf_counter() - started, notes)
 
 
 def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[ScoredCase]:
-    """The records of the cases with what they were made from, in the order of the cases. Touches no device."""
+    """Score the masks: a record with its arrays for each case, in the order of the cases. Does not use the device."""
     started = time.perf_counter()
     prepared, masks = segmented.prepared, segmented.masks
     loaded, prompts = prepared.loaded, prepared.prompts
@@ -150,7 +127,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
         )
         for case, asked in prompts.items()
     }
-    counted = score_key(settings.profile, "truth_components", "volume")  # whether asked for or not: gates filter by it
+    counted = score_key(settings.profile, "truth_components", "volume")  # always: gates filter by it
     components = {region: float(count_components(truth)) for region, truth in prepared.truths.items()}
     controls = {
         case: score_controls(image.voxels, truths[case], prompts[case], case.protocol, settings) for case in prompts
@@ -174,7 +151,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
 
 
 def data_hash(image: Volume, labels: Volume) -> str:
-    """16 hex digits that tell whether two machines read the same voxels, labels and spacing."""
+    """16 hex digits: equal if, and practically only if, voxels, labels and spacing are equal (BLAKE2b)."""
     digest = hashlib.blake2b(digest_size=8)
     for volume in (image, labels):
         digest.update(repr((volume.shape, volume.voxels.dtype.str, np.round(volume.spacing_mm, 4).tolist())).encode())
@@ -200,34 +177,36 @@ def _prompts(
 
 
 def _replayed(case: Case, truth: np.ndarray, replay: Mapping[str, tuple[Prompt, ...]]) -> tuple[Prompt, ...]:
-    """What the manifest has for the case. Raises PromptError if it cannot have been recorded on this case."""
+    """The manifest's prompts of the case. Raises PromptError if they cannot have been recorded on this case."""
     if case.id not in replay:
-        raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it anew.")
+        raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it again.")
     prompts = tuple(replay[case.id])
     if any(prompt.key_slice >= len(truth) for prompt in prompts):
         raise PromptError(
-            f"{case.id}: the manifest prompts a slice beyond the volume's {len(truth)}; it is of another cohort."
+            f"{case.id}: prompts in the manifest: got a slice beyond the volume's {len(truth)}, expected one of them; "
+            "the manifest is of another cohort: record it again."
         )
     other = sorted({prompt.mode for prompt in prompts} - {case.prompt})
     if other:
         raise PromptError(
-            f"{case.id}: prompts in the manifest: got mode {other[0]!r}, expected {case.prompt!r} as the case is "
-            "called; it was changed by hand: record it anew."
+            f"{case.id}: prompts in the manifest: got mode {other[0]!r}, expected {case.prompt!r} as in the case's "
+            "id; the manifest was changed by hand: record it again."
         )
-    # a case without prompts is not counted by any bound, so whether it has some is for these labels alone to say
+    # no bound counts a case without prompts, so only the labels may decide whether a case has some
     if bool(prompts) != bool(truth.any()):
-        got, expected, where = ("none", "some", "here") if truth.any() else (len(prompts), "none", "absent")
+        got, expected, where = ("none", "some", "present") if truth.any() else (len(prompts), "none", "absent")
         raise PromptError(
-            f"{case.id}: prompts in the manifest: got {got}, expected {expected}, because the region is {where}; it "
-            "was recorded on other labels: use those, or record it anew."
+            f"{case.id}: prompts in the manifest: got {got}, expected {expected}, because the region is {where}; "
+            "the manifest was recorded on other labels: use those, or record it again."
         )
     return prompts
 
 
 def _predict(predictor: Predictor, prepared: Prepared) -> tuple[dict[Case, np.ndarray], dict[Case, np.ndarray]]:
-    """One mask for each case: the union of what its prompts gave; empty where nothing was prompted.
+    """(masks, predicted IoU) by case.
 
-    And the predicted IoU of the cases that have one prompt.
+    A case's mask is the union of the masks of its prompts, empty where nothing was prompted. Only cases with one
+    prompt have a predicted IoU.
     """
     prompts, shape = prepared.prompts, prepared.loaded.image.shape
     predicted_iou: dict[Case, np.ndarray] = {}
@@ -239,78 +218,11 @@ def _predict(predictor: Predictor, prepared: Prepared) -> tuple[dict[Case, np.nd
         predictions = predictor.predict(prepared.encoded, [prompt for _, prompt in asked], protocol=protocol)
         for (case, _), prediction in zip(asked, predictions, strict=True):
             if prediction.mask.shape != shape:
-                raise DataError(f"{case.id}: the prediction's shape {prediction.mask.shape} is not the image's")
+                raise DataError(
+                    f"{case.id}: prediction: shape {prediction.mask.shape}, expected {shape} as the image has; "
+                    "the predictor must return masks on the image's grid."
+                )
             masks[case] |= prediction.mask
             if len(prompts[case]) == 1:
                 predicted_iou[case] = prediction.predicted_iou
     return masks, predicted_iou
-
-
-def score_case(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    spacing_mm: tuple[float, float, float],
-    prompts: Sequence[Prompt],
-    settings: Settings,
-    predicted_iou: np.ndarray | None = None,
-) -> dict[str, float]:
-    """Scores over the whole volume, over the slices where the region exists, and on the prompted slices.
-
-    prediction, truth: (D, H, W) bool. predicted_iou: (D,), the model's own estimates; their metrics are NaN without.
-    Keys as in `CaseRecord.scores`. Where a scope has no slice (the region is
-    absent), it is scored as two empty masks. The half-life is counted in slices of the volume: NaN in other scopes.
-    """
-    region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
-    key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
-    scores: dict[str, float] = {}
-    for scope, slices in (("volume", None), ("region_slices", region_slices), ("key_slice", key_slices)):
-        estimates = predicted_iou
-        if slices is None:
-            pair = prediction, truth
-        elif len(slices):
-            pair = prediction[slices], truth[slices]
-            estimates = None if predicted_iou is None else predicted_iou[slices]
-        else:
-            pair, estimates = (np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])), None
-        values = score(
-            *pair,
-            spacing_mm,
-            profile=settings.profile,
-            metrics=settings.metrics,
-            key_slices=key_slices.tolist() if slices is None else (),
-            predicted_iou=estimates,
-        )
-        scores.update({f"{key}@{scope}": value for key, value in values.items()})
-    return scores
-
-
-def score_controls(
-    image: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt], protocol: str, settings: Settings
-) -> dict[str, dict[str, float]]:
-    """Dice and IoU of every control over the whole volume and on the prompted slices; {} without prompts.
-
-    image, truth: (D, H, W). Keys of a control's scores as in `CaseRecord.scores`. Only the control's window is looked
-    at; no control is empty, so that no profile's rule for empty masks is needed.
-    """
-    found: dict[str, dict[str, float]] = {}
-    if not prompts:
-        return found
-    key_slices = sorted({prompt.key_slice for prompt in prompts})
-    truth_on_key_slices = int(np.count_nonzero(truth[key_slices]))
-    truth_total = int(np.count_nonzero(truth))
-    for name, control in CONTROLS.items():
-        window = control(image, prompts, truth, protocol)
-        own = truth[window.where]
-        rows = [index - window.where[0].start for index in key_slices]
-        found[name] = {}
-        for scope, mask, inside, total, size in (
-            ("volume", window.mask, own, truth_total, truth.size),
-            ("key_slice", window.mask[rows], own[rows], truth_on_key_slices, truth[0].size * len(rows)),
-        ):
-            tp, predicted = int(np.count_nonzero(mask & inside)), int(np.count_nonzero(mask))
-            counts = Counts(tp, predicted - tp, total - tp, size - predicted - total + tp)
-            found[name] |= {
-                score_key(settings.profile, "dice", scope): dice(counts),
-                score_key(settings.profile, "iou", scope): iou(counts),
-            }
-    return found

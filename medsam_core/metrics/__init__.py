@@ -1,4 +1,4 @@
-"""From two masks to scores, on numpy and scipy alone.
+"""From two masks to scores, with numpy and scipy only.
 
 from medsam_core.metrics import score
 score(prediction, truth, spacing_mm=(1, 1, 1), profile="brats2019", metrics=("dice", "iou"))

@@ -1,4 +1,4 @@
-"""Does the model know how good it is? SAM's own predicted IoU of each slice against the real one."""
+"""How well the model judges itself: SAM's predicted IoU of each slice compared with the real one."""
 
 from __future__ import annotations
 
@@ -14,20 +14,14 @@ from medsam_core.metrics.masks import Mask, check_pair
 
 @dataclass(frozen=True)
 class IouCalibration:
-    """Predicted against real IoU over slices. NaN where there are too few slices.
-
-    slices: how many were compared. bias: mean of predicted − real, above 0 for an overconfident model.
-    mean_absolute_error: mean of |predicted − real|, in [0, 1] for predictions in [0, 1].
-    expected_error: slices sorted into ten equal bins by predicted IoU, the mean over slices of
-        |mean predicted − mean real| of the slice's bin (ECE, Naeini et al. 2015).
-    correlation: Pearson's, NaN for fewer than two slices or where either side is constant.
-    """
+    """Predicted IoU minus real IoU, over slices."""
 
     slices: int
+    """How many slices were compared."""
     bias: float
+    """Mean of predicted − real: above 0 for an overconfident model; NaN without a slice."""
     mean_absolute_error: float
-    expected_error: float
-    correlation: float
+    """Mean of |predicted − real|, in [0, 1]; NaN without a slice."""
 
 
 def slice_iou(prediction: Mask, truth: Mask) -> NDArray[np.float64]:
@@ -43,11 +37,11 @@ def slice_iou(prediction: Mask, truth: Mask) -> NDArray[np.float64]:
 
 
 def iou_calibration(predicted_iou: ArrayLike, real_iou: ArrayLike) -> IouCalibration:
-    """Compare what the model expected of its slices with what they were worth.
+    """Compare the IoU that the model predicted for its slices with the real IoU.
 
-    predicted_iou: (N,) float, NaN where the model said nothing; clipped to [0, 1], as SAM's head may overshoot.
-    real_iou: (N,) float in [0, 1], NaN where undefined, for instance from slice_iou. Slices of many cases may be
-        concatenated. Pairs with a NaN are left out.
+    predicted_iou: (N,) float, NaN where the model predicted none; clipped to [0, 1], because SAM's head may overshoot.
+    real_iou: (N,) float in [0, 1], NaN where undefined, for instance from slice_iou.
+    Slices of many cases may be concatenated. Pairs with a NaN are left out.
     Raises ShapeMismatch for different lengths, MaskError for infinite predictions or real values outside [0, 1].
     """
     predicted, real = np.asarray(predicted_iou, np.float64), np.asarray(real_iou, np.float64)
@@ -63,20 +57,6 @@ def iou_calibration(predicted_iou: ArrayLike, real_iou: ArrayLike) -> IouCalibra
     usable = ~(np.isnan(predicted) | np.isnan(real))
     predicted, real = predicted[usable].clip(0, 1), real[usable]
     if not predicted.size:
-        return IouCalibration(0, math.nan, math.nan, math.nan, math.nan)
+        return IouCalibration(0, math.nan, math.nan)
     gap = predicted - real
-    bins = np.minimum((predicted * 10).astype(int), 9)
-    expected_error = np.abs(np.bincount(bins, weights=gap)).sum() / gap.size
-    return IouCalibration(
-        slices=int(gap.size),
-        bias=float(gap.mean()),
-        mean_absolute_error=float(np.abs(gap).mean()),
-        expected_error=float(expected_error),
-        correlation=_correlation(predicted, real),
-    )
-
-
-def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale = math.sqrt(float((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum()) / scale if scale > 0 else math.nan
+    return IouCalibration(int(gap.size), float(gap.mean()), float(np.abs(gap).mean()))

@@ -1,13 +1,13 @@
-"""The lesion-wise score of BraTS 2023: each lesion on its own, with a penalty for every one missed or made up.
+"""The lesion-wise score of BraTS 2023: each lesion by itself, with a penalty for each missed or false one.
 
-1. The truth is dilated a few times with the 18-neighbour element; what the dilation joins (26 neighbours) is one
-   lesion. The lesion itself stays undilated.
-2. The prediction's components (26 neighbours, undilated) match every lesion whose dilation they touch. One that
-   touches none is a false positive, however small.
-3. Dice and HD95 (surfels, the larger direction) of each lesion against the union of its matches.
-4. Lesions up to a minimum volume are left out: neither found nor missed, and what touches them is not false.
+1. The truth is dilated a few times with the 18-neighbour element; parts that the dilation joins (26 neighbours) are
+   one lesion. The lesion itself stays undilated.
+2. A component of the prediction (26 neighbours, undilated) matches every lesion whose dilation it touches. A component
+   that touches none is a false positive, however small.
+3. Each lesion is compared with the union of its matches: Dice and HD95 (surfels, the larger direction).
+4. Lesions up to a minimum volume do not count: neither as found nor as missed, and what touches them is not false.
 5. score = Σ over the other lesions / (their number + false positives); a miss or a false positive counts Dice 0
-   and the HD95 penalty. Nothing in either mask: Dice 1, HD95 0.
+   and the HD95 penalty. If both masks are empty: Dice 1, HD95 0.
 
 Source: Saluja et al., BraTS-2023-Metrics; the parameters of each challenge are in profiles.PROFILES.
 """
@@ -31,42 +31,41 @@ from medsam_core.metrics.surface import hausdorff, surface_distances
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion of the truth and what the prediction made of it.
-
-    number: 1, 2, … volume_mm3: undilated. matches: numbers of the prediction's components, () if it was missed.
-    dice: of the union of the matches, 0 if missed. hd95_mm: the same, the rule's penalty if missed.
-    scored: whether it is larger than the rule's minimum volume.
-    """
+    """One lesion of the truth, compared with the components of the prediction that match it."""
 
     number: int
+    """1, 2, …"""
     volume_mm3: float
+    """Of the undilated lesion."""
     matches: tuple[int, ...]
+    """Numbers of the matching components of the prediction; () if the lesion was missed."""
     dice: float
+    """Against the union of the matches; 0 if missed."""
     hd95_mm: float
+    """Against the union of the matches; the rule's penalty if missed."""
     scored: bool
+    """Whether the lesion is larger than the rule's minimum volume."""
 
 
 @dataclass(frozen=True)
 class LesionScores:
-    """Every lesion, every false positive, and the score of the case.
-
-    lesions: all lesions of the truth, also those too small to be scored.
-    false_positives: numbers of the prediction's components that touch no lesion.
-    penalty_mm: the HD95 of a miss or a false positive.
-    """
+    """Every lesion, every false positive, and the score of the case."""
 
     lesions: tuple[Lesion, ...]
+    """All lesions of the truth, including those too small to be scored."""
     false_positives: tuple[int, ...]
+    """Numbers of the prediction's components that touch no lesion."""
     penalty_mm: float
+    """The HD95 of a miss or a false positive."""
 
     @property
     def tp(self) -> int:
-        """Scored lesions that something matches."""
+        """Scored lesions with a match."""
         return sum(lesion.scored and bool(lesion.matches) for lesion in self.lesions)
 
     @property
     def fn(self) -> int:
-        """Scored lesions that nothing matches."""
+        """Scored lesions without a match."""
         return sum(lesion.scored and not lesion.matches for lesion in self.lesions)
 
     @property
@@ -76,23 +75,23 @@ class LesionScores:
 
     @property
     def dice(self) -> float:
-        """Lesion-wise Dice in [0, 1]; 1 where there is nothing to find and nothing was made up."""
+        """Lesion-wise Dice in [0, 1]; 1 without any lesion to score and any false positive."""
         judged = self.tp + self.fn + self.fp
         return sum(lesion.dice for lesion in self.lesions if lesion.scored) / judged if judged else 1.0
 
     @property
     def hd95_mm(self) -> float:
-        """Lesion-wise HD95, mm; 0 where there is nothing to find and nothing was made up."""
+        """Lesion-wise HD95, mm; 0 without any lesion to score and any false positive."""
         judged = self.tp + self.fn + self.fp
         found = sum(lesion.hd95_mm for lesion in self.lesions if lesion.scored)
         return (found + self.fp * self.penalty_mm) / judged if judged else 0.0
 
 
 def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], rule: LesionRule) -> LesionScores:
-    """Match the lesions of two masks and score each.
+    """Match the lesions of two masks and score each of them.
 
     prediction, truth: (D, H, W) bool, same shape; either may be empty.
-    spacing_mm: (dz, dy, dx). BraTS dilates in voxels, whatever their size.
+    spacing_mm: (dz, dy, dx). Dilations count voxels whatever their size, as in BraTS.
     rule: dilations, minimum volume and penalty, for instance PROFILES["brats2023"].lesions.
     Raises MaskError for masks that are not 3-D or otherwise unusable, ShapeMismatch for different shapes.
     """
@@ -100,32 +99,33 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
     spacing = check_spacing(spacing_mm, prediction.ndim)
     if prediction.ndim != 3:
         raise MaskError(
-            f"prediction: shape {prediction.shape}, expected (D, H, W) for lesions; leave lesion metrics out of 2-D."
+            f"prediction: shape {prediction.shape}, expected (D, H, W) for lesions; leave lesion metrics out in 2-D."
         )
     box = bounding_box(prediction, truth)
     if box is None:
         return LesionScores((), (), rule.penalty_mm)
-    # Growth need not leave the box: pushed back to its rim, any path outside stays as connected as it was.
+    # dilation may stop at the box: a path outside of it, pushed back onto its rim, connects the same parts
     prediction, truth = prediction[box], truth[box]
     zones, zone_count = label_components(dilate(truth, rule.dilations))
     parts, part_count = label_components(prediction)
     touching = _touching(zones, parts, zone_count, part_count)
     zone_boxes, part_boxes = ndimage.find_objects(zones), ndimage.find_objects(parts)
     lesions = []
-    for number in range(1, zone_count + 1):
+    for number in range(1, zone_count + 1):  # each inside the small window around the lesion and its matches
         matches = np.flatnonzero(touching[number])
         window = _around(zone_boxes[number - 1], *(part_boxes[match - 1] for match in matches))
         lesion = truth[window] & (zones[window] == number)
-        found = touching[number][parts[window]]
+        found = touching[number][parts[window]]  # a row of the table, looked up by component: the union of matches
         lesions.append(_judge(number, tuple(matches.tolist()), found, lesion, spacing, rule))
-    alone = np.flatnonzero(~touching.any(axis=0))
+    alone = np.flatnonzero(~touching.any(axis=0))  # column 0 is the background
     return LesionScores(tuple(lesions), tuple(alone[alone > 0].tolist()), rule.penalty_mm)
 
 
 def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Number the connected components of a mask: (labels, how many); labels of its shape, 0 outside.
+    """Number the connected components of a mask: (labels, count).
 
     mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty.
+    labels: int32 of the mask's shape, 1, 2, … inside, 0 outside. Raises MaskError for an unusable mask.
     """
     check_mask(mask, "mask")
     labels, number = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, bool))
@@ -133,16 +133,19 @@ def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
 
 
 def count_components(mask: Mask) -> int:
-    """How many components a mask has (26 neighbours, 8 in 2-D); 0 for an empty one. Raises MaskError."""
+    """How many connected components a mask has (26 neighbours, 8 in 2-D); 0 for an empty mask.
+
+    mask: (D, H, W) or (H, W) bool. Raises MaskError for an unusable mask.
+    """
     check_mask(mask, "mask")
     box = bounding_box(mask)
     return label_components(mask[box])[1] if box else 0
 
 
 def dilate(mask: Mask, times: int) -> Mask:
-    """The mask grown by one voxel `times` times, to faces and edges but not corners (18 neighbours).
+    """The mask dilated `times` times with the 18-neighbour element (across faces and edges, not corners).
 
-    mask: (D, H, W) bool. Growth ends at the array's border.
+    mask: (D, H, W) bool; may be empty. The result has the same shape: dilation stops at the array's border.
     """
     if not times:
         return mask
@@ -150,6 +153,7 @@ def dilate(mask: Mask, times: int) -> Mask:
     inner = (slice(times, -times),) * 3
     grown = np.zeros((depth, height, width), bool)
     grown[inner] = mask
+    # on the flat array a neighbour is a fixed number of elements away: 1, a row or a plane
     flat = grown.reshape(-1)
     plane = height * width
     for _ in range(times):
@@ -162,7 +166,7 @@ def dilate(mask: Mask, times: int) -> Mask:
 
 
 def _spread(flat: Mask, step: int) -> Mask:
-    """With each voxel's two neighbours at that step. The margin of `dilate` keeps rows from meeting."""
+    """The mask with the two neighbours at that step added. The margin of `dilate` keeps neighbouring rows apart."""
     spread = flat.copy()
     spread[step:] |= flat[:-step]
     spread[:-step] |= flat[step:]
@@ -172,16 +176,16 @@ def _spread(flat: Mask, step: int) -> Mask:
 def _touching(
     zones: NDArray[np.int32], parts: NDArray[np.int32], zone_count: int, part_count: int
 ) -> NDArray[np.bool_]:
-    """(zones + 1, parts + 1) bool: which dilated lesion holds a voxel of which part; row and column 0 stay False."""
+    """(zones + 1, parts + 1) bool: whether a dilated lesion holds a voxel of a part; row and column 0 are False."""
     touching = np.zeros((zone_count + 1, part_count + 1), bool)
-    at = np.flatnonzero(parts)
+    at = np.flatnonzero(parts)  # only voxels of a part: column 0 stays False
     touching[zones.reshape(-1)[at], parts.reshape(-1)[at]] = True
     touching[0] = False
     return touching
 
 
 def _around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
-    """The smallest box that holds all boxes."""
+    """The smallest box around all boxes."""
     return tuple(
         slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
     )

@@ -1,4 +1,4 @@
-"""One prediction against one truth, with everything expensive computed when first asked for and kept."""
+"""One prediction and its truth: what is expensive is computed on first use and kept for the next metric."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from medsam_core.errors import MaskError
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
 from medsam_core.metrics.lesionwise import LesionScores, lesion_scores
-from medsam_core.metrics.masks import Mask, check_pair, check_spacing
+from medsam_core.metrics.masks import Mask, Spacing, check_pair, check_spacing
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import EmptyRule, Profile
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
 
 
-class Comparison:
-    """A pair of masks on one grid, and what the metrics share: counts, surface distances, lesions.
+class MaskPair:
+    """A prediction and its truth on one grid, with what the metrics share: counts, surface distances, lesions."""
 
-    prediction, truth: (D, H, W) or (H, W) bool, same shape; either may be empty.
-    spacing_mm: millimetres along each axis of the masks, (dz, dy, dx).
-    profile: decides the surface definition and the rules for empty masks.
-    key_slices: the slices that were prompted, for half_life; () if they are not known.
-    predicted_iou: (D,) float, the model's own estimate for each slice, NaN where it gave none; None if not known.
-    Raises MaskError and ShapeMismatch for masks or a spacing that cannot be used.
-    """
+    prediction: Mask
+    """(D, H, W) or (H, W) bool; may be empty."""
+    truth: Mask
+    """bool, the same shape; may be empty."""
+    spacing_mm: Spacing
+    """Millimetres along each axis of the masks, (dz, dy, dx)."""
+    profile: Profile
+    """Decides the definition of a surface and the rules for empty masks."""
+    key_slices: tuple[int, ...]
+    """The prompted slices, for half_life; () if unknown."""
+    predicted_iou: ArrayLike | None
+    """(D,) float, the model's own estimate for each slice, NaN where it gave none; None if unknown."""
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Comparison:
         key_slices: Sequence[int] = (),
         predicted_iou: ArrayLike | None = None,
     ) -> None:
+        """Check masks and spacing. Raises MaskError and ShapeMismatch if they cannot be used."""
         self.prediction, self.truth = check_pair(prediction, truth)
         self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
         self.profile = profile
@@ -47,30 +53,30 @@ class Comparison:
 
     @cached_property
     def counts(self) -> Counts:
-        """Voxels by true and false positives and negatives."""
+        """True and false positives and negatives, in voxels."""
         return count(self.prediction, self.truth)
 
     @cached_property
     def distances(self) -> SurfaceDistances:
-        """Distances between the surfaces, as the profile defines a surface."""
+        """Distances between the two surfaces; the profile defines what a surface is."""
         return surface_distances(self.prediction, self.truth, self.spacing_mm, definition=self.profile.surface)
 
     @cached_property
     def lesions(self) -> LesionScores | None:
-        """Lesion by lesion, or None where the profile has no lesion-wise score. Raises MaskError in 2-D."""
+        """The scores of each lesion; None if the profile has no lesion-wise score. Raises MaskError in 2-D."""
         if self.profile.lesions is None:
             return None
         return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.profile.lesions)
 
     @cached_property
     def calibration(self) -> IouCalibration | None:
-        """The model's own estimates against the real IoU of its slices, or None where there are none."""
+        """The model's own estimates compared with the real IoU of its slices; None without estimates."""
         if self.predicted_iou is None:
             return None
         return iou_calibration(self.predicted_iou, slice_iou(self.prediction, self.truth))
 
     def millilitres(self, voxels: int) -> float:
-        """The volume of that many voxels. Raises MaskError for masks of one slice, which have no volume."""
+        """The volume of that many voxels, ml. Raises MaskError for masks of one slice, which have no volume."""
         if len(self.spacing_mm) != 3:
             raise MaskError(
                 f"prediction: shape {self.prediction.shape}, expected (D, H, W) for a volume in ml; "
@@ -78,8 +84,8 @@ class Comparison:
             )
         return voxels * math.prod(self.spacing_mm) / 1000
 
-    def settled(self, rule: EmptyRule) -> float | None:
-        """The score that `rule` fixes for this pair because a mask is empty, or None: ask the formula."""
+    def fixed_score(self, rule: EmptyRule) -> float | None:
+        """The score that `rule` fixes because a mask is empty; None if the formula decides."""
         if self.counts.prediction and self.counts.truth:
             return None
         if self.counts.prediction:
@@ -87,12 +93,8 @@ class Comparison:
         return rule.prediction if self.counts.truth else rule.both
 
 
-class RegionComparison(Comparison):
-    """One region of two label maps, whose counts are known and whose masks are drawn only if a metric asks for them.
-
-    prediction, truth: (D, H, W) or (H, W) uint8 label maps of one shape, cropped or not.
-    values: the labels that make up the region. counts: of the uncropped maps.
-    """
+class RegionPair(MaskPair):
+    """One region of two label maps: its counts are given, its masks are made only if a metric needs them."""
 
     def __init__(
         self,
@@ -103,6 +105,14 @@ class RegionComparison(Comparison):
         spacing_mm: Sequence[float],
         profile: Profile,
     ) -> None:
+        """Take over what is known of the region.
+
+        prediction, truth: (D, H, W) or (H, W) uint8 label maps of one shape, cropped or not.
+        values: the labels that make up the region.
+        counts: of the uncropped maps.
+        spacing_mm, profile: as for MaskPair.
+        Raises MaskError or ShapeMismatch for an unusable spacing.
+        """
         self._labels = prediction, truth
         self._inside = np.isin(np.arange(256), list(values))
         self.__dict__["counts"] = counts
@@ -113,10 +123,10 @@ class RegionComparison(Comparison):
 
     @cached_property
     def prediction(self) -> Mask:  # type: ignore[override]
-        """The region in the prediction."""
+        """The region in the prediction, bool."""
         return self._inside[self._labels[0]]
 
     @cached_property
     def truth(self) -> Mask:  # type: ignore[override]
-        """The region in the truth."""
+        """The region in the truth, bool."""
         return self._inside[self._labels[1]]

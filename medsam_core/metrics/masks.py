@@ -1,4 +1,4 @@
-"""What every metric asks of its masks, in one place: dtype, axes, shape, spacing."""
+"""What every metric requires of its masks: dtype, axes, shape, spacing. Checked here and nowhere else."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Spacing: TypeAlias = tuple[float, ...]
 
 
 def check_mask(mask: Mask, name: str) -> Mask:
-    """The mask itself, once it is known to be bool, 2-D or 3-D and not without voxels.
+    """The mask itself, after a check that it is bool, 2-D or 3-D, and has voxels.
 
-    mask: (D, H, W) or (H, W) bool.
-    name: what the error calls it, for instance "prediction".
-    Raises MaskError for anything else; label maps and probabilities are not turned into masks silently.
+    mask: (D, H, W) or (H, W) bool; may be empty (all False).
+    name: its name in the error, for instance "prediction".
+    Raises MaskError for anything else; label maps and probabilities are not converted silently.
     """
     if not isinstance(mask, np.ndarray):
         raise MaskError(f"{name}: got a {type(mask).__name__}, expected a numpy array of bool; use numpy.asarray.")
@@ -39,9 +39,9 @@ def check_mask(mask: Mask, name: str) -> Mask:
 
 
 def check_pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """Both masks, once each is usable and their shapes are equal.
+    """Both masks, after a check that each is usable and that their shapes are equal.
 
-    Raises MaskError (see check_mask) and ShapeMismatch.
+    prediction, truth: (D, H, W) or (H, W) bool. Raises MaskError (see check_mask) and ShapeMismatch.
     """
     check_mask(prediction, "prediction")
     check_mask(truth, "truth")
@@ -54,9 +54,9 @@ def check_pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
 
 
 def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
-    """The spacing as plain floats, once there is one finite positive number for each axis.
+    """The spacing as plain floats, after a check that it has one finite positive number for each axis.
 
-    spacing_mm: millimetres along each axis, in the order of the axes of the mask (not of the NIfTI header).
+    spacing_mm: millimetres along each axis, in the order of the mask's axes (not of the NIfTI header).
     axes: the number of axes of the mask.
     Raises ShapeMismatch for a wrong count, MaskError for zero, negative, infinite or NaN.
     """
@@ -77,9 +77,9 @@ def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
 
 
 def bounding_box(*masks: NDArray[np.bool_] | NDArray[np.uint8]) -> tuple[slice, ...] | None:
-    """The smallest box that holds every non-zero voxel of all masks, one slice per axis; None if there is none.
+    """The smallest box around the non-zero voxels of all masks, one slice per axis; None if there are none.
 
-    masks: arrays of one shape, bool or uint8. Only the slab that the first axis leaves is looked at for the others.
+    masks: bool or uint8 arrays of one shape.
     """
     first = masks[0]
     later = tuple(range(1, first.ndim))
@@ -87,6 +87,7 @@ def bounding_box(*masks: NDArray[np.bool_] | NDArray[np.uint8]) -> tuple[slice, 
     if not occupied.size:
         return None
     slab = slice(int(occupied[0]), int(occupied[-1]) + 1)
+    # project the occupied slab alone along the first axis; the other sides of the box are those of the shadow
     shadow = np.logical_or.reduce([np.bitwise_or.reduce(mask[slab], axis=0) != 0 for mask in masks])
     box = [slab]
     for axis in range(shadow.ndim):

@@ -1,9 +1,9 @@
-"""Scores that need only four counts: count the voxels once, then reduce.
+"""Scores from four voxel counts: count once, then reduce.
 
     counts = count(prediction, truth)
     dice(counts), iou(counts), sensitivity(counts)
 
-Every reducer returns NaN where its quotient is 0/0 and leaves the rule for empty masks to the profile.
+Every reducer returns NaN where its quotient is 0/0; the profile decides what an empty mask scores.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from medsam_core.metrics.masks import Mask, bounding_box, check_pair
 
 @dataclass(frozen=True)
 class Counts:
-    """Voxels of a prediction against a truth: true and false positives, false and true negatives."""
+    """The voxels of a prediction and its truth, counted."""
 
     tp: int
+    """In both."""
     fp: int
+    """In the prediction only."""
     fn: int
+    """In the truth only."""
     tn: int
+    """In neither."""
 
     @property
     def prediction(self) -> int:
@@ -53,7 +57,7 @@ def count(prediction: Mask, truth: Mask) -> Counts:
 
 
 def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
-    """Refuse label maps that are not uint8 (MaskError) or not of one shape (ShapeMismatch)."""
+    """Raise MaskError for label maps that are not uint8, ShapeMismatch for different shapes."""
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8:
             raise MaskError(
@@ -70,11 +74,11 @@ def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) ->
 def count_regions(
     prediction: NDArray[np.uint8], truth: NDArray[np.uint8], regions: Mapping[str, Collection[int]]
 ) -> dict[str, Counts]:
-    """Count every region of two label maps from one joint histogram of their labels.
+    """Count every region of two label maps, from one joint histogram of their labels.
 
     prediction, truth: uint8 label maps of the same shape, any number of axes.
     regions: name -> label values that make up the region, for instance {"WT": {1, 2, 4}, "ET": {4}}.
-    Values that no region names count as background: unknown labels are the reader's business.
+    Values in no region count as background; whoever reads a label map has to check for unknown labels.
     Raises MaskError for another dtype, ShapeMismatch for different shapes.
     """
     check_label_maps(prediction, truth)
@@ -83,6 +87,7 @@ def count_regions(
     found = {}
     for name, values in regions.items():
         inside = sorted(value for value in values if 0 <= value < len(table))
+        # the region's rows are the prediction, its columns the truth, and the block where they cross is both
         tp = int(table[np.ix_(inside, inside)].sum())
         fp = int(table[inside].sum()) - tp
         fn = int(table[:, inside].sum()) - tp
@@ -91,14 +96,13 @@ def count_regions(
 
 
 _BLOCK = 1 << 18
-"""Voxels packed at a time: bounds the memory whatever the labels, and stays in the cache."""
+"""Voxels counted at a time: this bounds the memory whatever the labels are, and fits into the cache."""
 
 
 def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Voxels by (label in the prediction, label in the truth), (n, n) int64 with n > the largest label.
+    """Voxels by (label in the prediction, label in the truth): (n, n) int64, n the largest label + 1.
 
-    prediction, truth: uint8 arrays of one shape. Most of a head is background in both, so that pair is what is
-    left over when all others are counted.
+    prediction, truth: uint8 arrays of one shape, not checked here.
     """
     counts = np.zeros(1 << 16, np.int64)
     box = bounding_box(prediction, truth)
@@ -106,9 +110,11 @@ def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> 
         p, t = prediction[box].reshape(-1), truth[box].reshape(-1)
         for start in range(0, p.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            inside = np.flatnonzero((p[block] | t[block]) != 0)  # of bool: several times faster than of bytes
+            # flatnonzero of bool is several times faster than of bytes
+            inside = np.flatnonzero((p[block] | t[block]) != 0)
             codes = (p[block][inside].astype(np.uint16) << 8) | t[block][inside]
             counts += np.bincount(codes, minlength=1 << 16)
+    # most of a head is background in both: that pair is whatever was not counted
     counts[0] = prediction.size - counts.sum()
     table = counts.reshape(256, 256)
     size = int(np.flatnonzero(table.any(axis=0) | table.any(axis=1))[-1]) + 1
@@ -136,7 +142,7 @@ def sensitivity(counts: Counts) -> float:
 def specificity(counts: Counts) -> float:
     """True-negative rate over the whole array, in [0, 1]; NaN when the truth fills the array.
 
-    It depends on how much background was imaged: never compare it between differently cropped volumes.
+    It depends on how much background the array holds: never compare it between volumes that were cropped differently.
     """
     return _ratio(counts.tn, counts.tn + counts.fp)
 
@@ -149,7 +155,7 @@ def precision(counts: Counts) -> float:
 def volumetric_similarity(counts: Counts) -> float:
     """1 − ||P|−|T|| / (|P|+|T|), in [0, 1]; NaN when both masks are empty.
 
-    It compares sizes alone: 1 for two disjoint masks of one size. Source: Taha & Hanbury 2015.
+    It compares only sizes: two disjoint masks of the same size score 1. Source: Taha & Hanbury 2015.
     """
     size = counts.prediction + counts.truth
     return _ratio(size - abs(counts.prediction - counts.truth), size)

@@ -1,7 +1,7 @@
-"""Whose definition a score follows, as data.
+"""The definitions that a score can follow, as data.
 
-The field's packages disagree about empty masks, penalties, surfaces and percentiles, so a score without its
-profile is not a number one can compare. To add a profile, add a row to PROFILES (docs/metrics.md).
+The field's packages disagree about empty masks, penalties, surfaces and percentiles, so scores can be compared only
+if they follow the same profile. To add a profile, add a row to PROFILES (docs/metrics.md).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from medsam_core.errors import OptionError
 
 @dataclass(frozen=True)
 class EmptyRule:
-    """The score where a mask is empty. None: what the formula gives, NaN where it gives nothing."""
+    """The score where a mask is empty. None: the value of the formula, NaN where the formula has none."""
 
     both: float | None
     """Prediction and truth are empty."""
     prediction: float | None
-    """Only the prediction is empty: everything was missed."""
+    """Only the prediction is empty: the whole region was missed."""
     truth: float | None
-    """Only the truth is empty: everything predicted is false."""
+    """Only the truth is empty: every predicted voxel is wrong."""
 
 
 @dataclass(frozen=True)
 class LesionRule:
-    """The parameters of the BraTS 2023 lesion-wise score; see lesionwise.py for what each does."""
+    """The parameters of the BraTS 2023 lesion-wise score; lesionwise.py says what each of them does."""
 
     dilations: int
-    """Times the truth is dilated with the 18-neighbour element before its lesions are told apart."""
+    """How many times the truth is dilated with the 18-neighbour element before its lesions are numbered."""
     minimum_mm3: float
     """mm³; lesions of the truth of at most this size are neither TP nor FN."""
     penalty_mm: float
@@ -44,8 +44,11 @@ class Profile:
     """One row: how every score with this name is defined."""
 
     name: str
+    """The first part of a score's key."""
     description: str
+    """What it is for, in one sentence."""
     source: str
+    """The challenge or package whose definitions it follows."""
     labels: str | None
     """The label convention of medsam_core.data.regions, or None where the source has none."""
     overlap: EmptyRule
@@ -55,11 +58,11 @@ class Profile:
     distance_mm: EmptyRule
     """For HD, HD95, ASSD and MASD."""
     surface: Literal["voxel", "surfel"]
-    """Border voxels by their centres (6 neighbours), or surface elements weighted by their area."""
+    """"voxel": the centres of border voxels (6 neighbours); "surfel": surface elements weighted by their area."""
     directed: Literal["pooled", "max"]
-    """A percentile over both directions together, or the larger of the two percentiles."""
+    """How a percentile treats the two directions: "pooled" together, or "max", the larger of the two percentiles."""
     lesions: LesionRule | None = None
-    """None: the profile has no lesion-wise score, which is then NaN."""
+    """None: the profile has no lesion-wise score; the lesion metrics are then NaN."""
 
 
 BRATS_DIAGONAL_MM = math.sqrt(240**2 + 240**2 + 155**2)
@@ -133,7 +136,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 
 
 def find_profile(profile: str | Profile) -> Profile:
-    """The profile of that name; a Profile of one's own passes through.
+    """The profile of that name; a Profile is returned unchanged.
 
     Raises OptionError for an unknown name.
     """

@@ -1,4 +1,4 @@
-"""How far a prompt carries: Dice slice by slice, and the distance at which it is lost."""
+"""How far a prompt propagates: Dice slice by slice, and the distance at which the region is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def slice_dice(prediction: Mask, truth: Mask) -> NDArray[np.float64]:
     """
     check_pair(prediction, truth)
     if prediction.ndim != 3:
-        raise MaskError(f"prediction: shape {prediction.shape}, expected (D, H, W) for a profile of slices; give both.")
+        raise MaskError(
+            f"prediction: shape {prediction.shape}, expected (D, H, W) for Dice by slice; give whole volumes."
+        )
     axes = (1, 2)
     both = np.count_nonzero(prediction & truth, axis=axes)
     sizes = np.count_nonzero(prediction, axis=axes) + np.count_nonzero(truth, axis=axes)
@@ -30,23 +32,23 @@ def slice_dice(prediction: Mask, truth: Mask) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class HalfLife:
-    """How many slices from its prompt a region survives.
-
-    slices: distance from the nearest prompted slice to the first one below the threshold (0: the prompted slice
-        itself); where that never happens, one more than the distance to the farthest slice of the truth.
-    lost: whether it happened. False means that the region ended before the prediction did.
-    """
+    """How many slices away from its prompt a region is lost."""
 
     slices: int
+    """Distance from the nearest prompted slice to the first slice below the threshold (0: the prompted slice itself).
+    If the region is never lost, one more than the distance to the farthest slice of the truth."""
     lost: bool
+    """Whether a slice is below the threshold. False: the region ended before the prediction did."""
 
 
 def half_life(prediction: Mask, truth: Mask, key_slices: Sequence[int], *, threshold: float = 0.5) -> HalfLife | None:
     """Slices from the prompt until Dice falls below `threshold`, on the side where it does so first.
 
-    prediction, truth: (D, H, W) bool. key_slices: the prompted slices, 0 to D − 1.
-    Only slices of the truth are looked at: what spills beyond its ends is overspill, not loss.
-    None when nothing was prompted or the truth is empty. Raises MaskError for a key slice outside the volume.
+    prediction, truth: (D, H, W) bool, same shape.
+    key_slices: the prompted slices, 0 to D − 1.
+    Only slices of the truth count: a prediction beyond the truth's ends is overspill, not loss.
+    None if nothing was prompted or the truth is empty. Raises MaskError for a key slice outside the volume and as
+    `slice_dice`, ShapeMismatch for different shapes.
     """
     dice = slice_dice(prediction, truth)
     for key in key_slices:
@@ -55,6 +57,7 @@ def half_life(prediction: Mask, truth: Mask, key_slices: Sequence[int], *, thres
     occupied = np.flatnonzero(truth.any(axis=(1, 2)))
     if not len(key_slices) or not occupied.size:
         return None
+    # from each slice of the truth to its nearest prompted slice
     distances = np.abs(occupied[:, None] - np.asarray(key_slices)).min(axis=1)
     below = distances[dice[occupied] < threshold]
     if below.size:

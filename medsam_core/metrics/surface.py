@@ -1,11 +1,15 @@
-"""Distances between the surfaces of two masks: found once, then reduced.
+"""Distances between the surfaces of two masks: computed once, then reduced.
 
     distances = surface_distances(prediction, truth, spacing_mm)
     hausdorff(distances, 95), nsd(distances, tolerance_mm=1), assd(distances)
 
-Two definitions of a surface: "voxel", the centres of the voxels that a step through a face takes outside (MedPy,
-MONAI), and "surfel", elements weighted by their area (DeepMind, BraTS 2023). What lies at the border of the array
-is surface in both. When a mask is empty, reducers give inf (0 for NSD), when both are, NaN: profiles say more.
+There are two definitions of a surface: "voxel", the centres of the voxels that have a face neighbour outside (MedPy,
+MONAI), and "surfel", surface elements weighted by their area (DeepMind, BraTS 2023). In both, a mask's voxels at the
+border of the array are surface. If one mask is empty, reducers give inf (0 for NSD); if both are, NaN. A profile
+replaces these by its own rules.
+
+To find the nearest element, neighbours within 3 voxels are tried in the order of their distance, all elements at
+once; a tree finds the few that are farther away.
 """
 
 from __future__ import annotations
@@ -29,29 +33,28 @@ Definition = Literal["voxel", "surfel"]
 Directed = Literal["pooled", "max"]
 
 _REACH = 3
-"""Neighbours up to 3 voxels away are looked up one offset after the other; a tree answers for the few beyond."""
+"""Neighbours up to 3 voxels away are tried one offset after the other; a tree is used for the few beyond."""
 _MARGIN = _REACH + 1
-"""Zeros behind each axis, so that no offset from a surface element meets another row of the flat array: a step
-back from the first row lands in the zeros of the row before, and from the first of all in those at the end."""
+"""Zeros after each axis, so that no offset from a surface element reaches another row of the flat array: a step back
+from the start of a row lands in the zeros of the previous row, and from the very first row in those at the end."""
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """From each element of one surface to the nearest of the other.
-
-    to_truth: (n,) float64, mm, from the elements of the prediction; inf where the truth is empty.
-    to_prediction: (m,) float64, mm, from the elements of the truth; inf where the prediction is empty.
-    prediction_weights, truth_weights: (n,) and (m,) float64, the elements' mm² (mm in 2-D); None: all count alike.
-    """
+    """The distance from each element of one surface to the nearest element of the other, in both directions."""
 
     to_truth: NDArray[np.float64]
+    """(n,), mm, from the prediction's elements; inf where the truth is empty."""
     to_prediction: NDArray[np.float64]
+    """(m,), mm, from the truth's elements; inf where the prediction is empty."""
     prediction_weights: NDArray[np.float64] | None = None
+    """(n,), the area of the prediction's elements in mm² (length in mm in 2-D); None: all have the same weight."""
     truth_weights: NDArray[np.float64] | None = None
+    """(m,), the same for the truth's elements."""
 
     @property
     def undefined(self) -> float | None:
-        """NaN when both masks were empty, inf when one was, None when there are distances."""
+        """The distance without a surface to measure: NaN if both masks are empty, inf if one is, None otherwise."""
         if self.to_truth.size and self.to_prediction.size:
             return None
         return math.inf if self.to_truth.size or self.to_prediction.size else math.nan
@@ -75,7 +78,7 @@ def surface_distances(
 
     prediction, truth: (D, H, W) or (H, W) bool, same shape; either may be empty.
     spacing_mm: millimetres along each axis of the masks.
-    definition: "voxel" or "surfel" (see the module).
+    definition: "voxel" or "surfel" (see the module's docstring).
     Raises MaskError and ShapeMismatch for unusable masks or spacing, OptionError for an unknown definition.
     """
     check_pair(prediction, truth)
@@ -88,6 +91,7 @@ def surface_distances(
     shape, flats = _with_margin(box, prediction, truth)
     weights: list[NDArray[np.float64] | None] = [None, None]
     if definition == "voxel":
+        # ours: the prediction's surface; theirs: the truth's
         ours, theirs = (_border_voxels(flat, shape) for flat in flats)
     else:
         (ours, our_areas), (theirs, their_areas) = (_surfels(flat, shape, spacing) for flat in flats)
@@ -98,12 +102,12 @@ def surface_distances(
 
 
 def hausdorff(distances: SurfaceDistances, percentile: float = 100, *, directed: Directed = "max") -> float:
-    """Hausdorff distance or a percentile of it (95: HD95), mm, 0 or more; inf if one mask is empty, NaN if both.
+    """Hausdorff distance or a percentile of it (95: HD95), mm, 0 or more; inf if one mask is empty, NaN if both are.
 
-    percentile: above 0, at most 100. Voxel surfaces interpolate linearly between ranks (numpy, MedPy, MONAI);
-        surfels give the smallest distance within which that share of the area lies (DeepMind).
+    percentile: above 0, at most 100. Of voxels, it interpolates linearly between ranks (numpy, MedPy, MONAI); of
+        surfels, it is the smallest distance within which that share of the area is (DeepMind).
     directed: "max", the larger of the two directions' percentiles (MONAI, DeepMind), or "pooled", the percentile
-        of both together (MedPy).
+        of both directions together (MedPy).
     Raises OptionError for another percentile or direction.
     """
     if not 0 < percentile <= 100:
@@ -117,7 +121,7 @@ def hausdorff(distances: SurfaceDistances, percentile: float = 100, *, directed:
 
 
 def assd(distances: SurfaceDistances) -> float:
-    """Average symmetric surface distance, the mean over both surfaces together, mm; inf if one is empty, NaN if both.
+    """Average symmetric surface distance: the mean over both surfaces, mm; inf if one mask is empty, NaN if both are.
 
     As MedPy's assd and MONAI's SurfaceDistanceMetric(symmetric=True). Source: Maier-Hein, Reinke et al. 2024
     (Metrics Reloaded).
@@ -128,7 +132,7 @@ def assd(distances: SurfaceDistances) -> float:
 
 
 def masd(distances: SurfaceDistances) -> float:
-    """Mean average surface distance, the mean of the two directed means, mm; inf if one is empty, NaN if both.
+    """Mean average surface distance: the mean of the two directed means, mm; inf if one mask is empty, NaN if both are.
 
     Source: Maier-Hein, Reinke et al. 2024 (Metrics Reloaded).
     """
@@ -140,7 +144,7 @@ def masd(distances: SurfaceDistances) -> float:
 def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
     """Normalised surface Dice: the share of both surfaces within the tolerance of the other, in [0, 1].
 
-    tolerance_mm: 0 or more. At one voxel's width the definitions of a surface disagree most: report two of them.
+    tolerance_mm: 0 or more. At one voxel's width the two definitions of a surface disagree most: report two tolerances.
     0 if one mask is empty, NaN if both are. Source: Nikolov et al. 2018.
     Raises MaskError for a tolerance below 0, NaN or infinite.
     """
@@ -157,7 +161,7 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
 
 
 def _with_margin(box: tuple[slice, ...], *masks: Mask) -> tuple[tuple[int, ...], list[Mask]]:
-    """The box of every mask as a flat array with zeros behind each axis, and the shape that it had before."""
+    """(shape, flats): the box of every mask with zeros after each axis, flattened, and its shape before that."""
     shape = tuple(side.stop - side.start + _MARGIN for side in box)
     flats = []
     for mask in masks:
@@ -168,53 +172,59 @@ def _with_margin(box: tuple[slice, ...], *masks: Mask) -> tuple[tuple[int, ...],
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How far one voxel along each axis is in the flat array."""
+    """How many elements of the flat array one voxel along each axis is."""
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """Elements of a surface: where they are in the flat array, and the same as indices in increasing order."""
+    """The elements of a surface."""
 
     present: Mask
+    """(N,) bool: where they are in the flat array."""
     at: NDArray[np.intp]
+    """(n,): the same as indices, increasing."""
 
 
 def _border_voxels(flat: Mask, shape: tuple[int, ...]) -> _Surface:
+    """The voxels of the mask that have a face neighbour outside."""
     inner = flat.copy()
-    for step in _steps(shape):
+    for step in _steps(shape):  # inner: still inside after a step either way along every axis
         inner[step:] &= flat[:-step]
-        inner[:step] = False
-        inner[:-step] &= flat[step:]
+        inner[:step] = False  # these have no voxel before them: the array's border is outside
+        inner[:-step] &= flat[step:]  # the last ones are margin
     present = np.bitwise_xor(flat, inner, out=inner)
     return _Surface(present, np.flatnonzero(present))
 
 
 def _surfels(flat: Mask, shape: tuple[int, ...], spacing: Spacing) -> tuple[_Surface, NDArray[np.float64]]:
-    """The corners that carry a surface element, and the area of each. What `flat` held is lost.
+    """The corners that carry a surface element, and the area of each. Overwrites `flat`.
 
-    Two buffers take turns: touching fresh memory costs more than the arithmetic.
+    A corner's code has one bit for each of the 2 × 2 × 2 voxels around it. Every axis doubles the voxels that a code
+    covers: its bits move up, and the neighbour's bits fill the lower places. Two buffers take turns, because touching
+    new memory costs more than the arithmetic.
     """
     codes, scratch = flat.view(np.uint8), np.empty(flat.size, np.uint8)
     for axis, step in enumerate(reversed(_steps(shape))):
         np.multiply(codes, np.uint8(1 << (1 << axis)), out=scratch)
         scratch[step:] |= codes[:-step]
         codes, scratch = scratch, codes
-    np.subtract(codes, np.uint8(1), out=scratch)  # 0, nothing inside, wraps to 255
+    # surface: neither 0 (all outside) nor all bits (all inside); subtracting 1 wraps 0 to 255, so one comparison does
+    np.subtract(codes, np.uint8(1), out=scratch)
     present = np.less(scratch, np.uint8((1 << 2 ** len(shape)) - 2), out=scratch.view(np.bool_))
     at = np.flatnonzero(present)
     return _Surface(present, at), surface_elements(spacing)[codes[at]]
 
 
 def _nearest(ours: _Surface, theirs: _Surface, shape: tuple[int, ...], spacing: Spacing) -> NDArray[np.float64]:
-    """From each of our elements to the nearest of theirs, mm, in the order of the flat array."""
+    """From each of our elements to the nearest of theirs: (n,) mm, in the order of the flat array."""
     own = ours.at
     if not theirs.at.size:
         return np.full(own.size, math.inf)
-    left = np.flatnonzero(~theirs.present[own])  # the others coincide: distance 0
+    left = np.flatnonzero(~theirs.present[own])  # elements in both surfaces have distance 0
     distances = np.zeros(own.size)
     at = own[left]
-    for distance, vectors in _shells(spacing):
+    for distance, vectors in _shells(spacing):  # the nearest offsets first: the first hit is the distance
         if not left.size:
             return distances
         hit = np.zeros(left.size, bool)
@@ -229,10 +239,11 @@ def _nearest(ours: _Surface, theirs: _Surface, shape: tuple[int, ...], spacing: 
 
 @lru_cache(maxsize=64)
 def _shells(spacing: Spacing) -> tuple[tuple[float, tuple[tuple[int, ...], ...]], ...]:
-    """The steps to all neighbours within the reach by their length in mm, the nearest first."""
+    """The offsets to all neighbours within the reach, grouped by their length in mm, the shortest first."""
     shells: dict[float, list[tuple[int, ...]]] = {}
     for vector in itertools.product(range(-_REACH, _REACH + 1), repeat=len(spacing)):
         length = math.sqrt(sum((by * step) ** 2 for by, step in zip(vector, spacing, strict=True)))
+        # a longer offset might miss a nearer element outside of the tried cube
         if 0 < length <= _REACH * min(spacing):
             shells.setdefault(length, []).append(vector)
     return tuple((length, tuple(shells[length])) for length in sorted(shells))
@@ -241,17 +252,19 @@ def _shells(spacing: Spacing) -> tuple[tuple[float, tuple[tuple[int, ...], ...]]
 def _far(
     own: NDArray[np.intp], others: NDArray[np.intp], shape: tuple[int, ...], spacing: Spacing
 ) -> NDArray[np.float64]:
+    """From each of our elements to the nearest of all of theirs, mm, by a tree."""
     here = np.stack(np.unravel_index(own, shape), axis=1)
     there = np.stack(np.unravel_index(others, shape), axis=1)
     tree = cKDTree(there * np.array(spacing), leafsize=64, balanced_tree=False, compact_nodes=False)
     nearest = tree.query(here * np.array(spacing))[1]
-    # from whole voxels again, so that rounding cannot push a distance over a tolerance that it equals
+    # computed from whole voxels, so that rounding cannot push a distance over a tolerance that it equals
     return np.sqrt((((here - there[nearest]) * np.array(spacing)) ** 2).sum(axis=1))
 
 
 def _percentile(values: NDArray[np.float64], weights: NDArray[np.float64] | None, percentile: float) -> float:
     if weights is None:
         return float(np.percentile(values, percentile))
+    # the smallest distance up to which the sorted elements hold that share of the area
     order = np.lexsort((weights, values))
     share = np.cumsum(weights[order]) / weights[order].sum()
     return float(values[order[min(int(np.searchsorted(share, percentile / 100)), len(order) - 1)]])

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam_core.errors import DataError, OptionError
+from medsam_core.modalities import MODALITIES
 from medsam_core.phantoms.anatomy import FULL_SIZE, Anatomy, anatomy, check_size
-from medsam_core.phantoms.contrast import MODALITIES, Phantom, synthesise
+from medsam_core.phantoms.contrast import Phantom, synthesise
 
 # stored in every header; raise it when the same seed gives other voxels, so that cohorts on disk are made anew
 GENERATOR = "medsam-core phantom 1"
@@ -145,6 +146,6 @@ def nifti_bytes(voxels: npt.NDArray[np.generic], spacing_mm: tuple[float, float,
 
 
 __all__ = [
-    "GENERATOR", "MODALITIES", "Anatomy", "Phantom", "anatomy", "nifti_bytes", "subject", "subject_id", "subject_seed",
+    "GENERATOR", "Anatomy", "Phantom", "anatomy", "nifti_bytes", "subject", "subject_id", "subject_seed",
     "synthesise", "write_cohort",
 ]  # fmt: skip

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from medsam_core.modalities import MODALITIES
 from medsam_core.phantoms.anatomy import FULL_SIZE, Anatomy, Growth, Seed, grow, streams
 from medsam_core.phantoms.fields import Field, Window, noise, resample
 from medsam_core.phantoms.head import CSF, DEEP_GREY, GREY, VENTRICLE, WHITE
 from medsam_core.phantoms.tumour import ENHANCING, NECROSIS, OEDEMA
 
-MODALITIES = ("t1", "t1ce", "t2", "flair")
 # medians relative to healthy brain: CSF, ventricles, grey, white, deep grey; then oedema, core, enhancing
+# the order of the rows fixes which random stream a modality draws from: another order gives other voxels
 CONTRAST = {
     "t1": (0.24, 0.26, 0.88, 1.08, 0.98, 0.82, 0.80, 0.84),
     "t1ce": (0.28, 0.28, 0.87, 1.10, 1.00, 0.84, 0.71, 1.66),
@@ -63,7 +64,7 @@ def paint(growth: Growth, seed: Seed, modalities: Sequence[str] = MODALITIES) ->
     canvas = _Canvas(shared, growth)
     box = tuple(slice(*span) for span in growth.window)
     images = {}
-    for rng, modality in zip(own, MODALITIES, strict=True):
+    for rng, modality in zip(own, CONTRAST, strict=True):
         if modality not in modalities:
             continue
         image = np.zeros(labels.shape, dtype=np.int16)

@@ -146,10 +146,10 @@ def test_case_355_and_its_segmentation(tmp_path: Path) -> None:
     (folder / "W39_1998.09.19_Segm.nii").touch()
     (found,) = find_subjects(tmp_path)
     assert found.segmentation == folder / "W39_1998.09.19_Segm.nii"
-    assert found.notes == ("W39_1998.09.19_Segm.nii is taken as the segmentation, though its name does not say so.",)
+    assert found.notes == ("W39_1998.09.19_Segm.nii is used as the segmentation, although its name does not say so.",)
 
 
-def test_a_prediction_beside_the_images_is_not_the_segmentation(tmp_path: Path) -> None:
+def test_a_prediction_next_to_the_images_is_not_the_segmentation(tmp_path: Path) -> None:
     folder = subject(tmp_path / "BraTS20_Training_001", CLASSIC[:4])
     (folder / "BraTS20_Training_001_model_seg.nii.gz").touch()
     assert find_subjects(tmp_path)[0].segmentation is None
@@ -164,7 +164,7 @@ def test_files_in_folders_of_their_own_name(tmp_path: Path, inner: str) -> None:
         (nest / inner.format(kind)).touch()
     (found,) = find_subjects(tmp_path)
     assert found.id == "BraTS20_Training_001"
-    assert list(found.images) == ["t1", "t1ce", "t2", "flair"]
+    assert list(found.images) == ["t1ce", "t1", "t2", "flair"]
     assert found.segmentation == folder / "BraTS20_Training_001_seg.nii" / inner.format("seg")
 
 
@@ -185,7 +185,7 @@ def test_a_folder_called_like_a_file_that_holds_several(tmp_path: Path) -> None:
 def test_suffixes_in_mixed_case(tmp_path: Path) -> None:
     subject(tmp_path / "BraTS-SSA-00007-000", ("T1N", "t1C", "t2W", "t2F", "Seg"), joint="-")
     (found,) = find_subjects(tmp_path)
-    assert list(found.images) == ["t1", "t1ce", "t2", "flair"]
+    assert list(found.images) == ["t1ce", "t1", "t2", "flair"]
     assert found.segmentation is not None
 
 
@@ -209,20 +209,20 @@ def test_subjects_side_by_side_in_one_folder(tmp_path: Path) -> None:
     assert all(len(s.images) == 4 and s.segmentation for s in find_subjects(tmp_path))
 
 
-def test_an_odd_segmentation_among_several_subjects_is_nobody_s(tmp_path: Path) -> None:
+def test_an_odd_segmentation_among_several_subjects_belongs_to_none(tmp_path: Path) -> None:
     for name in ("BraTS20_Training_354", "BraTS20_Training_355"):
         (tmp_path / f"{name}_t1ce.nii").touch()
     (tmp_path / "W39_1998.09.19_Segm.nii").touch()
     assert [found.segmentation for found in find_subjects(tmp_path)] == [None, None]
 
 
-def test_a_stray_file_beside_the_subjects_hides_none(tmp_path: Path) -> None:
+def test_a_stray_file_next_to_the_subjects_hides_none(tmp_path: Path) -> None:
     (tmp_path / "template_t1.nii.gz").touch()
     subject(tmp_path / "BraTS2021_00000")
     assert ids(tmp_path) == ["BraTS2021_00000", "template"]
 
 
-def test_hidden_files_and_resource_forks_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_resource_forks_are_ignored(tmp_path: Path) -> None:
     folder = subject(tmp_path / "BraTS2021_00000")
     (folder / "._BraTS2021_00000_t1ce.nii.gz").touch()
     subject(tmp_path / "__MACOSX" / "BraTS2021_00000")
@@ -234,7 +234,7 @@ def test_both_packed_and_unpacked(tmp_path: Path) -> None:
     (folder / "BraTS2021_00000_t1ce.nii").touch()
     (found,) = find_subjects(tmp_path)
     assert found.images["t1ce"].path.name == "BraTS2021_00000_t1ce.nii.gz"
-    assert found.notes == ("BraTS2021_00000_t1ce.nii.gz is used; BraTS2021_00000_t1ce.nii lies beside it.",)
+    assert found.notes == ("BraTS2021_00000_t1ce.nii.gz is used, not BraTS2021_00000_t1ce.nii.",)
 
 
 def test_two_files_for_one_modality(tmp_path: Path) -> None:
@@ -285,8 +285,8 @@ def test_a_pediatric_subject_without_a_release_needs_a_name(tmp_path: Path) -> N
     found = real_subject(tmp_path / "BraTS-PED-00002-000", (0, 1, 2, 4))
     assert found.convention is None
     assert text_of(load, found, "t1ce", error=LabelError) == (
-        "BraTS-PED-00002-000: its name does not tell the label convention (BraTS-PED uses brats2023 in its 2023 "
-        "release, brats2024-ped since), expected one; name it."
+        "BraTS-PED-00002-000: got a name that does not say the label convention (BraTS-PED uses brats2023 in its 2023 "
+        "release, brats2024-ped since), expected a known convention; name it."
     )
     assert load(found, "t1ce", convention="brats2024-ped").convention.name == "brats2024-ped"
 
@@ -350,7 +350,7 @@ LAYOUTS = (
     "BraTS 2018-2020 (<id>/<id>_t1ce.nii.gz, with or without HGG and LGG above), "
     "BraTS 2021 (BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz), "
     "BraTS 2023-2025 (BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1c.nii.gz) and "
-    "MSD Task01_BrainTumour (imagesTr/BRATS_001.nii.gz beside labelsTr)"
+    "MSD Task01_BrainTumour (imagesTr/BRATS_001.nii.gz next to labelsTr)"
 )
 
 
@@ -379,7 +379,7 @@ def test_one_id_in_two_folders(tmp_path: Path) -> None:
     one, two = (subject(tmp_path / name / "BraTS2021_00000") for name in ("a", "b"))
     assert text_of(find_subjects, tmp_path) == (
         f"BraTS2021_00000: found twice, in {one} and in {two}, expected every subject once; "
-        "give the one folder that is meant as root."
+        "give a root with only one of them."
     )
 
 
@@ -388,7 +388,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     if os.access(tmp_path / "shut", os.R_OK):
         pytest.skip("this user may list every folder")
     assert text_of(find_subjects, tmp_path) == (
-        f"{tmp_path / 'shut'}: cannot be listed (Permission denied), expected a readable folder; check its rights."
+        f"{tmp_path / 'shut'}: cannot be listed (Permission denied), expected a readable folder; check its permissions."
     )
 
 
@@ -460,7 +460,7 @@ def test_a_segmentation_of_another_shape(tmp_path: Path) -> None:
     )
 
 
-def test_a_segmentation_that_lies_elsewhere(tmp_path: Path) -> None:
+def test_a_segmentation_at_another_position(tmp_path: Path) -> None:
     moved = LPS.copy()
     moved[2, 3] = 5
     found = real_subject(tmp_path / "BraTS2021_00000", affine=moved)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from medsam_core.data.layouts import (
-    MODALITIES,
     canonical_modality,
     convention_of,
     is_odd_segmentation,
@@ -14,6 +13,7 @@ from medsam_core.data.layouts import (
     site_of,
 )
 from medsam_core.errors import OptionError
+from medsam_core.modalities import MODALITIES
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from medsam_core.errors import OptionError
         ("flair.nii.gz", "", "flair"),
     ],
 )
-def test_a_file_name_is_taken_apart(name: str, stem: str, kind: str) -> None:
+def test_a_file_name_is_parsed(name: str, stem: str, kind: str) -> None:
     known = parse(name)
     assert known is not None
     assert (known.stem, known.kind) == (stem, kind)
@@ -42,7 +42,7 @@ def test_a_file_name_is_taken_apart(name: str, stem: str, kind: str) -> None:
     "name",
     ["survival_info.csv", "BRATS_001.nii.gz", "W39_1998.09.19_Segm.nii", "x_t1ce.nii.gz.part", "x_t1ce.mha", "xt1.nii"],
 )
-def test_other_names_are_left_alone(name: str) -> None:
+def test_other_names_are_ignored(name: str) -> None:
     assert parse(name) is None
 
 
@@ -119,11 +119,11 @@ def test_the_site_is_read_where_the_id_names_one(subject: str, site: str | None)
 
 
 def test_every_name_of_a_modality_is_understood() -> None:
-    assert [canonical_modality(name) for name in ("T1n", "t1c", "t2W", "T2F")] == list(MODALITIES)
+    assert [canonical_modality(name) for name in ("t1c", "T1n", "t2W", "T2F")] == list(MODALITIES)
     assert [canonical_modality(name) for name in MODALITIES] == list(MODALITIES)
 
 
 def test_an_unknown_modality() -> None:
     with pytest.raises(OptionError) as caught:
         canonical_modality("pet")
-    assert str(caught.value) == ("modality 'pet': unknown, expected one of t1, t1ce, t2, flair; choose one of these.")
+    assert str(caught.value) == ("modality 'pet': unknown, expected one of t1ce, t1, t2, flair; choose one of these.")

@@ -1,4 +1,4 @@
-"""Where a subject may have been lost, a cohort is refused; what is no subject is left aside aloud."""
+"""A cohort with a possibly lost subject is refused; what is no subject is ignored with a note."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def dangling(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lose", "told"),
+    ("lose", "beginning"),
     [
         (lambda root: subject(root / "B", ("seg",)), "B/B_seg.nii.gz (a segmentation alone)"),
         (lambda root: empty(root / "B"), "B (an empty folder)"),
@@ -74,16 +74,17 @@ def dangling(path: Path) -> None:
         (lambda root: dangling(root / "B"), "B (a link to nothing)"),
     ],
 )
-def test_where_a_subject_may_have_been_lost_the_cohort_is_refused(
-    tmp_path: Path, lose: Callable[[Path], object], told: str
+def test_a_cohort_with_a_possibly_lost_subject_is_refused(
+    tmp_path: Path, lose: Callable[[Path], object], beginning: str
 ) -> None:
     subject(tmp_path / "A")
     lose(tmp_path)
     text = refusal(tmp_path)
-    assert text.startswith(told)
+    assert text.startswith(beginning)
     assert text.endswith(
-        f": no image in 1 place beside 1 subject of {tmp_path}, expected images wherever a subject should be; "
-        "complete the download, or move what is no subject out of the root."
+        f": no image in 1 place next to 1 subject of {tmp_path}, expected images wherever a subject should be; "
+        "complete the download, or move everything that is "
+        "no subject out of the root."
     )
 
 
@@ -94,7 +95,7 @@ def test_several_places_are_counted_and_the_first_few_named(tmp_path: Path) -> N
     subject(tmp_path / "G", ("seg",))
     subject(tmp_path / "H")
     assert refusal(tmp_path).startswith(
-        "A (an empty folder), B (an empty folder), C (an empty folder) and 3 more: no image in 6 places beside "
+        "A (an empty folder), B (an empty folder), C (an empty folder) and 3 more: no image in 6 places next to "
         f"2 subjects of {tmp_path}, "
     )
 
@@ -104,7 +105,7 @@ def test_a_segmentation_alone_among_subjects_side_by_side(tmp_path: Path) -> Non
         (tmp_path / (name if "." in name else f"{name}.nii.gz")).touch()
     assert refusal(tmp_path).startswith(
         "case10_seg.nii.gz (a segmentation alone), case11_t1ce.nii.gz.part (a download that did not end): "
-        "no image in 2 places beside 1 subject"
+        "no image in 2 places next to 1 subject"
     )
 
 
@@ -135,7 +136,7 @@ def test_the_whole_decathlon_as_it_comes(tmp_path: Path) -> None:
     assert notes(tmp_path) == {"BRATS_001": ()}
 
 
-def test_what_lies_in_released_archives_is_no_lost_subject(tmp_path: Path) -> None:
+def test_other_files_of_released_archives_are_no_lost_subject(tmp_path: Path) -> None:
     release = tmp_path / "MICCAI_BraTS_2019_Data_Training"
     subject(release / "HGG" / "BraTS19_CBICA_AAB_1")
     subject(release / "LGG" / "BraTS19_TMC_06290_1")
@@ -147,7 +148,7 @@ def test_what_lies_in_released_archives_is_no_lost_subject(tmp_path: Path) -> No
     assert set(notes(tmp_path).values()) == {()}
 
 
-def test_a_run_that_was_kept_beside_the_subjects(tmp_path: Path) -> None:
+def test_a_run_next_to_the_subjects_is_no_lost_subject(tmp_path: Path) -> None:
     subject(tmp_path / "A")
     for name in ("run.json", "cases.jsonl", "masks/A__t1ce__WT__box.nii.gz", "overlays/A__t1ce__WT__box.png"):
         path = tmp_path / "runs" / "20260102" / name
@@ -158,7 +159,7 @@ def test_a_run_that_was_kept_beside_the_subjects(tmp_path: Path) -> None:
     assert notes(tmp_path) == {"A": ()}
 
 
-def test_a_folder_of_documents_is_left_aside_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_documents_is_ignored_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("A", "B"):
         subject(tmp_path / name)
     for name in ("docs/paper.pdf", "docs/LICENSE.txt", "tables/a.csv"):
@@ -166,16 +167,16 @@ def test_a_folder_of_documents_is_left_aside_aloud(tmp_path: Path, capsys: pytes
         (tmp_path / name).touch()
     assert notes(tmp_path) == {
         "A": (
-            "docs (a folder with LICENSE.txt, paper.pdf) is left aside.",
-            "tables (a folder with a.csv) is left aside.",
+            "docs (a folder with LICENSE.txt, paper.pdf) is ignored.",
+            "tables (a folder with a.csv) is ignored.",
         ),
         "B": (),
     }
     assert main(["list", str(tmp_path)]) == 0
-    assert "(tables (a folder with a.csv) is left aside.)" in capsys.readouterr().out.splitlines()[0]
+    assert "(tables (a folder with a.csv) is ignored.)" in capsys.readouterr().out.splitlines()[0]
 
 
-def test_predictions_for_subjects_that_were_found_are_left_aside_aloud(tmp_path: Path) -> None:
+def test_predictions_for_known_subjects_are_ignored_with_a_note(tmp_path: Path) -> None:
     for name in ("A", "B"):
         subject(tmp_path / name)
         (tmp_path / "predictions").mkdir(exist_ok=True)
@@ -184,16 +185,16 @@ def test_predictions_for_subjects_that_were_found_are_left_aside_aloud(tmp_path:
         (tmp_path / "A" / f"{name}_seg.nii.gz").touch()
     assert notes(tmp_path) == {
         "A": (
-            "A/A_model_seg.nii.gz (a segmentation alone) is left aside.",
-            "A/rater2_seg.nii.gz (a segmentation alone) is left aside.",
-            "predictions/a_seg.nii.gz (a segmentation alone) is left aside.",
+            "A/A_model_seg.nii.gz (a segmentation alone) is ignored.",
+            "A/rater2_seg.nii.gz (a segmentation alone) is ignored.",
+            "predictions/a_seg.nii.gz (a segmentation alone) is ignored.",
         ),
-        "B": ("predictions/b_seg.nii.gz (a segmentation alone) is left aside.",),
+        "B": ("predictions/b_seg.nii.gz (a segmentation alone) is ignored.",),
     }
     assert find_subjects(tmp_path)[0].segmentation == tmp_path / "A" / "A_seg.nii.gz"
 
 
-def test_one_subject_s_own_folder_may_hold_what_it_likes(tmp_path: Path) -> None:
+def test_the_folder_of_one_subject_may_hold_anything(tmp_path: Path) -> None:
     folder = subject(tmp_path / "A")
     empty(folder / "scratch")
     subject(folder / "masks", ("x",))

@@ -113,6 +113,13 @@ def test_there_are_48_orientations() -> None:
     assert len(set(AXES)) == 48
 
 
+def _is_clear(linear: np.ndarray) -> bool:
+    """Whether each axis is nearest to one world axis, in the rotation that `nibabel.io_orientation` looks at."""
+    left, _, right = np.linalg.svd(linear / np.sqrt((linear**2).sum(axis=0)))
+    largest = np.sort(np.abs(left @ right), axis=0)
+    return bool((largest[-1] - largest[-2] > 1e-3).all())
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     linear=hnp.arrays(np.float64, (3, 3), elements=st.floats(-3, 3, width=32)),
@@ -124,6 +131,8 @@ def test_any_sheared_affine_comes_back_where_it_was(
 ) -> None:
     if abs(np.linalg.det(linear)) < 0.05 or np.linalg.cond(linear) > 50:
         return  # no scanner's grid
+    if not _is_clear(linear):
+        return  # halfway between two orientations: rounding decides which one nibabel names
     affine = np.eye(4)
     affine[:3, :3] = linear
     marked = tuple(data.draw(st.integers(0, length - 1)) for length in shape)
@@ -190,7 +199,7 @@ def test_a_volume_outlives_its_uncompressed_file(tmp_path: Path) -> None:
     volume.voxels[0, 0, 0] = 1  # writable
 
 
-def test_what_is_packed_is_told_by_the_content_not_the_name(tmp_path: Path) -> None:
+def test_gzip_is_recognised_by_its_content_not_by_its_name(tmp_path: Path) -> None:
     packed = save(tmp_path / "a.nii.gz", ramp())
     packed.rename(tmp_path / "a.nii")
     assert read_image(tmp_path / "a.nii").voxels.max() == 23
@@ -233,7 +242,7 @@ def test_labels_beyond_the_tolerance_are_refused(tmp_path: Path, value: float, s
     on_disk = np.zeros((4, 3, 2), np.float64)
     on_disk[1, 2, 1] = value
     assert text_of(read_labels, save(tmp_path / "s.nii", on_disk), error=LabelError) == (
-        f"s.nii: 1 of its labels are no whole numbers (such as {shown}), expected integers to within 0.001; "
+        f"s.nii: 1 of its labels are not whole numbers (such as {shown}), expected integers to within 0.001; "
         "resample segmentations with nearest neighbour."
     )
 
@@ -363,7 +372,7 @@ def test_2d_where_3d_is_expected(tmp_path: Path) -> None:
 def test_a_channel_that_is_not_there(tmp_path: Path, shape: tuple[int, ...], channel: int) -> None:
     path = save(tmp_path / "a.nii.gz", ramp(shape))
     assert text_of(read_image, path, channel=channel) == (
-        f"a.nii.gz: channel {channel} asked of shape {shape}, expected a 4-D file with that channel; "
+        f"a.nii.gz: got channel {channel} for shape {shape}, expected a 4-D file with that channel; "
         "give the multi-channel file or leave the channel out."
     )
 
@@ -373,13 +382,14 @@ def test_colour_voxels(tmp_path: Path) -> None:
     assert "expected numbers; export one grey value per voxel." in text_of(read_image, save(tmp_path / "a.nii", colour))
 
 
-def test_affine_without_volume(tmp_path: Path) -> None:
+def test_an_affine_that_is_singular(tmp_path: Path) -> None:
     content = bytearray(nibabel.Nifti1Image(ramp(), LPS).to_bytes())
     content[254:256] = (2).to_bytes(2, "little")  # sform_code
     content[312:328] = bytes(16)  # srow_z
     (tmp_path / "a.nii").write_bytes(bytes(content))
     assert text_of(read_image, tmp_path / "a.nii") == (
-        "a.nii: affine without volume or not finite, expected a position for every voxel; repair its qform or sform."
+        "a.nii: got an affine that is singular or not finite, expected a position for every voxel; "
+        "repair its qform or sform."
     )
 
 
@@ -410,7 +420,9 @@ def test_unreadable_file(tmp_path: Path) -> None:
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("this user may read every file")
-    assert text_of(read_image, path) == (f"{path}: not readable by this user, expected a NIfTI file; check its rights.")
+    assert text_of(read_image, path) == (
+        f"{path}: not readable by this user, expected a NIfTI file; check its permissions."
+    )
 
 
 # two files, one grid
@@ -493,8 +505,8 @@ def test_an_empty_and_a_label_mask_are_written(tmp_path: Path) -> None:
 def test_a_mask_of_another_shape(tmp_path: Path) -> None:
     volume = read_image(save(tmp_path / "a.nii", ramp()))
     assert text_of(write_mask, np.zeros((4, 3, 2), bool), volume, tmp_path / "m.nii", error=ShapeMismatch) == (
-        "m.nii: mask of shape (4, 3, 2), expected (2, 3, 4) as its image; "
-        "write the mask with the volume that it was made from."
+        "m.nii: mask of shape (4, 3, 2), expected (2, 3, 4) as its image has; "
+        "pass the volume that the mask was made from."
     )
 
 

@@ -1,4 +1,4 @@
-"""A red case explains itself: each label by a case that a person would call so, and one label whatever happens."""
+"""A failed case explains itself: a typical case for each label, and one label for any pair of masks."""
 
 from __future__ import annotations
 

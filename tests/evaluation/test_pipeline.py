@@ -1,4 +1,4 @@
-"""Reading and scoring beside the device: the same results, one part's error its own, three parts alive at most."""
+"""Reading and scoring while the device works: the same results, errors per part, at most three parts alive."""
 
 import gc
 import threading
@@ -11,14 +11,14 @@ from medsam_core.evaluation.pipeline import Lookahead
 
 
 class Arrays:
-    """What a stage hands on; it can be referenced weakly."""
+    """What a stage passes on; it can be referenced weakly."""
 
     def __init__(self, part):
         self.part = part
 
 
 class Line:
-    """Three stages that note what happened in which thread, and what is alive while the device works."""
+    """Three stages that note what ran in which thread, and which parts are alive while the device works."""
 
     def __init__(self, *, ahead, broken=()):
         self.events, self.alive, self.most = [], weakref.WeakSet(), 0
@@ -70,7 +70,7 @@ def test_every_part_goes_once_through_every_stage_in_order(ahead):
         assert line.parts(stage) == PARTS
 
 
-def test_the_device_is_used_by_the_calling_thread_alone_and_the_rest_beside_it():
+def test_only_the_calling_thread_uses_the_device():
     line = Line(ahead=True)
     line.run(PARTS)
     assert {(name, main) for name, _, main in line.events} == {("read", False), ("segmented", True), ("scored", False)}
@@ -80,7 +80,7 @@ def test_the_device_is_used_by_the_calling_thread_alone_and_the_rest_beside_it()
 
 
 def test_a_part_is_read_and_another_scored_while_the_device_works():
-    """b leaves the device only when c has been read and a has been scored: in turn, this would wait for ever."""
+    """b leaves the device only when c was read and a was scored: one stage after the other would wait for ever."""
     read, scored = threading.Event(), threading.Event()
     seen = []
 
@@ -100,7 +100,7 @@ def test_a_part_is_read_and_another_scored_while_the_device_works():
     line.close()
 
 
-def test_no_more_than_three_parts_are_alive_and_none_in_the_end():
+def test_at_most_three_parts_are_alive_and_none_at_the_end():
     line = Line(ahead=True)
     line.run(PARTS)
     assert 1 <= line.most <= 3
@@ -108,7 +108,7 @@ def test_no_more_than_three_parts_are_alive_and_none_in_the_end():
     assert len(line.alive) == 0
 
 
-def test_nothing_is_begun_that_was_not_asked_for():
+def test_only_the_next_two_parts_are_started():
     line = Line(ahead=True)
     assert line.line.take("a", ["b", "c", "d", "e"]) == "scores of a"
     line.line.close()
@@ -118,7 +118,7 @@ def test_nothing_is_begun_that_was_not_asked_for():
 
 @pytest.mark.parametrize("stage", ["read", "segmented", "scored"])
 @pytest.mark.parametrize("part", ["a", "b", "f"])
-def test_an_error_is_that_parts_alone(stage, part):
+def test_an_error_affects_only_its_own_part(stage, part):
     line = Line(ahead=True, broken={part: stage})
     expected = [f"{p}: broken when {stage}" if p == part else f"scores of {p}" for p in PARTS]
     assert line.run(PARTS) == expected == Line(ahead=False, broken={part: stage}).run(PARTS)
@@ -136,7 +136,7 @@ def test_an_error_keeps_no_arrays(stage):
         gc.enable()
 
 
-def test_another_part_than_was_announced_is_begun_anew():
+def test_a_part_that_was_not_announced_is_started_from_scratch():
     line = Line(ahead=True)
     assert line.line.take("a", ["b", "c"]) == "scores of a"
     assert line.line.take("e", ["f"]) == "scores of e"

@@ -12,7 +12,8 @@ import pytest
 from medsam_core.cases import SCOPES, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.errors import OptionError, PromptError
-from medsam_core.evaluation.subject import data_hash, evaluate_subject, score_case
+from medsam_core.evaluation.scoring import score_case
+from medsam_core.evaluation.subject import data_hash, prepare, score_segmented, segment
 from medsam_core.prompts.prompt import Prompt
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -63,9 +64,14 @@ def subject(tmp_path):
 
 
 def evaluate(subject, predictor, *, replay=None, **settings):
+    """Results by case id, through the stages that the plugin's evaluator goes through, one modality at a time."""
     chosen = Settings(**{"prompts": ("box",), **settings})
-    results = evaluate_subject(subject, chosen.cases(subject.id), predictor, chosen, replay=replay)
-    return {result.record.id: result for result in results}
+    found = {}
+    for modality in chosen.modalities:
+        cases = [case for case in chosen.cases(subject.id) if case.modality == modality]
+        segmented = segment(prepare(subject, modality, cases, predictor, chosen, replay=replay), predictor)
+        found |= {result.record.id: result for result in score_segmented(segmented, chosen)}
+    return found
 
 
 def test_scores_by_scope_are_those_counted_by_hand(subject):
@@ -96,10 +102,10 @@ def test_a_record_compares_the_models_own_estimate_with_the_real_iou(subject):
     settings = Settings(metrics=("predicted_iou_bias", "predicted_iou_error"))
     asked = (Prompt("box", 1, (0, 0, 3, 3)),)
     scores = score_case(prediction, truth, (1, 1, 1), asked, settings, estimates)
-    told = {scope: [scores[score_key("brats2019", m, scope)] for m in settings.metrics] for scope in SCOPES}
-    assert told["volume"] == [0.0, 0.25]  # 0.75 - 1 and 0.75 - 0.5
-    assert told["region_slices"] == [0.0, 0.25]
-    assert told["key_slice"] == [-0.25, 0.25]
+    found = {scope: [scores[score_key("brats2019", m, scope)] for m in settings.metrics] for scope in SCOPES}
+    assert found["volume"] == [0.0, 0.25]  # 0.75 - 1 and 0.75 - 0.5
+    assert found["region_slices"] == [0.0, 0.25]
+    assert found["key_slice"] == [-0.25, 0.25]
     record = evaluate(subject, BoxFiller(), metrics=settings.metrics)["Case_001/t1ce/WT/box"].record
     assert not math.isnan(record.score("predicted_iou_error"))
 
@@ -171,15 +177,26 @@ def test_a_replay_without_the_case_is_an_error(subject):
 
 def test_a_replay_of_another_cohort_is_an_error(subject):
     replay = {f"Case_001/t1ce/{region}/box": (Prompt("box", 150, (0, 0, 1, 1)),) for region in ("WT", "TC", "ET")}
-    with pytest.raises(PromptError, match="prompts a slice beyond the volume's 20; it is of another cohort"):
+    with pytest.raises(
+        PromptError,
+        match="got a slice beyond the volume's 20, expected one of them; the manifest is of another cohort",
+    ):
         evaluate(subject, BoxFiller(), replay=replay)
 
 
 @pytest.mark.parametrize(
     ("region", "prompts", "message"),
     [
-        ("TC", (), "got none, expected some, because the region is here; it was recorded on other labels: use"),
-        ("ET", (BOX,), "got 1, expected none, because the region is absent; it was recorded on other labels: use"),
+        (
+            "TC",
+            (),
+            "got none, expected some, because the region is present; the manifest was recorded on other labels: use",
+        ),
+        (
+            "ET",
+            (BOX,),
+            "got 1, expected none, because the region is absent; the manifest was recorded on other labels: use",
+        ),
         ("ET", (BOX, BOX), "got 2, expected none"),
     ],
 )
@@ -193,7 +210,7 @@ def test_a_replay_recorded_on_other_labels_hides_no_case_and_invents_none(subjec
 def test_a_replayed_prompt_of_another_mode_than_the_case_is_an_error(subject):
     for other in (Prompt("point", 7, points=((9.0, 7.0),)), Prompt("mask", 7, mask=np.ones((24, 28), bool))):
         replay = {"Case_001/t1ce/WT/box": (BOX, other), "Case_001/t1ce/TC/box": (BOX,), "Case_001/t1ce/ET/box": ()}
-        message = f"Case_001/t1ce/WT/box: prompts in the manifest: got mode '{other.mode}', expected 'box' as the case"
+        message = f"Case_001/t1ce/WT/box: prompts in the manifest: got mode '{other.mode}', expected 'box' as in"
         with pytest.raises(PromptError, match=message):
             evaluate(subject, BoxFiller(), replay=replay)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medsam_core.data.regions import LabelConvention
+from medsam_core.evaluation import scoring
 from medsam_core.evaluation import subject as evaluation
 from medsam_core.plugin import configuration as configuration_module
 from medsam_core.plugin import evaluator as session
@@ -80,12 +81,12 @@ def _(patch, runner):
 
 
 def _score(patch: Any, change: Callable[[dict[str, float], np.ndarray, np.ndarray], dict[str, float]]) -> None:
-    score = evaluation.score
+    score = scoring.score
 
     def changed(prediction, truth, spacing_mm, **more):
         return change(score(prediction, truth, spacing_mm, **more), prediction, truth)
 
-    patch.setattr(evaluation, "score", changed)
+    patch.setattr(scoring, "score", changed)
 
 
 @fault("the scores of one case copied to all", "masks")

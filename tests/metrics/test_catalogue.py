@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from medsam_core.errors import MaskError, OptionError, ShapeMismatch
-from medsam_core.metrics import METRICS, PROFILES, score, score_regions
-from medsam_core.metrics import mask_pair as comparison_module
+from medsam_core.metrics import METRICS, PROFILES, mask_pair, score, score_regions
 from medsam_core.metrics.catalogue import CHEAP
-from medsam_core.metrics.mask_pair import Comparison
+from medsam_core.metrics.mask_pair import MaskPair
 
 ISO = (1.0, 1.0, 1.0)
 BRATS = {"WT": {1, 2, 4}, "TC": {1, 4}, "ET": {4}}
@@ -36,7 +35,7 @@ def bare(found: dict[str, float]) -> dict[str, float]:
     return {key.partition("/")[2]: value for key, value in found.items()}
 
 
-def test_keys_carry_the_profile_and_follow_the_order_asked_for() -> None:
+def test_keys_carry_the_profile_and_follow_the_order_of_the_metrics() -> None:
     found = score(SOME, MORE, ISO, profile="monai", metrics=("iou", "dice"))
     assert list(found) == ["monai/iou", "monai/dice"]
     assert {type(value) for value in found.values()} == {float}
@@ -266,7 +265,7 @@ def test_distances_and_lesions_are_found_once(monkeypatch: pytest.MonkeyPatch) -
     calls = []
 
     def counting(name: str) -> Any:
-        original = getattr(comparison_module, name)
+        original = getattr(mask_pair, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             calls.append(name)
@@ -275,7 +274,7 @@ def test_distances_and_lesions_are_found_once(monkeypatch: pytest.MonkeyPatch) -
         return call
 
     for name in ("count", "surface_distances", "lesion_scores"):
-        monkeypatch.setattr(comparison_module, name, counting(name))
+        monkeypatch.setattr(mask_pair, name, counting(name))
     score(SOME, MORE, ISO, profile="brats2023", metrics=tuple(METRICS))
     assert sorted(calls) == ["count", "lesion_scores", "surface_distances"]
     calls.clear()
@@ -325,7 +324,7 @@ def test_masks_and_spacing_are_checked_before_anything_else() -> None:
     with pytest.raises(ShapeMismatch):
         score(SOME, MORE, (1, 1))
     with pytest.raises(ShapeMismatch):
-        Comparison(SOME, MORE[:2], ISO, PROFILES["monai"])
+        MaskPair(SOME, MORE[:2], ISO, PROFILES["monai"])
 
 
 def test_the_catalogue_cannot_be_changed() -> None:

@@ -90,7 +90,7 @@ def test_brats2023_table_agrees_with_the_official_script(blobs: ModuleType, gold
             agree(bare, entry[challenge][region], rel=1e-9, abs=1e-9)
 
 
-def test_official_maps_hold_found_missed_and_made_up_lesions_so_that_the_table_is_worth_comparing(golden: Any) -> None:
+def test_the_official_maps_have_found_missed_and_false_lesions(golden: Any) -> None:
     for challenge in ("GLI", "MEN", "MET"):
         rows = [row for entry in golden["official"]["maps"].values() for row in entry[challenge].values()]
         for column in ("lesion_tp", "lesion_fp", "lesion_fn"):

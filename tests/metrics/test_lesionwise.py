@@ -41,7 +41,7 @@ def cubes_with_gap(gap: int, side: int = 4) -> np.ndarray:
     return cube(shape, (2, 2, 2), side) | cube(shape, (2, 2, 2 + side + gap), side)
 
 
-def test_nothing_to_find_and_nothing_made_up_is_perfect() -> None:
+def test_two_empty_masks_are_perfect() -> None:
     none = np.zeros((5, 5, 5), bool)
     found = lesion_scores(none, none, ISO, GLI)
     assert (found.dice, found.hd95_mm, found.tp, found.fp, found.fn) == (1.0, 0.0, 0, 0, 0)
@@ -115,7 +115,7 @@ def test_one_prediction_may_find_several_lesions() -> None:
     assert found.lesions[0].dice == pytest.approx(2 * 64 / (64 + 136))
 
 
-def test_a_lesion_is_compared_with_all_that_matches_it() -> None:
+def test_a_lesion_is_compared_with_the_union_of_its_matches() -> None:
     truth = cube((8, 8, 12), (1, 1, 1), 6)
     prediction = truth.copy()
     prediction[:, :, 3:5] = False
@@ -138,7 +138,7 @@ def test_lesions_up_to_50_mm3_are_neither_found_nor_missed(side: int, scored: bo
     assert found.dice == (0.0 if scored else 1.0)
 
 
-def test_a_lesion_of_exactly_the_minimum_is_left_out() -> None:
+def test_a_lesion_of_exactly_the_minimum_does_not_count() -> None:
     truth = np.zeros((9, 9, 9), bool)
     truth[2:4, 2:7, 2:7] = True
     found = lesion_scores(truth, truth, ISO, GLI)
@@ -157,7 +157,7 @@ def test_spacing_reaches_hd95() -> None:
     assert lesion_scores(prediction, truth, (4, 1, 1), GLI).hd95_mm == 4.0
 
 
-def test_made_up_lesions_of_an_empty_truth() -> None:
+def test_false_lesions_of_an_empty_truth() -> None:
     prediction = cubes_with_gap(9)
     found = lesion_scores(prediction, np.zeros_like(prediction), ISO, GLI)
     assert (found.tp, found.fp, found.fn) == (0, 2, 0)
@@ -173,7 +173,7 @@ def test_dilation_is_that_with_the_18_neighbour_element(mask: np.ndarray, times:
     assert np.array_equal(dilate(mask, times), wanted)
 
 
-def test_a_lesion_and_its_matches_are_looked_at_in_the_smallest_box_that_holds_them() -> None:
+def test_a_lesion_and_its_matches_are_compared_in_the_smallest_box_around_them() -> None:
     boxes = (slice(2, 5), slice(1, 4)), (slice(3, 9), slice(0, 2))
     assert lesionwise._around(*boxes) == (slice(2, 9), slice(0, 4))
 
@@ -198,7 +198,7 @@ def test_lesions_need_three_axes() -> None:
     with pytest.raises(MaskError) as error:
         lesion_scores(flat, flat, (1, 1), GLI)
     assert str(error.value) == (
-        "prediction: shape (4, 4), expected (D, H, W) for lesions; leave lesion metrics out of 2-D."
+        "prediction: shape (4, 4), expected (D, H, W) for lesions; leave lesion metrics out in 2-D."
     )
     for function in (count_components, label_components):
         with pytest.raises(MaskError, match=r"^mask: dtype int64, expected bool; "):

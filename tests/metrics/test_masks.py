@@ -10,7 +10,7 @@ from medsam_core.metrics.masks import bounding_box, check_mask, check_pair, chec
 MASK = np.zeros((2, 3, 4), bool)
 
 
-def test_usable_masks_come_back_as_they_are() -> None:
+def test_usable_masks_are_returned_unchanged() -> None:
     assert check_mask(MASK, "prediction") is MASK
     flat = np.zeros((3, 4), bool)
     assert check_mask(flat, "prediction") is flat
@@ -62,7 +62,7 @@ def test_masks_of_different_shapes_are_refused() -> None:
     )
 
 
-def test_spacing_comes_back_as_plain_floats() -> None:
+def test_spacing_is_returned_as_plain_floats() -> None:
     spacing = check_spacing(np.array([1, 2, 3], np.float32), 3)
     assert spacing == (1.0, 2.0, 3.0)
     assert {type(step) for step in spacing} == {float}

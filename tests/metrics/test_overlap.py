@@ -17,7 +17,7 @@ counts = st.builds(Counts, *[st.integers(0, 50)] * 4)
 labels = hnp.arrays(np.uint8, (3, 4, 5), elements=st.sampled_from([0, 1, 2, 4, 255]))
 
 
-def test_count_tells_the_four_kinds_apart() -> None:
+def test_count_separates_the_four_kinds_of_voxels() -> None:
     prediction = np.array([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]], bool)
     truth = np.array([[1, 1, 1, 0, 1, 1, 0, 0, 0, 0]], bool)
     found = count(prediction, truth)
@@ -26,7 +26,7 @@ def test_count_tells_the_four_kinds_apart() -> None:
     assert {type(value) for value in vars(found).values()} == {int}
 
 
-def test_count_refuses_what_is_no_mask() -> None:
+def test_count_refuses_an_array_that_is_no_mask() -> None:
     with pytest.raises(MaskError):
         count(np.zeros((2, 2)), np.zeros((2, 2), bool))
 

@@ -34,7 +34,7 @@ def test_the_penalty_of_brats2019_is_the_diagonal_as_the_leaderboard_printed_it(
     assert f"{BRATS_DIAGONAL_MM:.4f}" == "373.1287"
 
 
-def test_challenges_differ_from_brats2023_in_their_lesions_alone() -> None:
+def test_challenges_differ_from_brats2023_only_in_their_lesion_rule() -> None:
     brats2023 = PROFILES["brats2023"]
     for challenge in ("ssa", "ped", "men", "met"):
         profile = PROFILES[f"brats2023-{challenge}"]
@@ -58,7 +58,7 @@ def test_every_profile_names_the_parameters_of_its_challenge() -> None:
     }
 
 
-def test_a_profile_of_ones_own_passes_through() -> None:
+def test_a_profile_object_is_returned_unchanged() -> None:
     own = replace(PROFILES["monai"], name="own")
     assert find_profile(own) is own
     assert find_profile("monai") is PROFILES["monai"]

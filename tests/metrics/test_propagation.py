@@ -61,7 +61,7 @@ def test_a_key_slice_outside_is_refused(key: int) -> None:
     assert str(error.value) == f"key_slices: got {key}, expected 0 to 1; count slices of the whole volume."
 
 
-def test_a_slice_has_no_profile() -> None:
+def test_dice_by_slice_needs_three_axes() -> None:
     with pytest.raises(MaskError) as error:
         slice_dice(np.ones((3, 3), bool), np.ones((3, 3), bool))
-    assert str(error.value) == ("prediction: shape (3, 3), expected (D, H, W) for a profile of slices; give both.")
+    assert str(error.value) == ("prediction: shape (3, 3), expected (D, H, W) for Dice by slice; give whole volumes.")

@@ -153,7 +153,7 @@ def test_area_of_one_voxel() -> None:
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
-def test_what_lies_at_the_border_of_the_array_is_surface(definition: Any) -> None:
+def test_voxels_at_the_border_of_the_array_are_surface(definition: Any) -> None:
     full = np.ones((4, 4, 4), bool)
     padded = np.pad(full, 2)
     inside, outside = (surface_distances(mask, mask, ISO, definition=definition) for mask in (full, padded))
@@ -287,7 +287,7 @@ def scores(found: SurfaceDistances) -> list[float]:
     ]
 
 
-def test_the_masks_are_left_as_they_were() -> None:
+def test_the_masks_are_not_changed() -> None:
     one, other = np.ones((4, 4, 4), bool), voxels((4, 4, 4), (0, 0, 0))
     surface_distances(one, other, ISO, definition="surfel")
     assert one.all()

@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from medsam_core.data.cohort import find_subjects
 from medsam_core.errors import DataError, OptionError
+from medsam_core.modalities import MODALITIES
 from medsam_core.phantoms import cohort as phantom
 from medsam_core.phantoms.anatomy import GREY, VENTRICLE, WHITE, grow
-from medsam_core.phantoms.cohort import MODALITIES, Phantom, subject, synthesise, write_cohort
+from medsam_core.phantoms.cohort import Phantom, subject, synthesise, write_cohort
 from medsam_core.phantoms.contrast import paint
 
 SMALL = (20, 28, 24)
