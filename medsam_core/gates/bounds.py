@@ -55,11 +55,11 @@ class Statistic:
     """What it takes from one case."""
     reduce: Callable[[Sequence[float]], float]
     """The cases' numbers, the one nearest to breaking the bound first, to one number."""
+    needs: Literal["baseline", "controls"] | None = None
+    one_case: Callable[[GatedCase, float, float], str] | None = None
+    """(case, its number, limit) to what is said of a case that breaks the bound alone; None if no case can."""
     versus: Callable[[float, float, int], float] | None = None
     """From the reduced scores, the baseline's scores reduced alike, and the metric's direction, to one number."""
-    needs: Literal["baseline", "controls"] | None = None
-    one_case: Callable[[GatedCase, float], str] | None = None
-    """What is said of a case and the limit it breaks alone; None if only all cases together can break the bound."""
     in_unit: bool = True
     """Whether the limited number has the metric's unit."""
 
@@ -99,53 +99,43 @@ def _case_change(case: GatedCase) -> float:
     return abs(_case_drop(case))
 
 
-def _moved(number: Callable[[GatedCase], float], how: str, what: str) -> Callable[[GatedCase, float], str]:
-    def say(case: GatedCase, limit: float) -> str:
+def _reached(case: GatedCase, number: float, limit: float) -> str:
+    return compared(number, limit, case.metric)
+
+
+def _moved(how: str, what: str) -> Callable[[GatedCase, float, float], str]:
+    def say(case: GatedCase, number: float, limit: float) -> str:
         name, before = case.baseline
-        return f"{case.score:.3f} {how} {before:.3f} in {name}: {what} {compared(number(case), limit, case.metric)}"
+        return f"{case.score:.3f} {how} {before:.3f} in {name}: {what} {compared(number, limit, case.metric)}"
 
     return say
+
+
+def _margin(case: GatedCase) -> float:
+    return case.score - case.control.score
+
+
+def _unbeaten(case: GatedCase, _number: float, _limit: float) -> str:
+    return f"{compared(case.score, case.control.score, case.metric)} of the control {case.control.name}"
 
 
 _score, _worst = operator.attrgetter("score"), operator.itemgetter(0)
 _BOTH, _MOST = ("minimum", "maximum"), ("maximum",)
 STATISTICS = (
-    Statistic(
-        "case", "worst {}", _BOTH, _score, _worst, one_case=lambda case, limit: compared(case.score, limit, case.metric)
-    ),
+    Statistic("case", "worst {}", _BOTH, _score, _worst, one_case=_reached),
     Statistic("mean", "mean {}", _BOTH, _score, mean),
     Statistic("median", "median {}", _BOTH, _score, statistics.median),
     Statistic("worst_decile", "worst decile {}", _BOTH, _score, _worst_decile),
-    Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, _ratio, needs="baseline", in_unit=False),
-    Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, _drop, needs="baseline"),
+    Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, "baseline", versus=_ratio, in_unit=False),
+    Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, "baseline", versus=_drop),
     Statistic(
-        "case_drop",
-        "largest drop of {}",
-        _MOST,
-        _case_drop,
-        _worst,
-        needs="baseline",
-        one_case=_moved(_case_drop, "is worse than", "drop"),
+        "case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _moved("is worse than", "drop")
     ),
     Statistic(
-        "case_change",
-        "largest change of {}",
-        _MOST,
-        _case_change,
-        _worst,
-        needs="baseline",
-        one_case=_moved(_case_change, "is not", "change"),
+        "case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _moved("is not", "change")
     ),
     Statistic(
-        "beats",
-        "smallest margin of {} over the controls",
-        ("controls",),
-        lambda case: case.score - case.control.score,
-        _worst,
-        needs="controls",
-        one_case=lambda case, _: (
-            f"{compared(case.score, case.control.score, case.metric)} of the control {case.control.name}"
-        ),
+        "beats", "smallest margin of {} over the controls", ("controls",), _margin, _worst, "controls", _unbeaten
     ),
 )
 """Every statistic, in the order of a gate's results."""

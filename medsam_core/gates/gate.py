@@ -102,8 +102,9 @@ class Gate:
 
     def broken(self, bound: Bound, breaking: Iterable[GatedCase]) -> list[Violation]:
         """The violations of a per-case bound by the cases that break it."""
-        say = bound.statistic.one_case
-        return [self._violation(bound, case.record, case.score, say(case, bound.limit)) for case in breaking if say]
+        number, say = bound.statistic.number, bound.statistic.one_case
+        texts = [(case, say(case, number(case), bound.limit)) for case in breaking if say]
+        return [self._violation(bound, case.record, case.score, text) for case, text in texts]
 
     def _violation(self, bound: Bound, record: CaseRecord, value: float | None, what: str) -> Violation:
         text = f"{metric_name(self.metric, self.scope)} {what} ({of_case(record)})"

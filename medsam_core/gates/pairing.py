@@ -61,14 +61,9 @@ class Comparability:
     @property
     def notes(self) -> tuple[str, ...]:
         """What differs and may, and whether the checkpoint is the same, for a reader."""
-        return (
-            *(
-                f"another {name}: {before} in {self.reference}, {now} now"
-                for name, (before, now) in self.different.items()
-                if name != "checkpoint"
-            ),
-            *([] if "checkpoint" in self.different else [f"the same checkpoint as in {self.reference}"]),
-        )
+        others = [(name, *both) for name, both in self.different.items() if name != "checkpoint"]
+        notes = [f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others]
+        return (*notes, *([] if "checkpoint" in self.different else [f"the same checkpoint as in {self.reference}"]))
 
     def differing(self, names: Iterable[str]) -> list[str]:
         """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count."""
