@@ -1,4 +1,4 @@
-"""The prompts of a run on disk, by case: written down once, replayed exactly. No torch."""
+"""The prompts of a run on disk, by case: recorded once, replayed exactly. No torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ SCHEMA = "medsam-core/prompts/1"
 
 
 class Manifest(Mapping[str, tuple[Prompt, ...]]):
-    """Every prompt of a run by case id: a read-only mapping whose lookup says what is wrong.
+    """Every prompt of a run by case id, read-only. A case whose region is absent has (); it is not missing."""
 
-    A case whose region was absent has (), which is not the same as a case that is missing.
-    cohort: the fingerprint of the cohort that the prompts were made on, "" if unknown.
-    """
+    cohort: str
+    """The fingerprint of the cohort that the prompts were made on; "" if unknown."""
+    source: str
+    """The file, for the texts of errors."""
 
     def __init__(self, prompts: Mapping[str, Sequence[Prompt]], cohort: str = "", source: str = "prompts") -> None:
+        """Copy the prompts. The arguments are described by the attributes."""
         self._prompts = {case: tuple(given) for case, given in prompts.items()}
         self.cohort = cohort
         self.source = source
@@ -30,7 +32,7 @@ class Manifest(Mapping[str, tuple[Prompt, ...]]):
         if case not in self._prompts:
             raise PromptError(
                 f"{self.source}: got no prompts for {case}, expected every case of this run; "
-                "record the manifest with the same options or run without it."
+                "record the manifest with the same options, or run without it."
             )
         return self._prompts[case]
 
@@ -47,7 +49,7 @@ class Manifest(Mapping[str, tuple[Prompt, ...]]):
 def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *, cohort: str = "") -> None:
     """Write the prompts of every case as JSON, whole or not at all.
 
-    cohort: the cohort's fingerprint. Raises PromptError if the file cannot be written.
+    prompts: by case id. cohort: the cohort's fingerprint. Raises PromptError if the file cannot be written.
     """
     path = Path(path)
     cases = {case: [prompt.to_json() for prompt in prompts[case]] for case in sorted(prompts)}
@@ -59,7 +61,7 @@ def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *,
     except OSError as error:
         raise PromptError(
             f"{path}: got {error.strerror or error}, expected to write the prompt manifest; "
-            "name a file in a folder that can be written."
+            "name a file in a folder with write permission."
         ) from None
     finally:
         partial.unlink(missing_ok=True)
@@ -68,10 +70,11 @@ def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *,
 def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Collection[str] = ()) -> Manifest:
     """The manifest that `write_manifest` wrote.
 
-    cohort: this run's fingerprint; if given, a manifest of another cohort is refused. subjects: this run's. A
-    fingerprint is of all subjects of a run together, so that of a part of the manifest's subjects cannot be told from
-    it; such a part is let through, and each of its cases is held against its own labels when it is read.
-    Raises PromptError if the file is missing, is no manifest or is of another cohort.
+    cohort: this run's fingerprint; if given, a manifest of another cohort is refused.
+    subjects: this run's subjects. A fingerprint covers all subjects of a run, so it cannot show whether this run has a
+        part of the manifest's cohort. A run with some, but not all of the manifest's subjects is therefore accepted,
+        and each case is checked against its own labels when it is read.
+    Raises PromptError if the file is missing, is not a manifest or is of another cohort.
     """
     path = Path(path)
     try:
@@ -82,7 +85,7 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
         ) from None
     except ValueError as error:
         raise PromptError(
-            f"{path}: got text that is not JSON ({error}), expected a prompt manifest; copy it anew."
+            f"{path}: got text that is not JSON ({error}), expected a prompt manifest; copy it again."
         ) from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("prompts"), dict):
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
@@ -92,7 +95,7 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
     fingerprint = data.get("cohort")
     if not isinstance(fingerprint, str):
         raise PromptError(
-            f'{path}: cohort: got {fingerprint!r}, expected its fingerprint, or "" if unknown; copy the manifest anew.'
+            f'{path}: cohort: got {fingerprint!r}, expected its fingerprint, or "" if unknown; copy the manifest again.'
         )
     manifest = Manifest(
         {case: _read(path, case, given) for case, given in data["prompts"].items()}, fingerprint, str(path)
@@ -100,15 +103,16 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
     if cohort is not None and manifest.cohort != cohort and not _is_part(subjects, manifest):
         raise PromptError(
             f"{path}: got prompts for cohort {manifest.cohort[:12] or 'unknown'}, expected {cohort[:12]} as found "
-            "here; use the cohort they were recorded on, or record them anew."
+            "here; use the cohort that they were recorded on, or record them again."
         )
     return manifest
 
 
 def _read(path: Path, case: str, given: object) -> tuple[Prompt, ...]:
+    """The prompts of one case of the file."""
     if not isinstance(given, list):
         raise PromptError(
-            f"{path}: {case}: got {type(given).__name__}, expected a list of prompts; record the manifest anew."
+            f"{path}: {case}: got {type(given).__name__}, expected a list of prompts; record the manifest again."
         )
     try:
         return tuple(map(Prompt.from_json, given))
@@ -117,5 +121,5 @@ def _read(path: Path, case: str, given: object) -> tuple[Prompt, ...]:
 
 
 def _is_part(subjects: Collection[str], manifest: Manifest) -> bool:
-    """Whether these are some, but not all, of the manifest's subjects."""
+    """Whether the subjects are some, but not all, of the manifest's."""
     return bool(subjects) and set(subjects) < {case.split("/")[0] for case in manifest}

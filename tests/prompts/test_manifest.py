@@ -41,9 +41,7 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
     path = tmp_path / "p.json"
     write_manifest(path, {}, cohort="one")
     assert read_manifest(path, cohort="one").cohort == "one"
-    message = (
-        r"p\.json: got prompts for cohort one, expected another as found here; use the cohort they were recorded on"
-    )
+    message = r"p\.json: got prompts for cohort one, expected another as found here; use the cohort that they were"
     with pytest.raises(PromptError, match=message):
         read_manifest(path, cohort="another")
     with pytest.raises(PromptError, match="No such file"):
@@ -78,10 +76,10 @@ def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
     [
         (
             {"cohort": None},
-            r'p\.json: cohort: got None, expected its fingerprint, or "" if unknown; copy the manifest anew',
+            r'p\.json: cohort: got None, expected its fingerprint, or "" if unknown; copy the manifest again',
         ),
         ({"cohort": 5}, r"p\.json: cohort: got 5, expected its fingerprint"),
-        ({"prompts": {"a": 5}}, r"p\.json: a: got int, expected a list of prompts; record the manifest anew"),
+        ({"prompts": {"a": 5}}, r"p\.json: a: got int, expected a list of prompts; record the manifest again"),
         ({"prompts": {"a": None}}, r"p\.json: a: got NoneType, expected a list of prompts"),
         ({"prompts": {"a": {"mode": "box"}}}, r"p\.json: a: got dict, expected a list of prompts"),
         ({"prompts": {"a": [5]}}, r"p\.json: a: a prompt in JSON: got one that cannot be read \(TypeError"),
@@ -91,14 +89,14 @@ def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
         ),
         (
             {"key_slice": 3.5},
-            r"p\.json: a: prompt 'box' on slice 3\.5: got a slice that is no whole number, expected 0 or",
+            r"p\.json: a: prompt 'box' on slice 3\.5: got a slice that is not a whole number, expected 0 or",
         ),
-        ({"key_slice": True}, "on slice True: got a slice that is no whole number"),
-        ({"key_slice": None}, "on slice None: got a slice that is no whole number"),
+        ({"key_slice": True}, "on slice True: got a slice that is not a whole number"),
+        ({"key_slice": None}, "on slice None: got a slice that is not a whole number"),
         ({"key_slice": -1}, "on slice -1: got a negative slice"),
         (
             {"box": [0, 0]},
-            r"got box \(0, 0\), expected four finite edges with x0 <= x1 and y0 <= y1; order its corners",
+            r"got box \(0, 0\), expected four finite edges with x0 <= x1 and y0 <= y1; swap its corners",
         ),
         ({"box": [0, 0, 1, 1, 1]}, "expected four finite edges"),
         ({"box": [0, 0, 1, "1"]}, r"p\.json: a: a prompt in JSON"),
