@@ -1,7 +1,7 @@
-"""What a prompt gives without a model: the box filled, and Otsu's threshold inside it. Numpy only, no torch.
+"""Controls: what the prompt gives without a model. The filled box, and Otsu's threshold inside the box. No torch.
 
-A model that does not beat these has learnt nothing that its prompt did not say. Like the model, a control sees the
-image and the prompt, and every slice that the protocol lets the model see; how deep the region is, nobody tells it.
+A model that does not beat them has learnt nothing beyond its prompt. A control sees what the model sees: the image, the
+prompt, and every slice of the protocol. It does not know on which slices the region exists.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ BINS = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
-    """A mask that is empty outside of a box of the volume, kept without that outside.
-
-    where: the box, one slice for each of (z, y, x). mask: (d, h, w) bool inside it.
-    """
+class CroppedMask:
+    """A mask of a volume that is empty outside of a box; only the inside of the box is stored."""
 
     where: tuple[slice, slice, slice]
+    """The box in the volume, (z, y, x)."""
     mask: np.ndarray
+    """(d, h, w) bool, the inside of the box."""
 
     def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """(D, H, W) bool: the mask in its volume."""
+        """The mask of the whole volume, (D, H, W) bool. shape: (D, H, W)."""
         mask = np.zeros(shape, bool)
         mask[self.where] = self.mask
         return mask
@@ -37,22 +36,23 @@ class Window:
 Rectangle = tuple[slice, slice]
 
 
-def filled_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> Window:
-    """The prompt's box, filled, as a constant mask on every slice that the protocol sees.
+def filled_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> CroppedMask:
+    """The prompt's box, filled, on every slice that the protocol sees.
 
-    image: (D, H, W), only its shape counts. prompts: at least one; of several the union. truth: (D, H, W) bool, for
-    the boxes of prompts that have none (see `rectangle_of`). protocol: `bidirectional` sees every slice, `forward`
-    those from the key slice on, `slicewise` the key slice alone.
+    image: (D, H, W); only its shape matters.
+    prompts: at least one; the mask is the union over all.
+    truth: (D, H, W) bool; gives a box to prompts without one (see `rectangle_of`).
+    protocol: `bidirectional` sees every slice, `forward` the key slice and those after it, `slicewise` the key slice.
     """
     return _union(image, prompts, truth, protocol, lambda column, _: np.ones(column.shape, bool))
 
 
-def otsu_in_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> Window:
-    """What lies on the object's side of Otsu's threshold inside the box, on every slice that the protocol sees.
+def otsu_in_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> CroppedMask:
+    """The voxels on the object's side of Otsu's threshold inside the box, on every slice that the protocol sees.
 
-    The threshold and the side come from the key slice alone: of the two sides the one that holds less of the box's
-    border, the brighter if they hold as much, because a region that fills its box touches its border least. A box
-    without contrast is filled. Arguments as for `filled_box`; image: (D, H, W), finite.
+    The threshold and the side come from the key slice. The object is the side with less of the box's border, because a
+    region that fills its box touches the border least; if both have the same share, the brighter side. A box without
+    contrast is filled. Arguments as for `filled_box`; image: (D, H, W), finite.
     """
 
     def inside(column: np.ndarray, key: int) -> np.ndarray:
@@ -67,17 +67,17 @@ def otsu_in_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray,
     return _union(image, prompts, truth, protocol, inside)
 
 
-CONTROLS: Mapping[str, Callable[[np.ndarray, Sequence[Prompt], np.ndarray, str], Window]] = {
+CONTROLS: Mapping[str, Callable[[np.ndarray, Sequence[Prompt], np.ndarray, str], CroppedMask]] = {
     "filled_box": filled_box,
     "otsu_in_box": otsu_in_box,
 }
 
 
 def otsu_threshold(values: np.ndarray) -> float | None:
-    """The value that parts a histogram of 256 bins best: the darker class is below it, the brighter at or above it.
+    """The threshold between the two classes of a histogram of 256 bins: the darker is below it, the brighter is not.
 
-    values: any shape, finite. None if all are equal. Definition: Otsu 1979, the largest variance between the two
-    classes; among equally good partings the darkest.
+    values: any shape, finite. None if all are equal.
+    Definition: Otsu 1979, the largest variance between the classes; among equally good thresholds the darkest.
     """
     low, high = float(values.min()), float(values.max())
     if not low < high:
@@ -86,15 +86,16 @@ def otsu_threshold(values: np.ndarray) -> float | None:
     centres = (edges[:-1] + edges[1:]) / 2
     below, mass = np.cumsum(counts)[:-1], np.cumsum(counts * centres)
     above = values.size - below
+    # Otsu's variance between the classes, for a cut after each bin: n₁ · n₂ · (difference of the means)²
     between = below * above * (mass[:-1] / below - (mass[-1] - mass[:-1]) / above) ** 2
     return float(edges[1 + int(np.argmax(between))])
 
 
 def rectangle_of(prompt: Prompt, truth: np.ndarray) -> Rectangle:
-    """(y, x) slices of the prompt's box, or of the box around its mask; for points of the truth's on the key slice.
+    """(y, x) slices of the prompt's box or of the box around its mask; for points, around the truth on the key slice.
 
-    truth: (D, H, W) bool. Points alone name no box, so that the control is told more than the model was; where the
-    truth has nothing on the slice (replayed prompts), the box is around the points.
+    truth: (D, H, W) bool. Points give no box, so here the control knows more than the model. If the truth is empty on
+    the slice (replayed prompts), the box is around the points.
     """
     if prompt.box is not None:
         box = prompt.box
@@ -117,19 +118,25 @@ def _union(
     truth: np.ndarray,
     protocol: str,
     inside: Callable[[np.ndarray, int], np.ndarray],
-) -> Window:
+) -> CroppedMask:
+    """The union over the prompts of what `inside` makes of each prompt's part of the image.
+
+    inside: (the part of the image, the key slice's index in it) -> bool mask of its shape.
+    """
     boxes = [(_seen(prompt, len(image), protocol), *rectangle_of(prompt, truth)) for prompt in prompts]
     start = [min(box[axis].start for box in boxes) for axis in range(3)]
     stop = [max(box[axis].stop for box in boxes) for axis in range(3)]
     mask = np.zeros([after - before for before, after in zip(start, stop, strict=True)], bool)
     for prompt, box in zip(prompts, boxes, strict=True):
+        # the prompt's box in the coordinates of the common box
         own = tuple(slice(one.start - at, one.stop - at) for one, at in zip(box, start, strict=True))
         mask[own] |= inside(image[box], prompt.key_slice - box[0].start)
     z, y, x = (slice(before, after) for before, after in zip(start, stop, strict=True))
-    return Window((z, y, x), mask)
+    return CroppedMask((z, y, x), mask)
 
 
 def _seen(prompt: Prompt, depth: int, protocol: str) -> slice:
+    """The slices that the protocol sees."""
     if protocol == "slicewise":
         return slice(prompt.key_slice, prompt.key_slice + 1)
     return slice(prompt.key_slice if protocol == "forward" else 0, depth)

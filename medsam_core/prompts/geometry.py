@@ -1,7 +1,7 @@
-"""Where a careful person would click in one slice of a region: box, deepest point, three spread points. No torch.
+"""Boxes and points that a careful person would place on one slice of a region. No torch.
 
-All take a slice `region` (H, W) bool with at least one voxel and give voxel coordinates (x, y), x along the second
-axis. Ties go to the first voxel in row order, so that every machine clicks the same.
+Every function takes a slice `region`, (H, W) bool with at least one voxel, and returns voxel coordinates (x, y), x
+along the second axis. Of equally good voxels the first in row order is taken, so every machine gives the same points.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in voxels of the slice, both ends inclusive."""
 Point = tuple[float, float]
+"""(x, y) in voxels of the slice."""
 
 
 def tight_box(region: np.ndarray) -> Box:
@@ -20,9 +22,10 @@ def tight_box(region: np.ndarray) -> Box:
 
 
 def jittered_box(box: Box, jitter_voxels: float, shape: tuple[int, int], rng: np.random.Generator) -> Box:
-    """The box with every edge moved by a uniform amount in ±`jitter_voxels`, to 0.01 voxel.
+    """The box with every edge moved by a uniform amount in ±`jitter_voxels`, rounded to 0.01 voxel.
 
-    shape: (H, W) of the slice; the result lies within it and is never inverted.
+    shape: (H, W) of the slice; the box is clipped to it.
+    Edges that cross are swapped, so x0 ≤ x1 and y0 ≤ y1.
     """
     moved = np.round(np.asarray(box) + rng.uniform(-jitter_voxels, jitter_voxels, 4), 2)
     height, width = shape
@@ -32,21 +35,21 @@ def jittered_box(box: Box, jitter_voxels: float, shape: tuple[int, int], rng: np
 
 
 def depth(region: np.ndarray) -> np.ndarray:
-    """(H, W) float64: Euclidean distance in voxels to the nearest voxel outside; outside the image counts as such."""
-    # without the rim SciPy would take a region at the image's border to go on beyond it
+    """(H, W) float64: distance in voxels to the nearest voxel outside the region; beyond the image is outside."""
+    # without the padding, SciPy would treat a region at the image's border as if it continued beyond it
     return ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
 
 
 def deepest_point(region: np.ndarray) -> Point:
-    """The voxel of the region that is farthest from its outside."""
+    """The voxel of the region that is farthest from its outside, Euclidean."""
     y, x = np.unravel_index(np.argmax(depth(region)), region.shape)
     return float(x), float(y)
 
 
 def nearby_point(region: np.ndarray, point: Point, jitter_voxels: float, rng: np.random.Generator) -> Point:
-    """A voxel of the region drawn evenly from those within ±`jitter_voxels` of `point` along both axes.
+    """A voxel of the region, drawn uniformly from those within ±`jitter_voxels` of `point` along both axes.
 
-    A jittered click stays inside: one outside asks for something else. `point` must be a voxel of the region.
+    point: a voxel of the region. A jittered point stays inside, because outside it would mean another object.
     """
     ys, xs = np.nonzero(region)
     near = np.flatnonzero((abs(xs - point[0]) <= jitter_voxels) & (abs(ys - point[1]) <= jitter_voxels))
@@ -55,16 +58,16 @@ def nearby_point(region: np.ndarray, point: Point, jitter_voxels: float, rng: np
 
 
 def spread_points(region: np.ndarray, count: int = 3) -> tuple[Point, ...]:
-    """`count` voxels inside the region, far from its edge and from one another; fewer if it has fewer voxels.
+    """`count` voxels of the region, far from its edge and from one another; fewer if the region has fewer voxels.
 
-    The first is the deepest; each next one is the voxel whose nearest chosen voxel is farthest away, among the
-    voxels at least half as deep as the deepest (among all of the region if those are fewer than `count`).
+    The first is the deepest voxel. Each next one is the voxel farthest from all points so far (farthest-point
+    sampling), of the voxels at least half as deep as the deepest; of all voxels, if fewer than `count` are so deep.
     """
     depths = depth(region)
     deep = region & (depths >= depths.max() / 2)
     ys, xs = np.nonzero(deep if deep.sum() >= count else region)
     points = [deepest_point(region)]
-    nearest = np.full(len(xs), np.inf)
+    nearest = np.full(len(xs), np.inf)  # squared distance of each candidate to its nearest point so far
     while len(points) < min(count, len(xs)):
         x, y = points[-1]
         nearest = np.minimum(nearest, (xs - x) ** 2 + (ys - y) ** 2)

@@ -1,4 +1,4 @@
-"""The prompts of a run on disk, by case: written down once, replayed exactly. No torch."""
+"""The prompts of a run on disk, by case: recorded once, replayed exactly. No torch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ class _Stored:
 
 
 class Manifest(Mapping[str, tuple[Prompt, ...]]):
-    """Every prompt of a run by case id: a read-only mapping whose lookup says what is wrong.
+    """Every prompt of a run by case id, read-only. A case whose region is absent has (); it is not missing."""
 
-    A case whose region was absent has (), which is not the same as a case that is missing.
-    cohort: the fingerprint of the cohort that the prompts were made on, "" if unknown.
-    """
+    cohort: str
+    """The fingerprint of the cohort that the prompts were made on; "" if unknown."""
+    source: str
+    """The file, for the texts of errors."""
 
     def __init__(self, prompts: Mapping[str, Sequence[Prompt]], cohort: str = "", source: str = "prompts") -> None:
+        """Copy the prompts. The arguments are described by the attributes."""
         self._prompts = {case: tuple(given) for case, given in prompts.items()}
         self.cohort = cohort
         self.source = source
@@ -42,7 +44,7 @@ class Manifest(Mapping[str, tuple[Prompt, ...]]):
         if case not in self._prompts:
             raise PromptError(
                 f"{self.source}: got no prompts for {case}, expected every case of this run; "
-                "record the manifest with the same options or run without it."
+                "record the manifest with the same options, or run without it."
             )
         return self._prompts[case]
 
@@ -59,7 +61,7 @@ class Manifest(Mapping[str, tuple[Prompt, ...]]):
 def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *, cohort: str = "") -> None:
     """Write the prompts of every case as JSON, whole or not at all.
 
-    cohort: the cohort's fingerprint. Raises PromptError if the file cannot be written.
+    prompts: by case id. cohort: the cohort's fingerprint. Raises PromptError if the file cannot be written.
     """
     cases = {case: [prompt.to_json() for prompt in prompts[case]] for case in sorted(prompts)}
     text = json.dumps({"schema": SCHEMA, "cohort": cohort, "prompts": cases}, separators=(",", ":"))
@@ -69,10 +71,11 @@ def write_manifest(path: str | Path, prompts: Mapping[str, Sequence[Prompt]], *,
 def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Collection[str] = ()) -> Manifest:
     """The manifest that `write_manifest` wrote.
 
-    cohort: this run's fingerprint; if given, a manifest of another cohort is refused. subjects: this run's. A
-    fingerprint is of all subjects of a run together, so that of a part of the manifest's subjects cannot be told from
-    it; such a part is let through, and each of its cases is held against its own labels when it is read.
-    Raises PromptError if the file is missing, is no manifest or is of another cohort.
+    cohort: this run's fingerprint; if given, a manifest of another cohort is refused.
+    subjects: this run's subjects. A fingerprint covers all subjects of a run, so it cannot show whether this run has a
+        part of the manifest's cohort. A run with some, but not all of the manifest's subjects is therefore accepted,
+        and each case is checked against its own labels when it is read.
+    Raises PromptError if the file is missing, is not a manifest or is of another cohort.
     """
     path = Path(path)
     stored = read_json(
@@ -89,7 +92,7 @@ def read_manifest(path: str | Path, *, cohort: str | None = None, subjects: Coll
     if cohort is not None and manifest.cohort != cohort and not _is_part(subjects, manifest):
         raise PromptError(
             f"{path}: got prompts for cohort {manifest.cohort[:12] or 'unknown'}, expected {cohort[:12]} as found "
-            "here; use the cohort they were recorded on, or record them anew."
+            "here; use the cohort that they were recorded on, or record them again."
         )
     return manifest
 
@@ -102,5 +105,5 @@ def _read(path: Path, case: str, given: list[StoredPrompt]) -> tuple[Prompt, ...
 
 
 def _is_part(subjects: Collection[str], manifest: Manifest) -> bool:
-    """Whether these are some, but not all, of the manifest's subjects."""
+    """Whether the subjects are some, but not all, of the manifest's."""
     return bool(subjects) and set(subjects) < {case.split("/")[0] for case in manifest}

@@ -1,4 +1,4 @@
-"""A `Prompt`: what the model is given on one slice, and the words for prompt modes, key slices and protocols."""
+"""A `Prompt`: what the model is given on one slice; and the names of prompt modes, key slices and protocols."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from medsam_core.errors import PromptError
 from medsam_core.prompts.geometry import Box, Point
 
 MODES = ("box", "point", "points3", "box+point", "mask")
+"""What a prompt consists of."""
 KEY_SLICES = ("largest", "middle", "first")
+"""Which slice of a region is prompted: see `simulation.key_slice_of`."""
 _LARGEST_SIDE = 1 << 14
 PROTOCOLS = ("bidirectional", "forward", "slicewise")
+"""How a prompt is propagated: to both ends of the volume, from the first slice of the region to the end, or not at all
+(a prompt on every slice)."""
 
 
 class StoredMask(TypedDict):
@@ -43,40 +47,39 @@ class StoredPrompt(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """One object on one slice: what a person would draw there.
-
-    mode: one of MODES; it says which of the others are given.
-    key_slice: index of the axial slice, from 0: an int, or what stands for one, such as a numpy integer.
-    box: (x0, y0, x1, y1) in voxels of the slice, inclusive, x0 ≤ x1 and y0 ≤ y1.
-    points: (x, y) in voxels. point_labels: 1 inside, 0 outside; none means all inside.
-    mask: (H, W) bool with at least one voxel.
-    Raises PromptError if these do not fit together.
-    """
+    """One object on one slice: what a person would draw there. Raises PromptError if the fields do not fit together."""
 
     mode: str
+    """One of MODES; it determines which of box, points and mask are given."""
     key_slice: int
+    """Index of the axial slice, from 0; a numpy integer is accepted."""
     box: Box | None = None
+    """(x0, y0, x1, y1) in voxels of the slice, inclusive, x0 ≤ x1 and y0 ≤ y1."""
     points: tuple[Point, ...] = ()
+    """(x, y) in voxels of the slice."""
     point_labels: tuple[int, ...] = ()
+    """1 inside, 0 outside, for each point; () means that all are inside."""
     mask: np.ndarray | None = None
+    """(H, W) bool with at least one voxel."""
 
     def __post_init__(self) -> None:
         if not self.point_labels:
             object.__setattr__(self, "point_labels", (1,) * len(self.points))
-        if not isinstance(self.key_slice, bool | np.bool_):  # True counts as 1 elsewhere, but names no slice
-            with contextlib.suppress(TypeError):  # a numpy integer is one, 3.0 is not
+        if not isinstance(self.key_slice, bool | np.bool_):  # Python takes True for 1, but it is no slice
+            with contextlib.suppress(TypeError):  # accepts a numpy integer, refuses 3.0
                 object.__setattr__(self, "key_slice", operator.index(self.key_slice))
         problem = self._problem()
         if problem:
             raise PromptError(f"prompt {self.mode!r} on slice {self.key_slice}: {problem}.")
 
     def _problem(self) -> str | None:
+        """What is wrong with the fields, in words; None if nothing is."""
         given = (self.box is not None, bool(self.points), self.mask is not None)
         wanted = ("box" in self.mode, "point" in self.mode, self.mode == "mask")
         if self.mode not in MODES:
             return f"got an unknown mode, expected one of {', '.join(MODES)}; choose one of them"
         if type(self.key_slice) is not int:
-            return "got a slice that is no whole number, expected 0 or more; count slices from 0"
+            return "got a slice that is not a whole number, expected 0 or more; count slices from 0"
         if self.key_slice < 0:
             return "got a negative slice, expected 0 or more; count slices from 0"
         if given != wanted:
@@ -88,11 +91,11 @@ class Prompt:
             and self.box[0] <= self.box[2]
             and self.box[1] <= self.box[3]
         ):
-            return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; order its corners"
+            return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; swap its corners"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
-            return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; mend them"
+            return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; label each"
         if not np.isfinite(np.array(self.points)).all():
-            return f"got points {self.points}, expected finite coordinates; mend them"
+            return f"got points {self.points}, expected finite coordinates; replace NaN and Inf"
         if self.mask is not None and (self.mask.dtype != bool or self.mask.ndim != 2 or not self.mask.any()):
             return (
                 f"got a mask of {self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)} voxels, "
@@ -107,7 +110,7 @@ class Prompt:
         return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
 
     def to_json(self) -> StoredPrompt:
-        """Built-in types only; a mask as its shape and run lengths in row order. `from_json` is the inverse."""
+        """The prompt in built-in types; a mask as its shape and run lengths in row order. Inverse: `from_json`."""
         return {
             "mode": self.mode,
             "key_slice": int(self.key_slice),
@@ -119,7 +122,7 @@ class Prompt:
 
     @classmethod
     def from_json(cls, data: Any) -> Prompt:
-        """The prompt that `to_json` gave. Raises PromptError for anything else."""
+        """The prompt that `to_json` wrote. Raises PromptError for anything else."""
         try:
             stored = shape(data, StoredPrompt)
             return cls(
@@ -137,6 +140,7 @@ class Prompt:
 
 
 def _run_lengths(mask: np.ndarray) -> StoredMask:
+    # the mask changes at the start of each run and after its end
     edges = np.flatnonzero(np.diff(mask.ravel(), prepend=False, append=False))
     starts, ends = edges[::2], edges[1::2]
     return {"shape": mask.shape, "starts": starts.tolist(), "lengths": (ends - starts).tolist()}

@@ -1,4 +1,4 @@
-"""Prompts simulated from the truth: what a person who knows the answer would draw."""
+"""Prompts simulated from the truth: what a person who knows the truth would draw."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxe
 
 
 def key_slice_of(truth: np.ndarray, key_slice: str) -> int:
-    """The slice to prompt, of those where the region exists.
+    """The index of the slice to prompt.
 
-    truth: (D, H, W) bool, not empty. key_slice: `largest` (most voxels; among equals the first), `middle` (the middle
-    one of the slices that hold the region; the lower of two), `first`. Raises OptionError for another word.
+    truth: (D, H, W) bool, not empty.
+    key_slice: `largest` (most voxels; the first of equal ones), `middle` (of the slices with the region; the lower of
+        two) or `first` (with the region).
+    Raises OptionError for another word.
     """
     areas = truth.sum(axis=(1, 2))
     slices = np.flatnonzero(areas)
@@ -52,17 +54,19 @@ def simulate(
     protocol: str = "bidirectional",
     min_component_voxels: int = MIN_COMPONENT_VOXELS,
 ) -> tuple[Prompt, ...]:
-    """The prompts that a person who knows the truth would give; () where the truth is empty.
+    """The prompts that a person who knows the truth would give; () if the truth is empty.
 
     truth: (D, H, W) bool.
-    key_slice: see `key_slice_of`; the protocol `forward` takes the first slice whatever is asked here, and
-        `slicewise` gives a prompt on every slice where the region exists.
-    jitter_voxels: half-width of the uniform jitter, ≥ 0: of each box edge, clipped to the slice; a jittered point
-        is a voxel of the region that near; masks are left alone. Drawn from `seed` and `key` (say, the case's id),
-        so that it depends on no order of execution.
-    per_component: prompts for each 26-connected component of at least `min_component_voxels` (if none is so large,
-        for the largest), the largest first, instead of for the whole region.
-    Raises PromptError if `truth` is not 3-D, OptionError for an unknown word or a negative jitter.
+    mode: one of MODES.
+    key_slice: see `key_slice_of`. Ignored by two protocols: `forward` takes the first slice, `slicewise` prompts every
+        slice where the region exists.
+    jitter_voxels: half-width of the uniform jitter, ≥ 0. Box edges are moved and clipped to the slice, a point becomes
+        a nearby voxel of the region, masks do not change.
+    seed, key: determine the jitter, whatever the order of execution. key: for instance the case's id.
+    per_component: prompt each 26-connected component of at least `min_component_voxels` instead of the whole region,
+        the largest first; if none is large enough, the largest.
+    protocol: one of PROTOCOLS.
+    Raises PromptError if `truth` is not 3-D, OptionError for an unknown word or an unusable jitter.
     """
     truth = np.asarray(truth)
     if truth.ndim != 3:
@@ -71,7 +75,9 @@ def simulate(
         if got not in known:
             raise OptionError(f"{what}: got {got!r}, expected one of {', '.join(known)}; choose one of them.")
     if not 0 <= jitter_voxels < np.inf:
-        raise OptionError(f"jitter: got {jitter_voxels} voxels, expected 0 or more; give such a number.")
+        raise OptionError(
+            f"jitter: got {jitter_voxels} voxels, expected a finite number ≥ 0; give the half-width of the jitter."
+        )
     truth = truth != 0
     if not truth.any():
         return ()
@@ -88,6 +94,7 @@ def simulate(
 
 
 def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
+    """The large components, or else the largest; by size, equal ones in the order of their first voxel."""
     labels, count = ndimage.label(truth, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
@@ -97,12 +104,13 @@ def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
 
 
 def _generator(*names: object) -> np.random.Generator:
-    # not hash(): Python salts it anew in every process
+    # not hash(), which Python salts differently in every process
     digest = hashlib.sha256(json.dumps(names).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
 def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:
+    """The prompt on one slice. region: (H, W) bool with at least one voxel. index: of the slice."""
     if mode == "mask":
         return Prompt(mode, index, mask=region.copy())
     box = None

@@ -41,9 +41,7 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
     path = tmp_path / "p.json"
     write_manifest(path, {}, cohort="one")
     assert read_manifest(path, cohort="one").cohort == "one"
-    message = (
-        r"p\.json: got prompts for cohort one, expected another as found here; use the cohort they were recorded on"
-    )
+    message = r"p\.json: got prompts for cohort one, expected another as found here; use the cohort that they were"
     with pytest.raises(PromptError, match=message):
         read_manifest(path, cohort="another")
     with pytest.raises(PromptError, match="No such file"):
