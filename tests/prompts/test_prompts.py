@@ -147,7 +147,7 @@ def test_jitter_depends_on_seed_and_key_only_and_not_on_the_process():
     assert simulate(truth, "box+point", jitter_voxels=4, seed=8, key="a/t1ce/WT/box") != wanted
     assert simulate(truth, "box+point", jitter_voxels=4, seed=7, key="b/t1ce/WT/box") != wanted
     code = (
-        "import numpy as np, json; from medsam_core.prompts.prompt import simulate\n"
+        "import numpy as np, json; from medsam_core.prompts.simulation import simulate\n"
         "t = np.zeros((3, 40, 40), bool); t[1, 10:30, 10:30] = True\n"
         "(p,) = simulate(t, 'box+point', jitter_voxels=4, seed=7, key='a/t1ce/WT/box')\n"
         "print(json.dumps(p.to_json()))\n"
