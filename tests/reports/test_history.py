@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from xml.etree import ElementTree
 
 import fsspec
@@ -54,7 +55,7 @@ def test_a_damaged_run_is_listed_and_the_others_too(runs):
 
 
 def test_the_means_are_over_prompted_finite_scores(make_record, recall):
-    records = [make_record("S1", dice=0.5), make_record("S2", dice=math.nan), make_record("S3", dice=1.0, slices=())]
+    records = [make_record("S1", dice=0.5), make_record("S2", dice=math.nan), make_record("S3", dice=1.0, absent=True)]
     assert entry(recall(records)).means == {"WT/box": 0.5}
     assert math.isnan(entry(recall(records)).seconds)
     assert entry(recall([], plan=["S1/t1ce/WT/box"])).means == {}
@@ -85,6 +86,15 @@ def test_a_plot_of_nothing_and_to_nowhere_is_one_sentence(runs, tmp_path):
         plot(history(runs), tmp_path / "none" / "p.png")
     with pytest.raises(RunError, match="cannot be written"):
         plot(history(runs), tmp_path / "p.xyz")
+
+
+def test_a_plot_without_matplotlib_names_the_extra(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(OptionError) as caught:
+        plot(history(runs), tmp_path / "p.png")
+    assert str(caught.value) == (
+        '--plot: matplotlib is not installed, expected it to draw the plot; pip install "medsam-core[suite]".'
+    )
 
 
 def test_runs_are_fetched_from_a_url(runs, tmp_path):
