@@ -76,6 +76,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if name:
         RESULTS.mkdir(exist_ok=True)
         config.option.benchmark_json = RESULTS / f"{name}-{_device_name(config)}.json"
+    if not config.pluginmanager.hasplugin("benchmark"):
+        config.pluginmanager.register(WithoutBenchmark())
+
+
+class WithoutBenchmark:
+    """In place of pytest-benchmark where it is not installed."""
+
+    @pytest.fixture
+    def benchmark(self) -> None:
+        pytest.fail(
+            'pytest-benchmark is not installed, expected it to time the stages; pip install "medsam-core[suite]"',
+            pytrace=False,
+        )
 
 
 def _device_name(config: pytest.Config) -> str:

@@ -12,7 +12,7 @@ from medsam_core.inference.architectures import architecture_named
 from medsam_core.inference.model import build
 from medsam_core.inference.predictor import load_predictor
 
-SLICES = slice(92, 98)  # around the largest slice of the whole tumour
+SLICES = slice(94, 97)  # around the largest slice of the whole tumour
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def few_slices(real_cases, tmp_path_factory):
-    """Six slices of a real case as a BraTS folder of their own."""
+    """Three slices of a real case as a BraTS folder of their own."""
     import nibabel as nib
 
     subject = next(s for s in find_subjects(real_cases) if s.id == "Brats18_2013_21_1")
@@ -50,7 +50,7 @@ def test_it_loads_by_path_and_segments_from_end_to_end(checkpoint, few_slices, t
     results = list(score_segmented(segment(prepared, predictor), settings))
     assert [result.record.id for result in results] == [f"{subject.id}/t1ce/{region}/box" for region in ("WT", "TC")]
     for result in results:
-        assert result.prediction.shape == (6, 240, 240)
+        assert result.prediction.shape == (3, 240, 240)
         assert 0 <= result.record.score("dice") <= 1
     image = subject.images["t1ce"].path
     write_mask(results[0].prediction, read_image(image), tmp_path / "mask.nii.gz")

@@ -91,7 +91,7 @@ class Prompt:
             and self.box[0] <= self.box[2]
             and self.box[1] <= self.box[3]
         ):
-            return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; swap its corners"
+            return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; give (x0, y0, x1, y1)"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
             return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; label each"
         if not np.isfinite(np.array(self.points)).all():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
-from medsam_core.errors import RunError
+from medsam_core.errors import OptionError, RunError
 from medsam_core.files import written_whole
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
@@ -113,9 +113,14 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     """Draw the means and the time per subject over the runs' dates, as PNG, SVG or PDF by the path's ending.
 
     Only runs of one cohort stand on one scale: those with the newest run's fingerprint are drawn. Gives their number.
-    Raises RunError if there is none with a date, or the file cannot be written.
+    Raises RunError if there is none with a date, or the file cannot be written; OptionError without matplotlib.
     """
-    from matplotlib.figure import Figure  # not needed to list runs
+    try:
+        from matplotlib.figure import Figure  # not needed to list runs
+    except ImportError:
+        raise OptionError(
+            '--plot: matplotlib is not installed, expected it to draw the plot; pip install "medsam-core[suite]".'
+        ) from None
 
     path = Path(path)
     dated = [(when, one) for one in entries if one.means and (when := _date(one.created)) is not None]

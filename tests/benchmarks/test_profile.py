@@ -1,5 +1,7 @@
 """The profile adds up: every part is timed on both sides, nothing twice, and the model is left as it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,10 +17,11 @@ def found():
     """The seconds of every part, of sam2's predictor and of the engine."""
     model = load_model(embedded_path(), device="cpu", precision="fp32")
     volume, prompts = volume_and_prompts(16)
+    first = min(prompts[0].key_slice, 8)  # half of the slices are enough
+    volume, prompts = volume[first : first + 8], [replace(p, key_slice=p.key_slice - first) for p in prompts[:2]]
     call = MemoryAttention.__call__
     both = {
-        one.name: profile(one, model)
-        for one in (sam2(model, volume, prompts[:2], (0,)), engine(model, volume, prompts[:2]))
+        one.name: profile(one, model) for one in (sam2(model, volume, prompts, (0,)), engine(model, volume, prompts))
     }
     assert MemoryAttention.__call__ is call
     assert "forward" not in vars(model.module.image_encoder)

@@ -22,19 +22,19 @@ WORST = 0.98
 FOUND, ENOUGH = 0.8, 4
 
 
-@pytest.fixture(scope="module")
-def phantom():
-    return subject(19, 0, (20, 160, 160))
+@pytest.fixture(scope="module", params=[16, pytest.param(20, marks=pytest.mark.slow)], ids="{} slices".format)
+def phantom(request):
+    return subject(19, 0, (request.param, 160, 160))
 
 
 @pytest.fixture(scope="module")
 def cases(phantom):
-    return cases_of(phantom)
+    return cases_of(phantom, regions=("TC",) if len(phantom.labels) == 16 else ("TC", "ET"))
 
 
-def cases_of(phantom):
+def cases_of(phantom, regions=("TC", "ET")):
     """(truth, prompt), the core and what enhances of it by box, point, three points and mask."""
-    truths = [region_mask(phantom.labels, region, CONVENTIONS["brats2019"]) for region in ("TC", "ET")]
+    truths = [region_mask(phantom.labels, region, CONVENTIONS["brats2019"]) for region in regions]
     modes = ("box", "point", "points3", "mask")
     return [(truth, prompt) for truth in truths for mode in modes for prompt in simulate(truth, mode)]
 

@@ -5,9 +5,7 @@ import gc
 import shutil
 import threading
 import weakref
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from medsam_core.cases import Settings
@@ -17,30 +15,9 @@ from medsam_core.inference.predictor import Predictor
 from medsam_core.phantoms.cohort import write_cohort
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
+from tests.plugin.box_filler import BoxFiller
 
 SUBJECTS = 5
-
-
-class BoxFiller:
-    """In place of a model where none is needed: each prompt's box, filled on every slice."""
-
-    notes = ()
-    model = SimpleNamespace(
-        checkpoint=SimpleNamespace(name="none", sha256=""),
-        architecture=SimpleNamespace(name="none", image_size=0),
-        notes=(),
-    )
-
-    def encode(self, image):
-        return image
-
-    def predict(self, image, prompts, protocol):
-        assert protocol == "bidirectional"
-        masks = [np.zeros(image.shape, bool) for _ in prompts]
-        for mask, prompt in zip(masks, prompts, strict=True):
-            x0, y0, x1, y1 = (int(edge) for edge in prompt.box)
-            mask[:, y0 : y1 + 1, x0 : x1 + 1] = True
-        return [SimpleNamespace(mask=mask, predicted_iou=np.ones(len(mask))) for mask in masks]
 
 
 @pytest.fixture(scope="module")

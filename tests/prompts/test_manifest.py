@@ -91,7 +91,7 @@ def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
         ({"key_slice": -1}, "on slice -1: got a negative slice"),
         (
             {"box": [0, 0]},
-            r"got box \(0\.0, 0\.0\), expected four finite edges with x0 <= x1 and y0 <= y1; order its corners",
+            r"got box \(0\.0, 0\.0\), expected four finite edges with x0 <= x1 and y0 <= y1; give ",
         ),
         ({"box": [0, 0, 1, 1, 1]}, "expected four finite edges"),
         ({"box": [0, 0, 1, "1"]}, r"p\.json: prompts\.a\[0\]\.box\[3\]: got str where float belongs"),

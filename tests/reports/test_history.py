@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from xml.etree import ElementTree
 
 import fsspec
@@ -88,6 +89,15 @@ def test_a_plot_of_nothing_and_to_nowhere_is_one_sentence(runs, tmp_path):
         plot(history(runs), runs / "r1" / "run.json" / "p.png")
     with pytest.raises(RunError, match="cannot be written"):
         plot(history(runs), tmp_path / "p.xyz")
+
+
+def test_a_plot_without_matplotlib_names_the_extra(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(OptionError) as caught:
+        plot(history(runs), tmp_path / "p.png")
+    assert str(caught.value) == (
+        '--plot: matplotlib is not installed, expected it to draw the plot; pip install "medsam-core[suite]".'
+    )
 
 
 def test_runs_are_fetched_from_a_url(runs, tmp_path):
