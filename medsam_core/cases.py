@@ -8,18 +8,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from medsam_core.data.regions import CONVENTIONS, REGIONS
-from medsam_core.decoding import finite_or_text, number, shape
+from medsam_core.decoding import Malformed, finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
 from medsam_core.modalities import MODALITIES
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
 SCOPES = ("volume", "region_slices", "key_slice")
+ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice)$")]
+"""`<profile>/<metric>@<scope>`."""
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
 
 
@@ -132,9 +135,9 @@ class CaseRecord:
     """A scored case: its scores, its prompts, and everything needed to judge it later without the images."""
 
     case: Case
-    scores: Mapping[str, float]
+    scores: Mapping[ScoreKey, float]
     """`"<profile>/<metric>@<scope>"` → value, e.g. `"brats2019/dice@volume"`; units as in `metrics.METRICS`."""
-    key_slices: tuple[int, ...]
+    key_slices: tuple[Annotated[int, Meta(ge=0)], ...]
     """The prompted axial slices. () if the region is absent: nothing was prompted, the prediction is empty, and the
     profile's rule for two empty masks gives the scores."""
     grade: str | None = None
@@ -145,7 +148,7 @@ class CaseRecord:
     """The name of the label convention that the truth was read with."""
     seconds: float | None = None
     """Wall time of the subject's reading, encoding, tracking and scoring, divided equally among its cases."""
-    data: str = ""
+    data: Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")] = ""
     """BLAKE2b (16 hex digits) of image voxels, label map and spacing: other data under the same names shows."""
     overlay: str | None = None
     """Path of the overlay inside the run directory."""
@@ -157,7 +160,7 @@ class CaseRecord:
     """What the model was given, as `Prompt.to_json` writes it: enough to replay it."""
     notes: tuple[str, ...] = ()
     """What was unusual about the subject's files or the segmentation, one sentence each."""
-    controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[ScoreKey, float]] = field(default_factory=dict)
     """The scores of each control (`controls.CONTROLS`), as `score_controls` gives them; {} if nothing was prompted."""
 
     @property
@@ -216,7 +219,17 @@ class CaseRecord:
                 name: {key: number(value) for key, value in scores.items()} if isinstance(scores, dict) else scores
                 for name, scores in data["controls"].items()
             }
-        return shape(data, cls)
+        record = shape(data, cls)
+        case = record.case
+        for what, got, known in (
+            ("modality", case.modality, MODALITIES),
+            ("region", case.region, REGIONS),
+            ("prompt", case.prompt, MODES),
+            ("protocol", case.protocol, PROTOCOLS),
+        ):
+            if got not in known:
+                raise Malformed(f"case.{what}: got {got!r} where one of {', '.join(known)} belongs")
+        return record
 
 
 def score_key(profile: str, metric: str, scope: str) -> str:

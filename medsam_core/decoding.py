@@ -104,7 +104,8 @@ def _place(data: Any, kind: type, problem: str) -> tuple[str, tuple[str, ...]]:
     msgspec writes `[...]` where a key of a mapping belongs. The first key that fails by itself is the one.
     """
     said, _, path = problem.partition(" - at ")
-    steps = re.findall(r"\[\d+\]|\[\.\.\.\]|[^.\[\]]+", path.strip("`").removeprefix("$"))
+    path = path.removeprefix("`key` in ").strip("`").removeprefix("$")  # a key may not fit, too
+    steps = re.findall(r"\[\d+\]|\[\.\.\.\]|[^.\[\]]+", path)
     found: list[str] = []
     here = data
     for step in steps:

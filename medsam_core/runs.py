@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from medsam_core.errors import OptionError, RunError
 from medsam_core.files import write_whole
 from medsam_core.header import SCHEMA, RunHeader
 from medsam_core.outcome import Outcome
+from medsam_core.plausibility import implausible
 
 # What must be the same for a run to be resumed: all that shapes its scores or its verdict.
 QUESTION = ("settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from")
@@ -39,6 +41,11 @@ class Run:
     """`run.json`."""
     records: tuple[CaseRecord, ...]
     """One per scored case, in the order scored; a case that was scored twice (a resumed run) keeps its last record."""
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the records cannot be believed, a sentence each (`plausibility.implausible`); () if they can."""
+        return tuple(implausible(self.records))
 
     @property
     def plan(self) -> tuple[str, ...]:

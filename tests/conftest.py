@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.made_runs import command, make_record, make_run, recall
+
+__all__ = ["command", "make_record", "make_run", "recall"]  # fixtures for every folder
+
 
 @pytest.fixture(scope="session")
 def real_cases() -> Path:

@@ -25,6 +25,7 @@ from medsam_core.gates.statistics import DECIMALS
 from medsam_core.header import CheckpointIdentity, Environment, GatesIdentity
 from medsam_core.metrics import METRICS
 from medsam_core.outcome import Outcome
+from medsam_core.plausibility import contradictions, in_cases
 from medsam_core.runs import CASES, HEADER, Run, read_run, stored_outcome
 
 SCHEMA = 1
@@ -117,6 +118,8 @@ class Baseline:
     identity: Identity
     cases: Mapping[str, BaselineCase]
     """By case id."""
+    doubts: tuple[str, ...] = ()
+    """Why its scores cannot be believed, a sentence each."""
 
     @classmethod
     def of(cls, run: Run, name: str | None = None, **changes: Any) -> Baseline:
@@ -125,6 +128,7 @@ class Baseline:
             name or run.directory.name,
             replace(identity_of(run), **changes),
             {record.id: baseline_case(record) for record in sorted(run.records, key=lambda record: record.id)},
+            run.doubts,
         )
 
     def text(self) -> str:
@@ -187,9 +191,14 @@ def baseline_case(record: CaseRecord) -> BaselineCase:
 def read_baseline(path: Path | str) -> Baseline:
     """Read a baseline file. Raises GateError if it is missing, damaged or of a newer schema."""
     fix = "give a baseline file, or restore it from version control"
-    return read_json(
+    read = read_json(
         Path(path), Baseline, version=SCHEMA, what="a baseline", error=GateError, fix=fix, prepare=_with_numbers
     )
+    found: dict[str, list[str]] = {}
+    for case, one in read.cases.items():
+        for what in contradictions(one.scores, tolerance=10**-DECIMALS * 10):  # its scores are rounded
+            found.setdefault(what, []).append(case)
+    return replace(read, doubts=tuple(in_cases(found)))
 
 
 def _with_numbers(data: Any) -> Any:

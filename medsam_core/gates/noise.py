@@ -92,7 +92,7 @@ def measure(runs: Sequence[Run]) -> NoiseFloor:
     for run in runs:
         against = comparability(reference, run)
         reasons = [
-            *against.unfinished,
+            *against.unfit,
             *against.unlike,
             *(
                 f"another {what}: {before} in {reference.name}, {after} now"

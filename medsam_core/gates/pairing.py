@@ -39,6 +39,8 @@ class Comparability:
     """Why the two did not answer the same question: another profile, cohort, prompt or image."""
     unfinished: tuple[str, ...]
     """Why the run's records are not exactly those of its plan."""
+    doubtful: tuple[str, ...]
+    """Why the scores of the run cannot be believed."""
     unmatched: tuple[str, ...]
     """Which cases only one of the two has."""
     unscored: tuple[str, ...]
@@ -54,9 +56,14 @@ class Comparability:
         return (*self.incomparable, *self.unmatched)
 
     @property
+    def unfit(self) -> tuple[str, ...]:
+        """Why the run by itself is not complete or cannot be believed."""
+        return (*self.unfinished, *self.doubtful)
+
+    @property
     def incomplete(self) -> tuple[str, ...]:
         """Why some cases cannot be compared although the others can."""
-        return (*self.unfinished, *self.unmatched, *self.unscored)
+        return (*self.unfit, *self.unmatched, *self.unscored)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -94,6 +101,7 @@ def comparability(reference: Baseline, run: Run, metric: str | None = None, scop
         reference=reference.name,
         incomparable=tuple(_incomparable(reference, run, cases)),
         unfinished=tuple(attendance(run.plan, run.records)),
+        doubtful=run.doubts,
         unmatched=tuple(_unmatched(reference, run, cases)),
         unscored=tuple(unscored),
         different=_different(reference, run),
@@ -131,6 +139,7 @@ def _incomparable(reference: Baseline, run: Run, cases: Mapping[str, BaselineCas
     ]
     both = sorted(cases.keys() & reference.cases.keys())
     moved = [case for case in both if reference.cases[case].prompts != cases[case].prompts]
+    reasons += [f"{reference.name} cannot be believed: {doubt}" for doubt in reference.doubts]
     if moved:
         reasons.append(f"other prompts in {_cases(moved)}: {few(moved)}; replay the reference's with --prompts-from")
     changed = [case for case in both if cases[case].data and reference.cases[case].data not in ("", cases[case].data)]

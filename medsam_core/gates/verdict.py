@@ -18,9 +18,9 @@ from medsam_core.gates.gate import Gate, Violation
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
 from medsam_core.gates.pairing import Comparability, attendance, comparability
-from medsam_core.gates.plausibility import implausible
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.outcome import Outcome, worst
+from medsam_core.plausibility import implausible
 from medsam_core.runs import VERDICT, Run
 from medsam_core.text import counted, few
 

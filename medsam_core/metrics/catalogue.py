@@ -38,6 +38,8 @@ class Metric:
     """"mm", "ml", "slices", or "" for a number without a unit."""
     better: Better
     """Whether higher or lower values are better; "neither" for plain facts such as a volume."""
+    range: tuple[float, float]
+    """The least and the greatest value that it can take."""
     function: Callable[[MaskPair], float]
     """Computes the metric; NaN where the profile leaves it undefined."""
     description: str
@@ -191,39 +193,40 @@ def _half_life(pair: MaskPair) -> float:
     return math.nan if found is None else found.slices
 
 
+_SHARE, _FROM_0, _ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
 # one metric, one line: a table that is read down its columns
 # fmt: off
 # ruff: disable[E501]
-_ROWS: tuple[tuple[str, str, Better, Callable[[MaskPair], float], str], ...] = (
-    ("dice",                          "",       "higher",  _overlap(overlap.dice),                         "2|P∩T| / (|P|+|T|)"),
-    ("iou",                           "",       "higher",  _overlap(overlap.iou),                          "|P∩T| / |P∪T|"),
-    ("sensitivity",                   "",       "higher",  _overlap(overlap.sensitivity),                  "|P∩T| / |T|"),
-    ("specificity",                   "",       "higher",  _counted(overlap.specificity),                  "true negatives / negatives"),
-    ("precision",                     "",       "higher",  _overlap(overlap.precision),                    "|P∩T| / |P|"),
-    ("volumetric_similarity",         "",       "higher",  _overlap(overlap.volumetric_similarity),        "1 − ||P|−|T|| / (|P|+|T|)"),
-    ("volume_ml",                     "ml",     "neither", _volume(lambda n: n.prediction),                "volume of the prediction"),
-    ("truth_volume_ml",               "ml",     "neither", _volume(lambda n: n.truth),                     "volume of the truth"),
-    ("volume_difference_ml",          "ml",     "neither", _volume(lambda n: n.prediction - n.truth),      "prediction − truth: below 0 for too little"),
-    ("absolute_volume_difference_ml", "ml",     "lower",   _volume(lambda n: abs(n.prediction - n.truth)), "size of the volume difference"),
-    ("relative_volume_difference",    "",       "neither", _counted(overlap.relative_volume_difference),   "(|P|−|T|) / |T|"),
-    ("overspill_ml",                  "ml",     "lower",   _volume(lambda n: n.fp),                        "predicted outside the truth"),
-    ("underspill_ml",                 "ml",     "lower",   _volume(lambda n: n.fn),                        "truth that was not predicted"),
-    ("hd",                            "mm",     "lower",   _hausdorff(100),                                "Hausdorff distance"),
-    ("hd95",                          "mm",     "lower",   _hausdorff(95),                                 "95th percentile of the Hausdorff distance"),
-    ("assd",                          "mm",     "lower",   _distance(surface.assd),                        "mean distance, both surfaces pooled"),
-    ("masd",                          "mm",     "lower",   _distance(surface.masd),                        "mean of the two surfaces' mean distances"),
-    ("nsd_1mm",                       "",       "higher",  _surface_dice(1),                               "share of both surfaces within 1 mm"),
-    ("nsd_2mm",                       "",       "higher",  _surface_dice(2),                               "share of both surfaces within 2 mm"),
-    ("lesion_dice",                   "",       "higher",  _lesions(lambda s: s.dice),                     "lesion-wise Dice"),
-    ("lesion_hd95",                   "mm",     "lower",   _lesions(lambda s: s.hd95_mm),                  "lesion-wise HD95"),
-    ("lesion_tp",                     "",       "higher",  _lesions(lambda s: s.tp),                       "lesions found"),
-    ("lesion_fp",                     "",       "lower",   _lesions(lambda s: s.fp),                       "components that touch no lesion"),
-    ("lesion_fn",                     "",       "lower",   _lesions(lambda s: s.fn),                       "lesions missed"),
-    ("components",                    "",       "neither", _components(lambda pair: pair.prediction),      "connected components (26) of the prediction"),
-    ("truth_components",              "",       "neither", _components(lambda pair: pair.truth),           "connected components (26) of the truth"),
-    ("half_life",                     "slices", "higher",  _half_life,                                     "slices from the prompt until Dice < 0.5"),
-    ("predicted_iou_bias",            "",       "neither", _calibration(lambda c: c.bias),                 "predicted − real IoU, mean over slices"),
-    ("predicted_iou_error",           "",       "lower",   _calibration(lambda c: c.mean_absolute_error),  "|predicted − real IoU|, mean over slices"),
+_ROWS: tuple[tuple[str, str, Better, tuple[float, float], Callable[[MaskPair], float], str], ...] = (
+    ("dice",                          "",       "higher",  _SHARE,  _overlap(overlap.dice),                         "2|P∩T| / (|P|+|T|)"),
+    ("iou",                           "",       "higher",  _SHARE,  _overlap(overlap.iou),                          "|P∩T| / |P∪T|"),
+    ("sensitivity",                   "",       "higher",  _SHARE,  _overlap(overlap.sensitivity),                  "|P∩T| / |T|"),
+    ("specificity",                   "",       "higher",  _SHARE,  _counted(overlap.specificity),                  "true negatives / negatives"),
+    ("precision",                     "",       "higher",  _SHARE,  _overlap(overlap.precision),                    "|P∩T| / |P|"),
+    ("volumetric_similarity",         "",       "higher",  _SHARE,  _overlap(overlap.volumetric_similarity),        "1 − ||P|−|T|| / (|P|+|T|)"),
+    ("volume_ml",                     "ml",     "neither", _FROM_0, _volume(lambda n: n.prediction),                "volume of the prediction"),
+    ("truth_volume_ml",               "ml",     "neither", _FROM_0, _volume(lambda n: n.truth),                     "volume of the truth"),
+    ("volume_difference_ml",          "ml",     "neither", _ANY,    _volume(lambda n: n.prediction - n.truth),      "prediction − truth: below 0 for too little"),
+    ("absolute_volume_difference_ml", "ml",     "lower",   _FROM_0, _volume(lambda n: abs(n.prediction - n.truth)), "size of the volume difference"),
+    ("relative_volume_difference",    "",       "neither", _ANY,    _counted(overlap.relative_volume_difference),   "(|P|−|T|) / |T|"),
+    ("overspill_ml",                  "ml",     "lower",   _FROM_0, _volume(lambda n: n.fp),                        "predicted outside the truth"),
+    ("underspill_ml",                 "ml",     "lower",   _FROM_0, _volume(lambda n: n.fn),                        "truth that was not predicted"),
+    ("hd",                            "mm",     "lower",   _FROM_0, _hausdorff(100),                                "Hausdorff distance"),
+    ("hd95",                          "mm",     "lower",   _FROM_0, _hausdorff(95),                                 "95th percentile of the Hausdorff distance"),
+    ("assd",                          "mm",     "lower",   _FROM_0, _distance(surface.assd),                        "mean distance, both surfaces pooled"),
+    ("masd",                          "mm",     "lower",   _FROM_0, _distance(surface.masd),                        "mean of the two surfaces' mean distances"),
+    ("nsd_1mm",                       "",       "higher",  _SHARE,  _surface_dice(1),                               "share of both surfaces within 1 mm"),
+    ("nsd_2mm",                       "",       "higher",  _SHARE,  _surface_dice(2),                               "share of both surfaces within 2 mm"),
+    ("lesion_dice",                   "",       "higher",  _SHARE,  _lesions(lambda s: s.dice),                     "lesion-wise Dice"),
+    ("lesion_hd95",                   "mm",     "lower",   _FROM_0, _lesions(lambda s: s.hd95_mm),                  "lesion-wise HD95"),
+    ("lesion_tp",                     "",       "higher",  _FROM_0, _lesions(lambda s: s.tp),                       "lesions found"),
+    ("lesion_fp",                     "",       "lower",   _FROM_0, _lesions(lambda s: s.fp),                       "components that touch no lesion"),
+    ("lesion_fn",                     "",       "lower",   _FROM_0, _lesions(lambda s: s.fn),                       "lesions missed"),
+    ("components",                    "",       "neither", _FROM_0, _components(lambda pair: pair.prediction),      "connected components (26) of the prediction"),
+    ("truth_components",              "",       "neither", _FROM_0, _components(lambda pair: pair.truth),           "connected components (26) of the truth"),
+    ("half_life",                     "slices", "higher",  _FROM_0, _half_life,                                     "slices from the prompt until Dice < 0.5"),
+    ("predicted_iou_bias",            "",       "neither", _ANY,    _calibration(lambda c: c.bias),                 "predicted − real IoU, mean over slices"),
+    ("predicted_iou_error",           "",       "lower",   _SHARE,  _calibration(lambda c: c.mean_absolute_error),  "|predicted − real IoU|, mean over slices"),
 )
 # ruff: enable[E501]
 # fmt: on

@@ -23,14 +23,10 @@ _MARKERS = {"PASS": "o", "FAIL": "X", "INCONCLUSIVE": "D"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One run in a line.
-
-    name: its directory, relative to the folder looked through. outcome: of the stored verdict, INCONCLUSIVE if there is
-    none. means: group → mean of the metric over the prompted cases. seconds: mean wall time per subject, NaN if not
-    recorded. error: why the run cannot be read, and then nothing else is known.
-    """
+    """One run in a line."""
 
     name: str
+    """Its directory, relative to the folder that was searched."""
     created: str = ""
     commit: str = ""
     checkpoint: str = ""
@@ -38,10 +34,16 @@ class Entry:
     fingerprint: str = ""
     device: str = ""
     outcome: str = "INCONCLUSIVE"
+    """Of the stored verdict; INCONCLUSIVE if there is none or the scores cannot be believed."""
     cases: int = 0
     means: Mapping[str, float] | None = None
+    """Group → mean of the metric over the prompted cases."""
     seconds: float = math.nan
+    """Mean wall time per subject, NaN if it is not recorded."""
+    doubt: str | None = None
+    """Why the scores cannot be believed; then there are no means."""
     error: str | None = None
+    """Why the run cannot be read; then only the name is known."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types; NaN is None."""
@@ -84,9 +86,10 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
         cohort=f"{Path(header.cohort.root).name} ({len(header.cohort.subjects)})",
         fingerprint=header.cohort.fingerprint[:12],
         device=f"{header.device} {header.precision}",
-        outcome=(stored_outcome(run.directory) or Outcome.INCONCLUSIVE).value,
+        outcome=((None if run.doubts else stored_outcome(run.directory)) or Outcome.INCONCLUSIVE).value,
         cases=len(run.records),
-        means={group: mean(values) for group, values in groups.items()},
+        means=None if run.doubts else {group: mean(values) for group, values in groups.items()},
+        doubt=next(iter(run.doubts), None),
         seconds=_seconds_per_subject(run.records),
     )
 
@@ -99,6 +102,8 @@ def table(entries: Sequence[Entry]) -> list[str]:
             rows.append(("", one.name, "unreadable", "", "", "", "", one.error))
             continue
         means = "  ".join(f"{group} {value:.3f}" for group, value in (one.means or {}).items())
+        if one.doubt is not None:
+            means = f"not believed: {one.doubt}"
         seconds = "" if math.isnan(one.seconds) else f"{one.seconds:.1f}"
         date = one.created[:16].replace("T", " ")
         rows.append((date, one.name, one.outcome, one.commit, one.checkpoint, one.cohort, seconds, means))

@@ -238,11 +238,13 @@ def test_other_prompts_are_inconclusive(make_record, against):
 
 
 def test_other_data_under_the_same_name_is_inconclusive(make_record, against):
-    old, new = ([make_record(f"S{i}", data=data) for i in range(6)] for data in ("aaaa", "bbbb"))
+    old, new = (
+        [make_record(f"S{i}", dice=0.9 + i / 100, data=f"{data}{i}") for i in range(6)] for data in ("aaaa", "bbbb")
+    )
     comparison = compare(*against(old, [*old[:5], new[5]]))
     assert comparison.outcome is Outcome.INCONCLUSIVE
     assert comparison.reasons == ("other images or labels under the same name in 1 case: S5/t1ce/WT/box",)
-    older = [make_record(f"S{i}") for i in range(6)]  # a run from before the digest was recorded
+    older = [make_record(f"S{i}", dice=0.9 + i / 100) for i in range(6)]  # a run from before the digest was recorded
     assert compare(*against(older, new)).outcome is Outcome.PASS
     assert compare(*against(new, older)).outcome is Outcome.PASS
 

@@ -12,7 +12,6 @@ from medsam_core.data.volume import Grid, Volume
 from medsam_core.evaluation.subject import ScoredCase, score_case
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
-from tests.gates.conftest import command, make_run, recall  # noqa: F401  fixtures of the gates' tests
 
 
 @pytest.fixture

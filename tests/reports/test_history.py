@@ -13,9 +13,6 @@ import pytest
 from medsam_core.errors import OptionError, RunError
 from medsam_core.gates.remote import fetch
 from medsam_core.reports.history import Entry, entry, history, plot, table
-from tests.made_runs import command, make_record, make_run, recall
-
-__all__ = ["command", "make_record", "make_run", "recall"]  # fixtures
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def test_a_damaged_run_is_listed_and_the_others_too(runs):
 
 
 def test_the_means_are_over_prompted_finite_scores(make_record, recall):
-    records = [make_record("S1", dice=0.5), make_record("S2", dice=math.nan), make_record("S3", dice=1.0, slices=())]
+    records = [make_record("S1", dice=0.5), make_record("S2", dice=math.nan), make_record("S3", dice=1.0, absent=True)]
     assert entry(recall(records)).means == {"WT/box": 0.5}
     assert math.isnan(entry(recall(records)).seconds)
     assert entry(recall([], plan=["S1/t1ce/WT/box"])).means == {}

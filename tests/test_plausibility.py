@@ -6,10 +6,12 @@ import math
 
 import pytest
 
+from medsam_core.errors import GateError
+from medsam_core.gates.baseline import Baseline, write_baseline
 from medsam_core.gates.gates_file import load_gates
-from medsam_core.gates.plausibility import implausible
 from medsam_core.gates.verdict import judge
 from medsam_core.outcome import Outcome
+from medsam_core.plausibility import implausible
 
 
 def scores(*, volume=30.0, truth=30.0, on_slices=30.0, **more):
@@ -102,3 +104,52 @@ def test_a_run_that_contradicts_itself_is_no_pass(make_record, tmp_path):
     verdict = judge([some[0].id], some, load_gates(path))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "more than the two volumes allow" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("dice@key_slice", 17.0, "dice@key_slice is outside 0 to 1 in 1 case: S1/t1ce/WT/box"),
+        ("hd95@volume", -1.0, "hd95@volume is outside 0 to inf in 1 case"),
+        ("precision@volume", 1.2, "precision@volume is outside 0 to 1"),
+    ],
+)
+def test_a_score_outside_its_metrics_range_is_not_believed(make_record, key, value, sentence):
+    record = make_record("S1", scores=scores(**{key.replace("@", "_at_"): value}))
+    assert implausible([record])[0].startswith(sentence)
+    assert implausible([make_record("S1", slices=(), scores={f"brats2019/{key}": value})])  # an absent region's, too
+
+
+def test_what_cannot_be_believed_is_no_pass_and_no_baseline_anywhere(make_record, make_run, command, tmp_path, capsys):
+    """judge, compare, propose, calibrate, accept and history read the same run."""
+    gates = tmp_path / "gates.toml"
+    gates.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n')
+    good = make_run([make_record("S1"), make_record("S2", dice=0.8)], name="runs/good")
+    records = [make_record("S1"), make_record("S2", dice=0.8, scores={"brats2019/dice@key_slice": 17.0})]
+    bad = make_run(records, name="runs/bad")
+    (bad.directory / "verdict.json").write_text('{"outcome": "PASS"}')
+    assert command("judge", bad.directory, "--gates", gates) == 10
+    for pair in ((good, bad), (bad, good)):
+        assert command("compare", *(run.directory for run in pair)) == 10
+        assert "dice@key_slice is outside 0 to 1" in capsys.readouterr().out
+    for refused in (
+        ("propose", bad.directory),
+        ("calibrate", good.directory, bad.directory, "-o", tmp_path / "floor.json"),
+        ("accept", bad.directory, "--as", "main", "--gates", gates, "--baselines", tmp_path / "b"),
+    ):
+        with pytest.raises(GateError, match="dice@key_slice is outside 0 to 1"):
+            command(*refused)
+    assert not (tmp_path / "b").exists()
+    assert command("history", tmp_path / "runs") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "  bad " in line]
+    assert "INCONCLUSIVE" in line
+    assert "not believed: dice@key_slice is outside 0 to 1" in line
+
+
+def test_a_baseline_file_that_cannot_be_believed_is_no_reference(make_record, make_run, command, tmp_path, capsys):
+    run = make_run([make_record("S1"), make_record("S2", dice=0.8)])
+    path = write_baseline(Baseline.of(run, "main"), tmp_path)
+    assert command("compare", path, run.directory) == 0
+    path.write_text(path.read_text().replace('"brats2019/dice@volume": 0.9', '"brats2019/dice@volume": 0.5'))
+    assert command("compare", path, run.directory) == 10
+    assert "main cannot be believed: Dice and IoU over volume contradict each other" in capsys.readouterr().out

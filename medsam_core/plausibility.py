@@ -7,9 +7,10 @@ scopes. Arithmetic ties them together, so a score that a fault made too good sel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medsam_core.cases import SCOPES, CaseRecord, score_key
+from medsam_core.metrics import METRICS
 from medsam_core.text import counted, few
 
 TOLERANCE = 1e-6
@@ -22,12 +23,12 @@ def implausible(records: Sequence[CaseRecord]) -> list[str]:
 
     Only the scores that a record has are compared, without NaN and absent regions.
     """
-    asked = sorted((record for record in records if record.prompted), key=lambda record: record.id)
     found: dict[str, list[str]] = {}
-    for record in asked:
-        for what in dict.fromkeys(_contradictions(record)):
+    for record in sorted(records, key=lambda record: record.id):
+        for what in contradictions(record.scores):
             found.setdefault(what, []).append(record.id)
-    reasons = [f"{what} in {counted(len(cases), 'case')}: {few(cases)}" for what, cases in found.items()]
+    reasons = in_cases(found)
+    asked = sorted((record for record in records if record.prompted), key=lambda record: record.id)
     # a drawn mask on every slice is the truth itself
     drawn = [record for record in asked if record.case.prompt != "mask"]
     overlaps = [value for record in drawn for key, value in record.scores.items() if key.endswith("/dice@volume")]
@@ -63,22 +64,37 @@ def _copied(asked: Sequence[CaseRecord]) -> list[str]:
     return sorted(one.id for same in alike.values() if len({other.data for other in same}) > 1 for one in same)
 
 
-def _contradictions(record: CaseRecord) -> list[str]:
+def contradictions(scores: Mapping[str, float], tolerance: float = TOLERANCE) -> list[str]:
+    """What the scores of one case cannot be: outside a metric's range, or not true together. [] if nothing.
+
+    scores: by score key, as in `CaseRecord.scores`; NaN is left to others. tolerance: for sums, of rounded scores more.
+    """
     found = []
-    for profile in sorted({key.split("/", 1)[0] for key in record.scores}):
-        scores = {
-            (metric, scope): record.scores.get(score_key(profile, metric, scope), math.nan)
+    for key, value in scores.items():
+        metric = METRICS.get(key.split("/", 1)[-1].split("@", 1)[0])
+        if metric is None or math.isnan(value):
+            continue
+        if not metric.range[0] - tolerance <= value <= metric.range[1] + tolerance:
+            found.append(f"{key.split('/', 1)[-1]} is outside {metric.range[0]:g} to {metric.range[1]:g}")
+    for profile in sorted({key.split("/", 1)[0] for key in scores}):
+        own = {
+            (metric, scope): scores.get(score_key(profile, metric, scope), math.nan)
             for metric in ("dice", "iou", "volume_ml", "truth_volume_ml")
             for scope in SCOPES
         }
         for scope in SCOPES:
-            dice, iou = scores["dice", scope], scores["iou", scope]
-            volume, truth = scores["volume_ml", scope], scores["truth_volume_ml", scope]
-            if abs(dice - 2 * iou / (1 + iou)) > TOLERANCE:
+            dice, iou = own["dice", scope], own["iou", scope]
+            volume, truth = own["volume_ml", scope], own["truth_volume_ml", scope]
+            if iou > -1 and abs(dice - 2 * iou / (1 + iou)) > tolerance:
                 found.append(f"Dice and IoU over {scope} contradict each other")
-            if volume + truth > 0 and dice > 2 * min(volume, truth) / (volume + truth) + TOLERANCE:
+            if volume + truth > 0 and dice > 2 * min(volume, truth) / (volume + truth) + tolerance:
                 found.append(f"Dice over {scope} is more than the two volumes allow")
-        whole, own = scores["truth_volume_ml", "volume"], scores["truth_volume_ml", "region_slices"]
-        if abs(whole - own) > TOLERANCE * max(whole, own):
+        whole, on_slices = own["truth_volume_ml", "volume"], own["truth_volume_ml", "region_slices"]
+        if abs(whole - on_slices) > tolerance * max(whole, on_slices):
             found.append("the truth over the volume is not that on the region's slices")
-    return found
+    return list(dict.fromkeys(found))
+
+
+def in_cases(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each contradiction with the ids of its cases: `dice@volume is outside 0 to 1 in 2 cases: …`."""
+    return [f"{what} in {counted(len(cases), 'case')}: {few(cases)}" for what, cases in found.items()]
