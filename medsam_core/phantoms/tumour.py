@@ -68,7 +68,7 @@ def plan(rng: np.random.Generator, at: Frame, outline: Hull, *, kind: str | None
     while len(centres) < count:
         candidates = rng.choice(nodes, size=12)
         spots = np.stack([c.ravel()[candidates] for c in (at.z, at.y, at.x)], axis=1).astype(float)
-        # further foci keep away from the earlier ones, so that they stay separate; of two, the second prefers the same side
+        # further foci keep away from the others, so that they stay separate; of two, the second prefers the same side
         if centres:
             gap = np.min([((spots - c) ** 2).sum(1) for c in centres], axis=0)
             same = (np.sign(spots[:, 2]) == np.sign(centres[0][2])) * 400.0
