@@ -22,7 +22,7 @@ class MaskError(MedsamError):
 
 
 class ShapeMismatch(MaskError):
-    """Two masks, or a mask and its spacing, whose shapes do not belong together."""
+    """Two masks of different shapes, or a spacing with another number of axes than its mask."""
 
 
 class PromptError(MedsamError):

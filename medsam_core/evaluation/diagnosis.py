@@ -165,7 +165,7 @@ def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
     label = max(sizes, key=lambda one: sizes[one])  # the first of equal ones
     if sizes[label] == 0 or on_boundary > sizes[label]:
         return BOUNDARY, (
-            f"{_percent(on_boundary, wrong)} of the wrong voxels lie within {BAND_MM:g} mm of the boundary, "
+            f"{_percent(on_boundary, wrong)} of the wrong voxels are within {BAND_MM:g} mm of the boundary, "
             f"{_percent(int(np.count_nonzero(missed)), size)} of the truth is missed and the overspill is "
             f"{_percent(int(np.count_nonzero(overspill)), size)} of it"
         )
@@ -173,7 +173,7 @@ def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
     if label == LEAK:
         fullest = masks.first_slice + int(np.count_nonzero(far_overspill, axis=(1, 2)).argmax())
         return LEAK, (
-            f"{_voxels(far_overspill)}, {share} of the truth's size, lie more than {BAND_MM:g} mm outside it, "
+            f"{_voxels(far_overspill)}, {share} of the truth's size, are more than {BAND_MM:g} mm outside it, "
             f"most of them on slice {fullest}"
         )
     if label == EARLY_STOP:

@@ -1,4 +1,4 @@
-"""A head with a brain tumour as two label maps, from a seed: the raw material of phantoms and of their training."""
+"""A head with a brain tumour as two label maps, from a seed: what phantoms are painted from."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ Seed = int | Sequence[int]
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """One head.
-
-    tissues: (D, H, W) uint8, AIR 0, SCALP 1, SKULL 2, CSF 3, VENTRICLE 4, GREY 5, WHITE 6, DEEP_GREY 7.
-    labels: (D, H, W) uint8, BraTS: 0 none, 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing; 0 wherever tissues
-        is air, scalp, skull or ventricle.
-    spacing_mm: (dz, dy, dx); the field of view is 155 × 240 × 240 mm whatever the size.
-    kind: "ring", "solid", "patchy" or "no-et" (how the core is built). foci: how many were planted.
-    """
+    """One head with its tumour."""
 
     tissues: npt.NDArray[np.uint8]
+    """(D, H, W), AIR 0, SCALP 1, SKULL 2, CSF 3, VENTRICLE 4, GREY 5, WHITE 6, DEEP_GREY 7."""
     labels: npt.NDArray[np.uint8]
+    """(D, H, W), as in BraTS: 0 none, 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing; 0 in air, scalp, skull
+    and ventricles."""
     spacing_mm: tuple[float, float, float]
+    """(dz, dy, dx); the field of view is 155 × 240 × 240 mm at every size."""
     kind: str
+    """How the core is built: "ring", "solid", "patchy" or "no-et"."""
     foci: int
+    """How many separate cores were planted."""
 
 
 def check_size(size: Sequence[int]) -> tuple[int, int, int]:
-    """`size` as three ints; OptionError unless it is three whole numbers of at least 16."""
+    """`size` as three ints. Raises OptionError unless it is three whole numbers of at least 16."""
     try:
         whole = tuple(int(n) for n in size)
         usable = len(whole) == 3 and all(n == m and n >= MIN_SIZE for n, m in zip(whole, size, strict=True))
@@ -53,7 +52,10 @@ def check_size(size: Sequence[int]) -> tuple[int, int, int]:
 
 
 def streams(seed: Seed, count: int) -> list[np.random.Generator]:
-    """Independent generators from one seed, so that a change to one part of the head leaves the others as they were."""
+    """`count` independent generators from one seed: a change to one part of the head leaves the other parts unchanged.
+
+    Raises OptionError for a seed that is not one or several whole numbers ≥ 0.
+    """
     try:
         root = np.random.SeedSequence(seed)
     except (TypeError, ValueError):
@@ -62,27 +64,26 @@ def streams(seed: Seed, count: int) -> list[np.random.Generator]:
 
 
 def _box(inside: npt.NDArray[np.bool_], size: Sequence[int]) -> Window:
-    """The voxels of a grid of `size` around the lattice nodes `inside`, with a node of margin."""
+    """The voxels of a grid of `size` around the lattice nodes where `inside` is True, with a margin of one node."""
     spans = []
     for axis, voxels in enumerate(size):
         nodes = inside.shape[axis]
         hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
         start, stop = int(hit[0]) - 1, int(hit[-1]) + 2
+        # from nodes to voxels: the start rounds down, the stop rounds up
         spans.append((max(0, start * voxels // nodes), min(voxels, -(-stop * voxels // nodes))))
     return spans[0], spans[1], spans[2]
 
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """An Anatomy with the lattice fields it was cut from, for whoever paints it.
-
-    window: the voxels that hold the whole brain.
-    """
+    """An Anatomy with the lattice fields from which it was made; `contrast.paint` needs both."""
 
     anatomy: Anatomy
     head: phantom_head.Head
     tumour: phantom_tumour.Tumour
     window: Window
+    """The voxels around the whole brain."""
 
 
 def anatomy(
@@ -92,18 +93,19 @@ def anatomy(
     kind: str | None = None,
     foci: int | None = None,
 ) -> Anatomy:
-    """A head with a tumour, the same for the same seed; at another size it is the same head on another grid.
+    """A head with a tumour. The same seed gives the same head; another size is the same head on another grid.
 
-    seed: a non-negative int or several. size: (D, H, W), each at least 16; (155, 240, 240) is 1 mm.
-    kind: "ring" (enhancing rim around necrosis), "solid", "patchy" or "no-et" (nothing enhances); drawn when None.
-    foci: 1 to 3 separate cores; drawn when None (84 % have one).
+    seed: one int ≥ 0 or several.
+    size: (D, H, W), each at least 16; (155, 240, 240) has voxels of 1 mm.
+    kind: "ring" (enhancing rim around necrosis), "solid", "patchy" or "no-et" (nothing enhances); None to draw it.
+    foci: 1 to 3 separate cores; None to draw it (84 % have one).
     Raises OptionError for an unusable seed, size, kind or number of foci.
     """
     return grow(seed, size, kind=kind, foci=foci).anatomy
 
 
 def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int | None = None) -> Growth:
-    """As `anatomy`, with the fields kept."""
+    """As `anatomy`, with the fields. Arguments and errors as there."""
     d, h, w = check_size(size)
     if kind is not None and kind not in phantom_tumour.KINDS:
         raise OptionError(f"phantom kind: got {kind!r}, expected one of {', '.join(phantom_tumour.KINDS)}; choose one.")
@@ -113,14 +115,17 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
     at = phantom_head.frame(shape_rng)
     outline = phantom_head.hull(at)
     plan = phantom_tumour.plan(plan_rng, at, outline, kind=kind, foci=foci)
+    # inner: the frame of the structures that the tumour pushes aside
     inner = at
     for centre in plan.centres:
         inner = inner.pushed(centre, plan.radius_mm, 0.42 / len(plan.centres))
     head = phantom_head.head(head_rng, at, inner)
     everywhere: Window = ((0, LATTICE[0]), (0, LATTICE[1]), (0, LATTICE[2]))
+    # the tumour grows through the tissues as they are on the lattice
     coarse = phantom_head.classify(head, LATTICE, everywhere)
     tumour = phantom_tumour.grow(tumour_rng, at, coarse, outline, plan)
 
+    # the whole grid gets skull and skin; tissues and tumour only the window around the brain
     tissues = phantom_head.shells(head, (d, h, w))
     window = _box(head.cavity < 0, (d, h, w))
     box = tuple(slice(*span) for span in window)
@@ -128,7 +133,7 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
     found = phantom_tumour.label(tumour, inside, outline, (d, h, w), window)
     labels = np.zeros((d, h, w), dtype=np.uint8)
     labels[box] = found
-    # a tumour swallows the sulci it grows over
+    # a tumour fills the sulci that it grows over
     inside[(found > 0) & (inside == CSF)] = GREY
     tissues[box] = inside
     spacing = (FIELD_MM[0] / d, FIELD_MM[1] / h, FIELD_MM[2] / w)

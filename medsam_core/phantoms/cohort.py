@@ -1,6 +1,6 @@
-"""A synthetic cohort in BraTS layout: what the gate runs on when nothing has been downloaded.
+"""A synthetic cohort in BraTS layout: what the gate runs on if nothing was downloaded.
 
-Phantoms show whether a checkpoint, a device or a code change still segments; they say nothing about patients.
+Phantoms show whether the model still segments with another checkpoint, device or code; they say nothing about patients.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from medsam_core.modalities import MODALITIES
 from medsam_core.phantoms.anatomy import FULL_SIZE, Anatomy, anatomy, check_size
 from medsam_core.phantoms.contrast import Phantom, synthesise
 
-# stored in every header; raise it when the same seed gives other voxels, so that cohorts on disk are made anew
+# stored in every header; raise the number if the same seed gives other voxels, so that cohorts on disk are rewritten
 GENERATOR = "medsam-core phantom 1"
 FILES = (*MODALITIES, "seg")
-_FAMILY = 0x5048414E  # sets cohort seeds apart from the plain ints that training draws from
+_FAMILY = 0x5048414E  # keeps the seeds of cohorts apart from the plain ints that training uses
 
 
 def generator_mark() -> str:
@@ -38,19 +38,19 @@ def generator_mark() -> str:
 
 
 def subject_seed(seed: int, index: int) -> tuple[int, int, int]:
-    """The seed of subject `index` of the cohort `seed`; no plain int below 2**32 gives the same head."""
+    """The seed of subject `index` (from 0) of the cohort `seed`; no plain int below 2**32 gives the same head."""
     return (_FAMILY, seed, index)
 
 
 def subject_id(seed: int, index: int) -> str:
-    """E.g. "Phantom_s7_0003"."""
+    """The id of subject `index` of the cohort `seed`, such as "Phantom_s7_0003"."""
     return f"Phantom_s{seed}_{index:04d}"
 
 
 def subject(seed: int, index: int, size: Sequence[int] = FULL_SIZE) -> Phantom:
-    """Subject `index` (from 0) of the cohort `seed`, as `write_cohort` writes it; independent of how many there are.
+    """Subject `index` (from 0) of the cohort `seed`, as `write_cohort` writes it, whatever the number of subjects.
 
-    Of every six, the third has two or three foci and the fifth does not enhance, so that a small cohort has both.
+    Of every six subjects, the third has two or three foci and the fifth does not enhance, so a small cohort has both.
     Raises OptionError for an unusable seed or size.
     """
     d, h, w = check_size(size)
@@ -67,11 +67,13 @@ def write_cohort(
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> tuple[str, ...]:
-    """Write `subjects` phantoms as <root>/<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz and return their ids, in order.
+    """Write `subjects` phantoms as <root>/<id>/<id>_{t1ce,t1,t2,flair,seg}.nii.gz and return their ids, in order.
 
-    Images int16 with background 0, segmentations uint8 in 0/1/2/4, LPS with BraTS's origin. The voxels and the bytes
-    follow from (seed, index, size). A subject appears whole or not at all; one that is there already is left alone.
-    size: (D, H, W), each at least 16; the field of view is always 155 × 240 × 240 mm. seed: ≥ 0.
+    Images are int16 with background 0, segmentations uint8 in 0/1/2/4, in LPS with BraTS's origin. Seed, index and size
+    determine the voxels and the bytes. A subject appears whole or not at all; a complete one is not written again.
+    subjects: at least 1.
+    size: (D, H, W), each at least 16; the field of view is always 155 × 240 × 240 mm.
+    seed: ≥ 0.
     progress: called as progress(done, subjects, id) after each subject.
     Raises OptionError for unusable options, DataError if root cannot be written or holds this cohort at another size.
     """
@@ -93,13 +95,13 @@ def write_cohort(
         reason = error.strerror or str(error)
         raise DataError(
             f"phantom cohort: got a root that cannot be written, {folder} ({reason}), expected a folder; "
-            "choose one that you may write to."
+            "choose one with write permission."
         ) from error
     return ids
 
 
 def _is_whole(folder: Path, shape: tuple[int, int, int]) -> bool:
-    """Whether a subject of this generator is there with all its files; DataError if it has another size."""
+    """Whether the folder is complete and of this generator. Raises DataError if the subject has another size."""
     if not all((folder / f"{folder.name}_{part}.nii.gz").is_file() for part in FILES):
         return False
     try:
@@ -122,7 +124,7 @@ def _write_subject(root: Path, name: str, phantom: Phantom) -> None:
         for part in FILES:
             voxels = phantom.labels if part == "seg" else phantom.images[part]
             (partial / f"{name}_{part}.nii.gz").write_bytes(nifti_bytes(voxels, phantom.anatomy.spacing_mm))
-        if (root / name).is_dir():  # an older or a damaged one: replace its files, leave what else lies there
+        if (root / name).is_dir():  # of an older generator or damaged: replace its files, keep others
             for file in sorted(partial.iterdir()):
                 file.replace(root / name / file.name)
         else:
@@ -132,13 +134,17 @@ def _write_subject(root: Path, name: str, phantom: Phantom) -> None:
 
 
 def nifti_bytes(voxels: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]) -> bytes:
-    """(D, H, W) LPS voxels as the bytes of a .nii.gz in BraTS's orientation and origin; the same bytes each time."""
+    """The bytes of a .nii.gz in BraTS's orientation and origin; always the same for the same voxels.
+
+    voxels: (D, H, W), LPS. spacing_mm: (dz, dy, dx).
+    """
     dz, dy, dx = spacing_mm
     affine = np.diag((-dx, -dy, dz, 1.0))
     affine[1, 3] = (voxels.shape[1] - 1) * dy
     image = nib.Nifti1Image(voxels.transpose(2, 1, 0), affine)
     image.header["descrip"] = GENERATOR
     image.header.set_xyzt_units("mm")
+    # without file name and time in gzip's header, the bytes depend on the voxels alone
     out = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=4, mtime=0) as stream:
         stream.write(image.to_bytes())

@@ -1,8 +1,8 @@
 """A head without a tumour: signed distances on the lattice, and the tissue of each voxel made from them.
 
 The shapes are ellipsoids and tubes in a canonical head (millimetres, z up, y to the back, x to the left; origin in
-the middle of the brain), seen through a smooth random warp. The cortex follows from sheets: sulci are the zero set
-of noise that hardly changes along the radius, the fissures are planes and the seams between the lobes.
+the middle of the brain), deformed by a smooth random warp. The cortex lines the brain's hull and a set of sheets: sulci
+are the zero set of noise that hardly changes along the radius, fissures are planes and the seams between the lobes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AIR, SCALP, SKULL, CSF, VENTRICLE, GREY, WHITE, DEEP_GREY = range(8)
 
 ORIGIN_MM = (75.0, 131.0, 120.0)
 FAR = np.float32(99.0)
-# lateral ventricle of one side: (z, y, x, radius) along frontal horn, body, atrium, occipital horn; then temporal horn
+# the lateral ventricle of one side, (z, y, x, radius): frontal horn, body, atrium, occipital horn; then temporal horn
 VENTRICLE_PATH = (
     (1, -37, 16, 2.2), (6, -26, 10, 4.8), (12, -13, 8, 4.8), (17, 2, 10, 4.8), (17, 18, 15, 5.0), (8, 29, 23, 6.5),
     (3, 48, 24, 2.2),
@@ -34,41 +34,54 @@ NUCLEI = (
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Fields of one head, each (52, 80, 80) float32 in mm on the lattice; distances are negative inside.
-
-    brain: distance to the hull of the brain (no sulci); strip: the same with the cisterns between its parts filled;
-    cavity: to the inside of the skull; outer: to the skin; cerebellum, stem: negative where these are the nearest
-    part; midline: to the plane between the hemispheres, signed. sheets: pairs (signed distance to a sheet along which
-    a sulcus or fissure runs, how far beyond its bottom). folia: phase of the cerebellum's leaves. sulcus: half the
-    width of sulci (closed below 0). cortex_mm, skull_mm: thicknesses.
-    """
+    """Fields of one head, each (52, 80, 80) float32 in mm on the lattice; distances are negative inside."""
 
     brain: Field
+    """Distance to the hull of the brain, without sulci."""
     strip: Field
+    """The same with the cisterns between the parts of the brain filled: what skull stripping leaves."""
     cavity: Field
+    """Distance to the inside of the skull."""
     outer: Field
+    """Distance to the skin."""
     cerebellum: Field
+    """Negative where the cerebellum is the nearest part."""
     stem: Field
+    """Negative where the brain stem is the nearest part."""
     midline: Field
+    """Signed distance to the plane between the hemispheres."""
     ventricles: Field
+    """Distance to the ventricles."""
     nuclei: Field
+    """Distance to the deep grey nuclei."""
     folia: Field
+    """Phase of the cerebellum's leaves, mm along their sequence."""
     sheets: tuple[tuple[Field, Field], ...]
+    """For each sheet along which a sulcus or fissure runs: (signed distance to it, mm beyond its bottom)."""
     sulcus: Field
+    """Half the width of sulci; closed below 0."""
     cortex_mm: float
+    """Thickness of the cortex."""
     skull_mm: float
+    """Thickness of the skull."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Canonical coordinates z, y, x in mm of each lattice node, each (52, 80, 80) float32."""
+    """Canonical coordinates of the lattice nodes, each (52, 80, 80) float32, mm."""
 
     z: Field
+    """Up."""
     y: Field
+    """To the back."""
     x: Field
+    """To the left."""
 
     def pushed(self, centre: tuple[float, float, float], radius_mm: float, share: float) -> Frame:
-        """The frame after a mass of radius_mm grew at `centre`: tissue around it has moved outwards (mass effect)."""
+        """The frame after a mass grew at `centre` and pushed the tissue around it outwards (mass effect).
+
+        centre: (z, y, x), mm. radius_mm: of the mass. share: of the distance to the centre by which tissue moves.
+        """
         dz, dy, dx = (c - np.float32(m) for c, m in zip((self.z, self.y, self.x), centre, strict=True))
         square = (dz * dz + dy * dy + dx * dx) / np.float32((1.6 * radius_mm) ** 2)
         pull = np.float32(share) / ((1 + square) * (1 + square))
@@ -76,13 +89,13 @@ class Frame:
 
 
 def frame(rng: np.random.Generator) -> Frame:
-    """A random head's canonical coordinates: size, tilt and shape vary as between adults registered to an atlas."""
+    """Canonical coordinates of a random head: size, tilt and shape vary as in adults registered to an atlas."""
     z, y, x = (c - np.float32(o) for c, o in zip(coordinates(), ORIGIN_MM, strict=True))
     scale = rng.uniform(0.95, 1.04) * rng.uniform(0.975, 1.025, size=3)
     pitch, yaw, roll = rng.normal(0, 0.03, size=3)
     shift = rng.normal(0, 1.0, size=3)
     warps = [noise(rng, 38) * np.float32(1.5) + noise(rng, 18) * np.float32(0.4) for _ in range(3)]
-    # small angles: a sheared frame is as good as a turned one
+    # for such small angles shearing is as good as rotation
     cz = (z + y * np.float32(pitch) + x * np.float32(roll) + np.float32(shift[0])) / np.float32(scale[0]) + warps[0]
     cy = (y - z * np.float32(pitch) + x * np.float32(yaw) + np.float32(shift[1])) / np.float32(scale[1]) + warps[1]
     cx = (x - y * np.float32(yaw) - z * np.float32(roll) + np.float32(shift[2])) / np.float32(scale[2]) + warps[2]
@@ -91,22 +104,24 @@ def frame(rng: np.random.Generator) -> Frame:
 
 @dataclass(frozen=True, eq=False)
 class Hull:
-    """Distances (52, 80, 80) float32 in mm to the parts of the brain, before any sulcus."""
+    """Distances to the parts of the brain before any sulcus, each (52, 80, 80) float32, mm, negative inside."""
 
-    dome: Field  # the cerebrum before its flat base is cut off
+    dome: Field
+    """The cerebrum before its flat base is cut off."""
     cerebrum: Field
     temporal: Field
+    """The temporal lobes."""
     cerebellum: Field
     stem: Field
 
     @property
     def supratentorial(self) -> Field:
-        """Cerebrum and temporal lobes in one: what lies above the tentorium, negative inside."""
+        """Cerebrum and temporal lobes together: the brain above the tentorium."""
         return np.minimum(self.cerebrum, self.temporal)
 
     @property
     def brain(self) -> Field:
-        """The whole brain: cerebrum, temporal lobes, cerebellum and stem in one, negative inside."""
+        """The whole brain: cerebrum, temporal lobes, cerebellum and stem together."""
         return np.minimum(self.supratentorial, np.minimum(self.cerebellum, self.stem))
 
 
@@ -114,6 +129,7 @@ def hull(at: Frame) -> Hull:
     """The brain's outline in the frame `at`."""
     z, y, x = at.z, at.y, at.x
     side = np.abs(x)
+    # the cerebrum: an egg with a flat base, which follows the tentorium
     egg = x / (1 + y * np.float32(0.0009))  # wider at the back
     blunt = y * (1 - np.float32(0.14) * (x / 66) ** 2)
     dome = ellipsoid(z - 2, blunt, egg, (64, 81, 66))
@@ -121,11 +137,13 @@ def hull(at: Frame) -> Hull:
     tent = np.maximum(side - 10, 0) * np.clip((y - 10) / 20, 0, 1) * np.float32(0.22)
     floor = rise - np.maximum(y - 42, 0) * np.float32(0.3) - tent  # the tentorium: low at the front, back and sides
     cerebrum = np.maximum(dome, floor - z)
+    # the temporal lobes rise to the front, the cerebellum fills the space below the tentorium
     sheared = z + 27 - (y + 8) * np.float32(0.26)
     temporal = ellipsoid(sheared, y + 8, side - 41, (19, 42, 22))
     notch = np.maximum(0, 5 - side) * np.clip((y - 38) / 12, 0, 1)
     cerebellum = ellipsoid(z + 37, y - 36, x, (27, 31, 51)) + notch
     cerebellum = np.maximum(cerebellum, z - (floor - 2))
+    # the stem: pons, medulla and midbrain in one
     pons = ellipsoid(z + 36, y - 9, x, (17, 14, 17))
     stalk = ellipsoid(z + 42, y - 18 + (z + 42) * np.float32(0.12), x, (38, 11, 12))
     midbrain = ellipsoid(z + 14, y - 12, x, (16, 14, 20))
@@ -133,11 +151,12 @@ def hull(at: Frame) -> Hull:
 
 
 def tube(z: Field, y: Field, x: Field, path: tuple[tuple[float, float, float, float], ...]) -> Field:
-    """Signed distance in mm to a tube along a polyline of (z, y, x, radius)."""
+    """Signed distance to a tube along a polyline, mm. path: (z, y, x, radius) of each corner, mm."""
     out = np.full(z.shape, FAR)
     for a, b in itertools.pairwise(path):
         az, ay, ax, ar = (np.float32(v) for v in a)
         vz, vy, vx, vr = (np.float32(q - p) for p, q in zip(a, b, strict=True))
+        # t: the nearest position on this piece of the line, 0 to 1; the radius changes linearly along it
         t = np.clip(((z - az) * vz + (y - ay) * vy + (x - ax) * vx) / (vz * vz + vy * vy + vx * vx), 0, 1)
         dz, dy, dx = z - az - t * vz, y - ay - t * vy, x - ax - t * vx
         np.minimum(out, np.sqrt(dz * dz + dy * dy + dx * dx) - ar - t * vr, out=out)
@@ -145,7 +164,7 @@ def tube(z: Field, y: Field, x: Field, path: tuple[tuple[float, float, float, fl
 
 
 def ventricles(rng: np.random.Generator, at: Frame) -> Field:
-    """Signed distance in mm to the four ventricles; their width varies between subjects and sides."""
+    """Signed distance to the four ventricles, mm; their width varies between subjects and sides."""
     width = rng.uniform(-1.8, 2.6)
     lean = rng.normal(0, 0.5)
     side = np.abs(at.x)
@@ -158,13 +177,13 @@ def ventricles(rng: np.random.Generator, at: Frame) -> Field:
 
 
 def sulci(rng: np.random.Generator, at: Frame, depth: Field) -> tuple[Field, Field]:
-    """The sheet of the sulci: distance in mm (signed by side), and mm beyond the sulcus' bottom.
+    """The sheet of the sulci: (distance to it, signed by side; distance beyond the bottom of the sulcus), mm.
 
     depth: mm below the brain's hull.
     """
     grain = np.float32(6.8)
     radius = np.sqrt(at.z * at.z + at.y * at.y + at.x * at.x) + 1
-    # squeezing the radius makes the noise nearly constant along it, so sulci stand upright on the surface
+    # the noise is sampled at a compressed radius: nearly constant along it, so sulci are perpendicular to the surface
     squeeze = (np.float32(62) + (radius - 62) * np.float32(0.25)) / radius / grain
     nodes = 32
     values = rng.standard_normal((nodes, nodes, nodes), dtype=np.float32)
@@ -172,6 +191,7 @@ def sulci(rng: np.random.Generator, at: Frame, depth: Field) -> tuple[Field, Fie
     points = np.stack([(c * squeeze)[shell] + nodes / 2 for c in (at.z, at.y, at.x)])
     pattern = np.full(depth.shape, 1, dtype=np.float32)
     pattern[shell] = ndimage.map_coordinates(values, points, order=3, prefilter=False, mode="nearest") * 2
+    # value / slope: the distance to the zero set, to first order
     slopes = np.gradient(pattern, *(155 / 52, 3.0, 3.0))
     slope = np.sqrt(sum(s * s for s in slopes)) + np.float32(0.03)
     distance = np.clip(pattern / slope, -12, 12).astype(np.float32)
@@ -180,7 +200,7 @@ def sulci(rng: np.random.Generator, at: Frame, depth: Field) -> tuple[Field, Fie
 
 
 def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
-    """Everything about one head but its tumour.
+    """One head without a tumour.
 
     at: the frame of the skull and the brain's outline; inner: that of the structures inside, which a mass has moved.
     """
@@ -191,7 +211,7 @@ def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
     z, y, x = inner.z, inner.y, inner.x
     side = np.abs(x)
     callosum = np.sqrt((y / 40) ** 2 + (np.maximum(z, 0) / 25) ** 2).astype(np.float32)
-    # sulci are measured from the dome, for the flat base has only shallow ones
+    # the depth of sulci is measured from the dome, because the flat base has only shallow ones
     folded = np.minimum(-np.minimum(outline.dome, outline.temporal), np.maximum(4 - 2.5 * supratentorial, 0))
     below = np.where(supratentorial < np.minimum(outline.cerebellum, outline.stem), np.float32(0), FAR)
     fissure = (x + noise(rng, 16) * np.float32(0.8), (1 - callosum) * 30 + below)
@@ -231,13 +251,14 @@ def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
 
 
 def classify(of: Head, size: tuple[int, int, int], window: Window) -> npt.NDArray[np.uint8]:
-    """The tissue of each voxel of `window` in a grid of `size`, uint8, constants AIR … DEEP_GREY above."""
+    """The tissue of each voxel of `window` in a grid of `size`: uint8, AIR … DEEP_GREY."""
 
     def on_grid(field: Field) -> Field:
         return resample(field, size, window)
 
     brain = on_grid(of.brain)
     cavity = on_grid(of.cavity)
+    # the distance to the nearest sheet; beyond a sheet's bottom, to its edge
     sheet = np.full(brain.shape, FAR)
     for distance, beyond in of.sheets:
         d, b = on_grid(distance), np.maximum(on_grid(beyond), 0)
@@ -245,9 +266,11 @@ def classify(of: Head, size: tuple[int, int, int], window: Window) -> npt.NDArra
     sheet = np.sqrt(sheet)
     width = on_grid(of.sulcus)
     cortex = np.float32(of.cortex_mm)
+    # white matter, lined with cortex along the hull and the sheets, with fluid in the sulci
     tissue = np.full(brain.shape, WHITE, dtype=np.uint8)
     tissue[(-brain < cortex) | (sheet < width + cortex)] = GREY
     tissue[sheet < width] = CSF
+    # the cerebellum: thin leaves, grey along their furrows, in a layer under its surface
     cerebellum = on_grid(of.cerebellum) < 0
     period = np.float32(5.2)
     phase = on_grid(of.folia) / period
@@ -264,7 +287,7 @@ def classify(of: Head, size: tuple[int, int, int], window: Window) -> npt.NDArra
 
 
 def shells(of: Head, size: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """SKULL, SCALP and AIR of a whole grid of `size`, uint8 (D, H, W); the cavity counts as skull."""
+    """SKULL, SCALP and AIR of a whole grid of `size`: (D, H, W) uint8; the inside of the skull is SKULL too."""
     return _shell(resample(of.cavity, size), resample(of.outer, size), of.skull_mm)
 
 

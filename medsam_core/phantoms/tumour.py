@@ -1,7 +1,7 @@
-"""A tumour for a phantom head: where it sits, how it grew, and the label of each voxel.
+"""A tumour for a phantom head: its place, its growth, and the label of each voxel.
 
-The tumour is a set of level sets on the lattice: a lobed core (rank of `core`), an oedema that prefers white matter
-(rank of `spread`), and a rim inside the core. Volumes are met by choosing the levels among the lattice's own nodes.
+The tumour consists of level sets on the lattice: a lobed core, an oedema that prefers white matter, and a rim inside
+the core. The levels are chosen so that the right number of lattice nodes, hence the planned volume, is inside.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ from medsam_core.phantoms.head import CSF, GREY, VENTRICLE, WHITE, Frame, Hull
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
 KINDS = ("ring", "solid", "patchy", "no-et")
-# how much nearer oedema has to come to take cortex, or to close a sulcus, than to take white matter; by tissue
+# by tissue: how much nearer than in white matter the oedema must be to include cortex, or to close a sulcus
 _RELUCTANCE_MM = np.zeros(8, dtype=np.float32)
 _RELUCTANCE_MM[[GREY, CSF]] = 2.5, 4.5
+# the volume that one lattice node stands for
 NODE_ML = LATTICE_MM[0] * LATTICE_MM[1] * LATTICE_MM[2] / 1000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a tumour shall be.
-
-    kind: one of KINDS, how the core is built. centres: (z, y, x) in mm in the head's canonical frame, one a focus.
-    wt_ml, tc_ml: volumes of whole tumour and core over all foci. rim_mm: mean thickness of the enhancing rim.
-    broken: share of the rim that does not enhance.
-    """
+    """What a tumour should become."""
 
     kind: str
+    """How the core is built, one of KINDS."""
     centres: tuple[tuple[float, float, float], ...]
+    """(z, y, x) of each focus in the head's canonical frame, mm."""
     wt_ml: float
+    """Volume of the whole tumour, all foci together."""
     tc_ml: float
+    """Volume of the core, all foci together."""
     rim_mm: float
+    """Mean thickness of the enhancing rim."""
     broken: float
+    """Share of the rim that does not enhance."""
 
     @property
     def radius_mm(self) -> float:
-        """Radius of a ball as large as the core of the first focus."""
+        """Radius of a ball with the volume of one focus's core."""
         return float((3 * self.tc_ml * 1000 / len(self.centres) / (4 * np.pi)) ** (1 / 3))
 
 
 def plan(rng: np.random.Generator, at: Frame, outline: Hull, *, kind: str | None, foci: int | None) -> Plan:
-    """Draw a tumour for a head whose outline is `outline` in the frame `at`; kind and foci are drawn when None."""
+    """Draw a tumour for a head with the outline `outline` in the frame `at`; kind and foci are drawn if None."""
+    # drawn even if given, so that the random numbers after them do not depend on it
     drawn = str(rng.choice(KINDS, p=(0.48, 0.17, 0.22, 0.13)))
     count = int(rng.choice((1, 2, 3), p=(0.84, 0.11, 0.05)))
     kind = kind or drawn
@@ -57,6 +60,7 @@ def plan(rng: np.random.Generator, at: Frame, outline: Hull, *, kind: str | None
     tc_ml = min(max(wt_ml * share, 1.5), 95.0)
     depth = -outline.supratentorial
     radius = (3 * tc_ml * 1000 / count / (4 * np.pi)) ** (1 / 3)
+    # nodes where a focus may start: inside the cerebrum, neither at its surface nor at the midline, base or top
     good = (depth > min(7 + 0.25 * radius, 14)) & (depth < 32) & (np.abs(at.x) > 13) & (at.z < 46) & (at.z > -34)
     good &= outline.supratentorial < np.minimum(outline.cerebellum, outline.stem) - 8
     nodes = np.flatnonzero(good)
@@ -64,7 +68,8 @@ def plan(rng: np.random.Generator, at: Frame, outline: Hull, *, kind: str | None
     while len(centres) < count:
         candidates = rng.choice(nodes, size=12)
         spots = np.stack([c.ravel()[candidates] for c in (at.z, at.y, at.x)], axis=1).astype(float)
-        if centres:  # the further foci keep away from those there are, so that they stay foci
+        # further foci keep away from the others, so that they stay separate; of two, the second prefers the same side
+        if centres:
             gap = np.min([((spots - c) ** 2).sum(1) for c in centres], axis=0)
             same = (np.sign(spots[:, 2]) == np.sign(centres[0][2])) * 400.0
             pick = int(np.argmax(np.minimum(gap, (3.2 * radius + 14) ** 2) + same * (count == 2)))
@@ -77,33 +82,34 @@ def plan(rng: np.random.Generator, at: Frame, outline: Hull, *, kind: str | None
 
 @dataclass(frozen=True, eq=False)
 class Tumour:
-    """Fields (52, 80, 80) float32 on the lattice and the levels at which they are cut, in mm.
-
-    core < core_level: tumour core; spread < spread_level: whole tumour; rim: thickness in mm of the enhancing layer
-    below the core's surface (below 0: none).
-    """
+    """A tumour as fields on the lattice, (52, 80, 80) float32, and the levels at which they are cut, mm."""
 
     core: Field
     core_level: float
+    """The core is where `core` is below this."""
     spread: Field
     spread_level: float
+    """The whole tumour is where `spread` is below this."""
     rim: Field
+    """Thickness of the enhancing layer below the core's surface; below 0: none."""
     kind: str
+    """One of KINDS."""
     foci: int
 
 
 def _level(field: Field, allowed: npt.NDArray[np.bool_], ml: float) -> float:
-    """The level below which `ml` of the allowed nodes lie (all of them if there are fewer)."""
+    """The level of `field` below which the allowed nodes have a volume of `ml`, or as much as there is."""
     values = field[allowed]
     rank = min(max(round(ml / NODE_ML), 2), values.size - 1)
     return float(np.partition(values, rank)[rank])
 
 
 def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], outline: Hull, what: Plan) -> Tumour:
-    """The planned tumour as fields in the frame `at`; tissues: uint8 on the lattice."""
+    """The planned tumour as fields. at: the frame. tissues: uint8 on the lattice. outline: of the brain."""
     radius = np.float32(what.radius_mm)
     core = np.full(LATTICE, np.inf, dtype=np.float32)
     home = np.zeros(LATTICE, dtype=np.float32)  # the side of the head on which the nearest focus began
+    # each focus is a randomly turned ellipsoid; the core is the distance to the nearest one
     for k, centre in enumerate(what.centres):
         d = [c - np.float32(m) for c, m in zip((at.z, at.y, at.x), centre, strict=True)]
         axes = _turn(rng)
@@ -113,6 +119,7 @@ def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], ou
         for axis, s in zip(axes, stretch, strict=True):
             along = sum(q * np.float32(a) for q, a in zip(d, axis, strict=True))
             square += (along / np.float32(s)) ** 2
+        # later foci are smaller: their distance starts at a handicap
         handicap = radius * np.float32(0 if k == 0 else rng.uniform(0.0, 0.35))
         distance = np.sqrt(square) + handicap
         home = np.where(distance < core, np.float32(np.sign(centre[2])), home)
@@ -127,7 +134,7 @@ def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], ou
     in_core = brain & (tissues != VENTRICLE)
     core_level = _level(core, in_core, what.tc_ml)
 
-    # oedema runs along white matter in fingers, stops at cortex, and crosses the midline unwillingly
+    # oedema spreads along white matter in fingers, stops at cortex and hardly crosses the midline
     white = (tissues == WHITE).astype(np.float32)
     fingers = noise(rng, 12) * np.float32(0.30) + noise(rng, 24) * np.float32(0.25)
     reach = np.maximum(core - np.float32(core_level), 0)
@@ -151,13 +158,13 @@ def _turn(rng: np.random.Generator) -> npt.NDArray[np.floating[Any]]:
 
 
 def _rim(rng: np.random.Generator, what: Plan) -> Field:
-    """Thickness in mm of the enhancing layer at each node; below 0 where nothing enhances."""
+    """Thickness of the enhancing layer at each node, mm; below 0 where nothing enhances."""
     fine, broad = noise(rng, 7), noise(rng, 14)
     if what.kind == "no-et":
         return np.full(LATTICE, -1, dtype=np.float32)
-    if what.kind == "solid":  # enhancing throughout but for a few necrotic pockets
+    if what.kind == "solid":  # enhancing everywhere except in a few necrotic pockets
         return np.where(fine + broad > 1.7, np.float32(1.5), np.float32(60))
-    if what.kind == "patchy":  # clumps of enhancement in a core that mostly does not enhance
+    if what.kind == "patchy":  # patches of enhancement in a core that mostly does not enhance
         return (fine * np.float32(0.7) + broad - np.float32(rng.uniform(0.2, 0.8))) * np.float32(12)
     thickness = np.float32(what.rim_mm) * np.clip(1 + np.float32(0.35) * fine + np.float32(0.3) * broad, 0.3, 2.2)
     gap = np.quantile(broad, what.broken) if what.broken > 0 else -np.inf
@@ -169,7 +176,7 @@ def label(
 ) -> npt.NDArray[np.uint8]:
     """The tumour's labels in `window` of a grid of `size`: 0 none, 1 core that does not enhance, 2 oedema, 4 enhancing.
 
-    tissues: uint8 of the window, as classified. A tumour is never empty, and one that enhances has a voxel of 4.
+    tissues: uint8 of the window, from `head.classify`. A core is never empty, and a tumour that enhances has a voxel 4.
     """
 
     def on_grid(field: Field) -> Field:
@@ -187,6 +194,7 @@ def label(
     labels[core] = NECROSIS
     labels[core & (np.minimum(depth, -outside) < rim)] = ENHANCING  # the rim also lines cortex and falx
     labels[_crumbs(labels > 0, core, 0.15 * np.prod(size) / np.prod(FIELD_MM) * 1000)] = 0
+    # on a coarse grid a label may be lost: give it its most likely voxel
     if not (labels == NECROSIS).any() and not (labels == ENHANCING).any():
         labels.flat[int(np.argmax(np.where(brain, depth, -np.inf)))] = NECROSIS
     if of.kind != "no-et" and not (labels == ENHANCING).any():
@@ -195,7 +203,7 @@ def label(
 
 
 def _crumbs(mask: npt.NDArray[np.bool_], core: npt.NDArray[np.bool_], voxels: float) -> npt.NDArray[np.bool_]:
-    """Components of `mask` that hold no core or fewer than `voxels` voxels, except the largest of all."""
+    """Voxels of the components of `mask` without core or with fewer than `voxels` voxels; never of the largest one."""
     parts, count = ndimage.label(mask)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     small = (sizes < voxels) | (np.bincount(parts[core], minlength=count + 1) == 0)

@@ -25,7 +25,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def subject(folder: Path, kinds: Sequence[str] = CLASSIC, *, joint: str = "_", ending: str = ".nii.gz") -> Path:
-    """A subject of empty files, whose names are all that finding may look at."""
+    """A subject of empty files: finding may look at their names only."""
     folder.mkdir(parents=True)
     for kind in kinds:
         (folder / f"{folder.name}{joint}{kind}{ending}").touch()

@@ -16,7 +16,7 @@ KINDS = ("t1", "t1ce", "t2", "flair", "seg")
 
 
 def subject(folder: Path, kinds: Sequence[str] = KINDS, *, ending: str = ".nii.gz") -> Path:
-    """A subject of empty files, whose names are all that finding may look at."""
+    """A subject of empty files: finding may look at their names only."""
     folder.mkdir(parents=True)
     for kind in kinds:
         (folder / f"{folder.name}_{kind}{ending}").touch()

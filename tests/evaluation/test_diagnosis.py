@@ -82,7 +82,7 @@ def test_a_leak() -> None:
     prediction = TRUTH | block((12, 14), (10, 20), (20, 40))  # 400 voxels, those from column 23 beyond 3 mm: 340
     assert explain(prediction, TRUTH, (BOX,)) == (
         "leak",
-        "340 voxels, 17 % of the truth's size, lie more than 3 mm outside it, most of them on slice 12",
+        "340 voxels, 17 % of the truth's size, are more than 3 mm outside it, most of them on slice 12",
     )
 
 
@@ -139,7 +139,7 @@ def test_only_the_boundary() -> None:
     prediction = block((5, 25), (12, 20), (10, 21))  # two rows missed: 400, one column too many: 160
     assert explain(prediction, TRUTH, (BOX,)) == (
         "boundary only",
-        "100 % of the wrong voxels lie within 3 mm of the boundary, 20 % of the truth is missed and the overspill is "
+        "100 % of the wrong voxels are within 3 mm of the boundary, 20 % of the truth is missed and the overspill is "
         "8 % of it",
     )
 

@@ -1,10 +1,10 @@
 """Mutation testing of medsam_core/metrics: which changes of the code would no test notice?
 
-    tox run -e mutation                            # some 15 minutes of a core; goes on where an earlier run stopped
+    tox run -e mutation                            # some 15 minutes of a core; continues where an earlier run stopped
     tox run -e mutation -- overlap surface         # these modules alone
 
 mutmut changes functions, one mutant each. The tables of profiles, metrics and surfels, which it leaves alone, are
-changed here, entry by entry; prose and types are not. Each mutant gets a process of its own, forked before the package
+changed here, entry by entry; prose and types are not. Each mutant runs in a separate process, forked before the package
 was imported, and is killed if a test of its module or of the golden scores fails. Kills are kept until the module or
 the mutant changes; what lived is tried again each time, against the tests as they are now. Fails if fewer than 90 %
 were killed. docs/metrics.md lists the survivors and why they live.
@@ -41,15 +41,15 @@ WANTED = 0.9
 MODULES = ("overlap", "surface", "lesionwise", "profiles", "surfels", "masks", "catalogue", "mask_pair",
            "propagation", "iou_calibration")  # fmt: skip
 ELSEWHERE = {"mask_pair": "catalogue"}
-"""Modules whose tests are in another's file."""
+"""Modules with their tests in another module's file."""
 TABLES = ("profiles", "catalogue", "surfels", "overlap", "surface")
 OVERLAPS = ("dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", "dice")
 SWAPS = {"prediction": "truth", "truth": "prediction", "tp": "fp", "fp": "fn", "fn": "fp", "masd": "assd"}
 SWAPS |= {"assd": "masd", "hd95_mm": "dice", "bias": "mean_absolute_error", "mean_absolute_error": "bias"}
 SWAPS |= dict(itertools.pairwise(OVERLAPS))
-"""What an entry may take for another."""
+"""What a mutant puts in the place of an entry."""
 PATIENCE_S = 120
-"""A mutant that needs more CPU seconds hangs, which a person would notice: killed."""
+"""A mutant that needs more CPU seconds hangs; a person would notice, so it counts as killed."""
 KILLED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR, -signal.SIGXCPU)
 """A test failed; a test's import failed; conftest's did; out of patience."""
 CONFIGURATION = """\
@@ -82,27 +82,32 @@ def pytest_collection_modifyitems(items):
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed module. function: the name that mutmut gave it, "" for one of a table."""
+    """A changed module."""
 
     module: str
     name: str
+    """What was changed."""
     source: str
+    """The module with the change."""
     function: str = ""
+    """The name that mutmut gave the mutant; "" for a change of a table."""
 
     @property
     def key(self) -> str:
-        """Its name and what it was made from."""
+        """The mutant in one line, with a hash of its source."""
         return f"{self.module}: {self.name} ({hashlib.sha256(self.source.encode()).hexdigest()[:12]})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scratch", type=Path, help="a folder of its own: what it holds of medsam_core is replaced")
+    parser.add_argument("scratch", type=Path, help="a separate folder; the medsam_core in it is replaced")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of {', '.join(MODULES)}; default: all")
     options = parser.parse_args()
     scratch, modules = options.scratch.resolve(), options.modules or MODULES
     if (scratch / "medsam_core").resolve() == ROOT / "medsam_core" or not set(modules) <= set(MODULES):
-        parser.error(f"got {scratch} and {', '.join(modules)}, expected a folder beside the checkout and known modules")
+        parser.error(
+            f"got {scratch} and {', '.join(modules)}, expected a folder outside of the checkout and known modules"
+        )
     lay_out(scratch)
     os.chdir(scratch)  # where mutmut looks for its configuration
     for module in modules:
@@ -173,7 +178,7 @@ def table_mutants(source: str) -> Iterator[tuple[str, str]]:
 
 
 def other(value: object) -> str:
-    """What stands for another value of the kind."""
+    """Another value of the same kind, as source text."""
     if value is None or isinstance(value, bool):
         return "0" if value is None else repr(not value)
     return repr(value + "x" if isinstance(value, str) else value + 1)  # type: ignore[operator]

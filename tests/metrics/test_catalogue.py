@@ -95,7 +95,7 @@ EDGES: dict[str, tuple[np.ndarray, np.ndarray, tuple[float, ...], str, dict[str,
         np.ones(CUBE, bool), np.ones(CUBE, bool), ISO, "brats2019",
         {"dice": 1, "specificity": math.nan, "hd": 0, "hd95": 0, "assd": 0, "masd": 0, "nsd_1mm": 1, "components": 1},
     ),
-    # 26 of the 27 voxels are surface; the farthest of them lies 2√3 from the corner, the next three 3
+    # 26 of the 27 voxels are surface; the farthest of them is 2√3 from the corner, the next three 3
     "full against a corner": (
         np.ones(CUBE, bool), box(CUBE, (0, 1), (0, 1), (0, 1)), ISO, "brats2019",
         {"dice": 2 / 28, "sensitivity": 1, "specificity": 0, "precision": 1 / 27, "hd": math.sqrt(12), "hd95": 3,
@@ -105,7 +105,7 @@ EDGES: dict[str, tuple[np.ndarray, np.ndarray, tuple[float, ...], str, dict[str,
         box((5, 5, 5), (0, 1), (2, 3), (2, 3)), box((5, 5, 5), (4, 5), (2, 3), (2, 3)), (2.0, 1.0, 1.0), "brats2019",
         {"dice": 0, "iou": 0, "volumetric_similarity": 1, "hd": 8, "hd95": 8, "assd": 8, "masd": 8, "nsd_2mm": 0},
     ),
-    # every voxel of a single slice is surface: of 9, 6 coincide and 3 lie beside the other square
+    # every voxel of a single slice is surface: of 9, 6 coincide and 3 are next to the other square
     "squares in a volume of one slice": (
         box((1, 5, 5), (0, 1), (1, 4), (0, 3)), box((1, 5, 5), (0, 1), (1, 4), (1, 4)), (5.0, 1.0, 1.0), "brats2019",
         {"dice": 2 / 3, "hd": 1, "hd95": 1, "assd": 1 / 3, "masd": 1 / 3, "nsd_1mm": 1},

@@ -126,7 +126,7 @@ def test_a_distance_equal_to_the_tolerance_is_within_it_whatever_the_rounding() 
 
 def test_areas_weigh_surfels() -> None:
     weighted = SurfaceDistances(np.array([4.0, 1.0]), np.array([2.0]), np.array([1.0, 3.0]), np.array([4.0]))
-    assert hausdorff(weighted, 75) == 2.0  # three quarters of the first surface lie within 1 mm
+    assert hausdorff(weighted, 75) == 2.0  # three quarters of the first surface are within 1 mm
     assert hausdorff(weighted, 76) == 4.0
     assert hausdorff(weighted, 87.5, directed="pooled") == 2.0
     assert hausdorff(weighted, 88, directed="pooled") == 4.0

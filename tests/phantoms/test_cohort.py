@@ -143,7 +143,7 @@ def test_other_seeds_and_plain_ints_give_other_heads() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_whole_subjects_are_left_alone_and_damaged_ones_mended(
+def test_complete_subjects_are_kept_and_damaged_ones_rewritten(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_cohort(tmp_path, subjects=2, size=SMALL, seed=7)
@@ -164,7 +164,7 @@ def test_whole_subjects_are_left_alone_and_damaged_ones_mended(
 
 
 @pytest.mark.usefixtures("quick")
-def test_cohorts_of_another_generator_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cohorts_of_another_generator_are_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cohort(tmp_path, subjects=1, size=SMALL, seed=7)
     monkeypatch.setattr(phantom, "GENERATOR", "medsam-core phantom 999")
     write_cohort(tmp_path, subjects=1, size=SMALL, seed=7)
@@ -190,11 +190,11 @@ def test_a_subject_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("quick")
-def test_progress_is_told(tmp_path: Path) -> None:
-    told: list[tuple[int, int, str]] = []
-    ids = write_cohort(tmp_path, subjects=2, size=SMALL, seed=7, progress=lambda *a: told.append(a))
+def test_progress_is_reported(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    ids = write_cohort(tmp_path, subjects=2, size=SMALL, seed=7, progress=lambda *a: seen.append(a))
     assert ids == ("Phantom_s7_0000", "Phantom_s7_0001")
-    assert told == [(1, 2, ids[0]), (2, 2, ids[1])]
+    assert seen == [(1, 2, ids[0]), (2, 2, ids[1])]
 
 
 @pytest.mark.usefixtures("quick")
