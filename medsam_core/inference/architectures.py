@@ -1,4 +1,4 @@
-"""The numbers that make a SAM 2 model: one frozen dataclass and the presets of the models in use. No torch.
+"""The numbers that define a SAM 2 model: one frozen dataclass, and presets for the models in use. No torch.
 
 The presets repeat `sam2==1.1.0`'s configs/sam2/*.yaml and configs/sam2.1/*.yaml with the post-processing of
 `build_sam2_video_predictor(apply_postprocessing=True)`; `medsam2` is bowang-lab/MedSAM2's sam2.1_hiera_t512.yaml.
@@ -15,29 +15,22 @@ from medsam_core.errors import CheckpointError, OptionError
 
 BACKBONE_STRIDE = 16  # pixels of the model's image per token of the memory attention
 MASK_STRIDE = 4  # pixels of the model's image per logit of the mask decoder
-WHOLE_SLICE = "slice"  # the only field of view; checkpoints written for a while name it
+WHOLE_SLICE = "slice"  # the only field of view; checkpoints of some versions name it
 IMAGE_SIZE_STEP = 32  # the trunk's coarsest level: every level of the pyramid must be twice the next
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """Everything needed to build sam2's `SAM2Base`, beside the weights.
+    """Everything needed to build sam2's `SAM2Base`, except the weights.
 
-    name: what a person calls it; not used in building.
-    image_size: side of the square image the model sees, in pixels; a multiple of 32.
-    Trunk (Hiera): embed_dim, num_heads, stages, global_att_blocks, window_spec,
-        window_pos_embed_bkg_spatial_size and q_pool as in sam2's Hiera.
-    Neck (FPN): d_model is also the width of the prompt encoder, mask decoder and memory attention.
-    Memory: memory_dim is the width of one stored memory; d_model must be a multiple of it, because an object
-        pointer is stored as d_model / memory_dim tokens.
-    dropout and drop_path act in training only.
-    The rest are sam2's own flags under their own names; fields from dynamic_multimask_via_stability on are
-    the post-processing that MedSAM2 and sam2's video predictor switch on.
-    Raises OptionError when the numbers do not belong together.
+    Fields without a description are sam2's, under sam2's names: those of the trunk (Hiera) from embed_dim to
+    q_pool, and its flags. Raises OptionError if the numbers do not fit together.
     """
 
     name: str
+    """For people; not used in building."""
     image_size: int
+    """Side of the square image that the model sees, in pixels; a multiple of 32."""
     embed_dim: int = 96
     num_heads: int = 1
     stages: tuple[int, ...] = (1, 2, 7, 2)
@@ -46,7 +39,9 @@ class Architecture:
     window_pos_embed_bkg_spatial_size: tuple[int, int] = (7, 7)
     q_pool: int = 3
     drop_path: float = 0.0
+    """Of the trunk, in training only."""
     d_model: int = 256
+    """Width of the neck (FPN), the prompt encoder, the mask decoder and the memory attention."""
     fpn_top_down_levels: tuple[int, ...] = (2, 3)
     fpn_interp_model: str = "nearest"
     scalp: int = 1
@@ -55,7 +50,9 @@ class Architecture:
     memory_attention_feedforward: int = 2048
     rope_theta: float = 10000.0
     dropout: float = 0.1
+    """Of the memory attention, in training only."""
     memory_dim: int = 64
+    """Width of a stored memory. d_model is a multiple: a pointer is stored as d_model / memory_dim tokens."""
     fuser_layers: int = 2
     fuser_kernel: int = 7
     num_maskmem: int = 7
@@ -81,6 +78,7 @@ class Architecture:
     multimask_min_pt_num: int = 0
     multimask_max_pt_num: int = 1
     use_mlp_for_obj_ptr_proj: bool = True
+    # from here on: the post-processing that MedSAM2 and sam2's video predictor switch on
     dynamic_multimask_via_stability: bool = True
     dynamic_multimask_stability_delta: float = 0.05
     dynamic_multimask_stability_thresh: float = 0.98
@@ -100,7 +98,7 @@ class Architecture:
         if len(self.stages) != len(self.window_spec):
             raise OptionError(
                 f"architecture {self.name}: got {len(self.stages)} stages and {len(self.window_spec)} window sizes, "
-                "expected as many of one as of the other; give one window size per stage."
+                "expected the same number of both; give one window size per stage."
             )
 
     @property
@@ -115,7 +113,7 @@ class Architecture:
 
     @property
     def backbone_channels(self) -> tuple[int, ...]:
-        """Channels of the trunk's stages from coarse to fine, as the neck wants them."""
+        """Channels of the trunk's stages from coarse to fine, as the neck takes them."""
         return tuple(self.embed_dim * 2**stage for stage in reversed(range(len(self.stages))))
 
     def with_image_size(self, image_size: int) -> Architecture:
@@ -174,14 +172,14 @@ _LARGE: dict[str, Any] = {
     "window_spec": (8, 4, 16, 8),
 }
 _TRUNKS = {"tiny": _TINY, "small": _SMALL, "base+": _BASE_PLUS, "large": _LARGE}
-# SAM 2 of July 2024, before 2.1 taught pointers their age and memories that the object is gone
+# SAM 2 of July 2024; 2.1 added the age of pointers and the memory of an absent object
 _SAM2: dict[str, Any] = {
     "no_obj_embed_spatial": False,
     "add_tpos_enc_to_obj_ptrs": False,
     "proj_tpos_enc_in_obj_ptrs": False,
     "use_signed_tpos_enc_to_obj_ptrs": False,
 }
-# window 14 suits 1024 pixels; at 320 the third stage has 20 x 20 tokens
+# window 14 is for 1024 pixels; at 320 the third stage has 20 × 20 tokens
 _EMBEDDED: dict[str, Any] = {
     "embed_dim": 32,
     "stages": (1, 2, 3, 1),
@@ -203,7 +201,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture_named(name: str) -> Architecture:
-    """The preset called `name`. Raises OptionError naming the presets."""
+    """The preset `name`. Raises OptionError, with the names of all presets, for another name."""
     if name not in ARCHITECTURES:
         raise OptionError(
             f"architecture: got {name!r}, expected one of {', '.join(ARCHITECTURES)}; choose one of them."

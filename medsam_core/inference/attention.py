@@ -1,14 +1,14 @@
-"""sam2's memory attention with what does not change from step to step computed once.
+"""sam2's memory attention, with everything that does not change between steps computed once.
 
-Every layer asks the memories for keys k_proj(memory + position) and values v_proj(memory), rotates the keys (RoPE),
-and attends. Of a stored memory only its age changes, and only the position depends on it, as a sum of a place in the
-slice and an embedding of the age. Projection and rotation are linear, so a key is
+Every layer computes keys k_proj(memory + position) and values v_proj(memory) of the memories, rotates the keys (RoPE),
+and attends. Of a stored memory only the age changes, and only the position depends on it: it is the sum of a place in
+the slice and an embedding of the age. Projection and rotation are linear, so a key is
 
     rotate(k_proj(memory + place)) + rotate(W_k · age)
 
-whose first part is computed when the memory is made and whose second is a table of `num_maskmem` ages. The weights of
-attention sum to 1, so values may be projected after they are averaged, when they are `memory_dim` wide and not
-`d_model`; the CPU does so. Both are sam2's results up to rounding. Memories are a set: their order does not matter.
+The first part is computed when the memory is made, the second is a table of `num_maskmem` ages. The weights of the
+attention sum to 1, so values may be averaged first, while they are `memory_dim` wide, and projected to `d_model`
+afterwards; the CPU does so. Both give sam2's results up to rounding. The order of memories does not matter.
 """
 
 from __future__ import annotations
@@ -23,20 +23,19 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from medsam_core.inference.model import LoadedModel, sine_encoding
 
-ROWS = 256  # of queries, whose scores then stay in a core's cache
+ROWS = 256  # queries at a time, so that their scores stay in a core's cache
 
 
 @dataclass(frozen=True)
 class Projection:
-    """One memory as the layers read it, in the compute precision.
-
-    tokens: (n, h * w, memory_dim). keys: for each layer (n, heads, h * w, d_model / heads), without their age.
-    values: likewise, or empty where values are projected after they are averaged.
-    """
+    """One memory as the layers read it, in the compute precision."""
 
     tokens: torch.Tensor
+    """(n, h * w, memory_dim)."""
     keys: tuple[torch.Tensor, ...]
+    """For each layer (n, heads, h * w, d_model / heads), without the part of the age."""
     values: tuple[torch.Tensor, ...]
+    """For each layer (n, heads, h * w, d_model / heads); () where values are averaged before they are projected."""
 
     def of(self, rows: slice) -> Projection:
         """The projection of some batch elements."""
@@ -46,26 +45,29 @@ class Projection:
 
 @dataclass(frozen=True)
 class Bank:
-    """What one step remembers, for a batch of n.
-
-    memories: pairs (row of the table of ages, a memory's projection).
-    pointers: (p, n, d_model); pointer_ages: (p,) int64, numbers of slices.
-    """
+    """The memory bank of one step, for a batch of n."""
 
     memories: Sequence[tuple[int, Projection]]
+    """(row of the table of ages, a memory's projection)."""
     pointers: torch.Tensor
+    """(p, n, d_model), of the object."""
     pointer_ages: torch.Tensor
+    """(p,) int64, in slices."""
 
 
 class MemoryAttention:
-    """The layers of a model's memory attention, to be called within `torch.no_grad` and the model's autocast.
+    """The layers of a model's memory attention. Call it within `torch.no_grad` and the model's autocast."""
 
-    slices: of the volume; it scales the pointers' ages as in sam2.
-    explicit_matmul: attention as matrix products over one batch element at a time, which is faster on a CPU; torch's
-        fused attention over the whole batch elsewhere, and wherever the step is compiled.
-    """
+    explicit_matmul: bool
+    """Whether attention is explicit matrix products, one batch element at a time, which is faster on a CPU. Otherwise,
+    and in a compiled step, it is torch's fused attention over the whole batch."""
 
     def __init__(self, model: LoadedModel, slices: int, *, compiled: bool = False) -> None:
+        """Compute the tables of places and ages.
+
+        slices: of the volume; scales the pointers' ages, as in sam2.
+        compiled: whether the step is compiled.
+        """
         self.module = model.module
         self.layers: Any = model.module.memory_attention.layers
         self.heads: int = model.architecture.memory_attention_heads
@@ -74,7 +76,7 @@ class MemoryAttention:
         self.explicit_matmul = model.device.type == "cpu" and not compiled
         self.oldest_pointer = min(slices, self.module.max_obj_ptrs_in_encoder) - 1
         self._scratch = Scratch(self.dtype)
-        # made here and not when first asked for: a compiled step finds them as they are
+        # computed here and not on first use, so that a compiled step finds them unchanged
         self._angles: torch.Tensor = self.layers[0].cross_attn_image.freqs_cis.to(self.device)
         self._turns = torch.view_as_real(self._angles)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
@@ -82,7 +84,7 @@ class MemoryAttention:
             self._ages = self._make_ages()
 
     def project(self, mask: torch.Tensor) -> Projection:
-        """A memory (n, memory_dim, h, w) for every layer."""
+        """A memory (n, memory_dim, h, w) as every layer reads it."""
         tokens = mask.flatten(2).transpose(1, 2).to(self.dtype).contiguous()
         placed = tokens + self._places
         cross = [layer.cross_attn_image for layer in self.layers]
@@ -91,7 +93,10 @@ class MemoryAttention:
         return Projection(tokens, keys, values)
 
     def __call__(self, features: torch.Tensor, position: torch.Tensor, bank: Bank) -> torch.Tensor:
-        """(n, d_model, h, w): the features of the coarsest level, given memory. position: (1, d_model, h, w)."""
+        """(n, d_model, h, w): the features of the coarsest level, conditioned on memory.
+
+        features: (n, d_model, h, w). position: (1, d_model, h, w), their position encoding.
+        """
         n, _, h, w = features.shape
         x = (features + 0.1 * position).flatten(2).transpose(1, 2).contiguous()
         pointers, aged = self._pointers(bank, n)
@@ -120,9 +125,12 @@ class MemoryAttention:
         return self.module.memory_attention.norm(x).transpose(1, 2).unflatten(2, (h, w))
 
     def _to_itself(self, own: Any, x: torch.Tensor) -> torch.Tensor:
+        """Self-attention of a layer: (n, tokens, d_model) in and out."""
         query, key = (self._rotate(self._split(project(x))) for project in (own.q_proj, own.k_proj))
         value = self._split(own.v_proj(x))
-        if self.explicit_matmul and self.dtype is torch.bfloat16:  # the fused one uses no bfloat16 instructions
+        if (
+            self.explicit_matmul and self.dtype is torch.bfloat16
+        ):  # torch's fused attention uses no bfloat16 instructions
             found = torch.stack([_attend(*element, self._scratch) for element in zip(query, key, value, strict=True)])
         else:
             found = scaled_dot_product_attention(query, key, value)
@@ -131,7 +139,7 @@ class MemoryAttention:
     def _to_memories(
         self, place: int, query: torch.Tensor, pointers: torch.Tensor, bank: Bank, everything: torch.Tensor
     ) -> torch.Tensor:
-        """(n, heads, tokens, memory_dim): what the queries of layer `place` find, one batch element after the other."""
+        """(n, heads, tokens, memory_dim): cross-attention of layer `place`, one batch element after the other."""
         key = self._scratch.take("key", (self.heads, everything.shape[1], query.shape[-1]))
         side = query.shape[-2]
         found = []
@@ -143,7 +151,7 @@ class MemoryAttention:
         return torch.stack(found)
 
     def _pointers(self, bank: Bank, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pointers cut into tokens of memory_dim, (n, p * d_model / memory_dim, memory_dim), without and with age."""
+        """Pointers split into tokens of memory_dim, (n, p * d_model / memory_dim, memory_dim): (plain, with age)."""
         module = self.module
         if not module.use_obj_ptrs_in_encoder:
             return (self._places.new_empty(n, 0, module.mem_dim),) * 2
@@ -157,13 +165,13 @@ class MemoryAttention:
         return tokens.to(self.dtype), (tokens + encoded).to(self.dtype)
 
     def _make_places(self) -> torch.Tensor:
-        """(1, h * w, memory_dim): where in the slice a memory's tokens are."""
+        """(1, h * w, memory_dim): the position encoding of a memory's tokens in the slice."""
         side = self.module.sam_image_embedding_size
         encode = self.module.memory_encoder.position_encoding
         return encode(torch.empty(1, 1, side, side, device=self.device)).flatten(2).transpose(1, 2).to(self.dtype)
 
     def _make_ages(self) -> list[torch.Tensor]:
-        """For each layer (num_maskmem, heads, h * w, d_model / heads): what an age adds to every key."""
+        """For each layer (num_maskmem, heads, h * w, d_model / heads): the part of each age in every key."""
         found = []
         tokens = self._places.shape[1]
         for layer in self.layers:
@@ -172,8 +180,10 @@ class MemoryAttention:
         return found
 
     def _rotate(self, x: torch.Tensor) -> torch.Tensor:
-        """RoPE: (…, h * w, d_model / heads) turned by the angles of its places, in float32."""
-        if torch.compiler.is_compiling():  # inductor has no complex numbers; in turn these take ten times as long
+        """RoPE: (…, h * w, d_model / heads), rotated by the angles of the places, in float32."""
+        if (
+            torch.compiler.is_compiling()
+        ):  # inductor has no complex numbers; without it, this branch is ten times slower
             first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
             cosine, sine = self._turns.unbind(-1)
             turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
@@ -187,14 +197,14 @@ class MemoryAttention:
 
 
 class Scratch:
-    """Buffers on the CPU that are used again: the pages of a new one cost more than what is put into it."""
+    """Buffers on the CPU for reuse: the pages of a new buffer cost more than filling it."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self._buffers: dict[str, torch.Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        """Uninitialised, and overwritten by whoever takes this name next."""
+        """A buffer with undefined content; the next caller with this name overwrites it."""
         size = math.prod(shape)
         if name not in self._buffers or self._buffers[name].numel() < size:
             self._buffers[name] = torch.empty(size, dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""Which weights: by path, by name from Hugging Face, or the embedded ones; hashed, and never unpickled as code.
+"""Find, hash and read weights: by path, by name from Hugging Face, or the embedded ones. Never runs pickled code.
 
 Torch, safetensors and huggingface_hub are imported when first needed. "MedSAM-2" is also the name of another model
 (ImprintLab/Medical-SAM2); here it is bowang-lab/MedSAM2.
@@ -26,18 +26,18 @@ EMBEDDED_NAME = "embedded"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a named checkpoint comes from.
-
-    repository, revision, file: on Hugging Face; the revision is a commit, or "main" where only the content is pinned.
-    architecture: name of the preset it is made for.
-    sha256: of the file (hex) as published, "" if not known; a download with another one is refused.
-    """
+    """Where a named checkpoint comes from."""
 
     repository: str
+    """On Hugging Face."""
     revision: str
+    """A commit of the repository, or "main" where only the content is pinned."""
     file: str
+    """Name of the file in the repository."""
     architecture: str
+    """The name of its preset in ARCHITECTURES."""
     sha256: str = ""
+    """Of the published file, hex; "" if unknown. A download with another hash is refused."""
 
 
 _MEDSAM2 = ("wanglab/MedSAM2", "e4a6f35edd7e091619cbc0750f462f1574e23955")
@@ -115,24 +115,28 @@ NAMES: dict[str, Source] = {
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """A file of weights: its path, the SHA-256 of its content (hex), and what a report calls it."""
+    """A file of weights."""
 
     name: str
+    """Its name in reports."""
     path: Path
     sha256: str
+    """Of its content, hex."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Tensors on the CPU by their name in sam2, and the file's own metadata ({} for a .pt)."""
+    """The content of a file of weights."""
 
     file: CheckpointFile
     state_dict: Mapping[str, torch.Tensor]
+    """Tensors on the CPU by their names in sam2."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """The metadata of a .safetensors file; {} for a .pt."""
 
 
 def embedded_path() -> Path:
-    """The embedded checkpoint: in the installed package or in the checkout. Raises CheckpointError if it is in none."""
+    """The embedded checkpoint, in the installed package or the checkout. Raises CheckpointError if it is in neither."""
     found = shipped("fixtures", "embedded.safetensors")
     if found is None:
         places = " or ".join(str(folder / "embedded.safetensors") for folder in shipped_folders("fixtures"))
@@ -144,10 +148,11 @@ def embedded_path() -> Path:
 
 
 def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
-    """The file for a path, for one of NAMES (downloaded on first use, then cached) or for None, the embedded one.
+    """The file of a checkpoint.
 
-    Raises CheckpointError if there is no such file or name, if it cannot be downloaded, or if a download is not
-    the file that was published.
+    checkpoint: a path, one of NAMES (downloaded on first use, then cached), or None for the embedded one.
+    Raises CheckpointError if there is no such file or name, if it cannot be downloaded, or if the download is not the
+    published file.
     """
     if checkpoint is None or checkpoint == EMBEDDED_NAME:
         path = embedded_path()
@@ -159,7 +164,7 @@ def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
         found = "a folder" if path.is_dir() else "no such file"
         raise CheckpointError(
             f"checkpoint {checkpoint}: got {found}, expected a .pt or .safetensors file or one of "
-            f"{', '.join((EMBEDDED_NAME, *NAMES))}; mend the path or the name."
+            f"{', '.join((EMBEDDED_NAME, *NAMES))}; correct the path or the name."
         )
     return CheckpointFile(path.name, path, sha256_of(path))
 
@@ -173,7 +178,7 @@ def sha256_of(path: Path) -> str:
                 digest.update(piece)
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path}: got {error.strerror}, expected a file that can be read; mend its permissions."
+            f"checkpoint {path}: got {error.strerror}, expected a readable file; change its permissions."
         ) from None
     return digest.hexdigest()
 
@@ -183,11 +188,11 @@ def _download(name: str, source: Source) -> CheckpointFile:
 
     try:
         path = Path(hf_hub_download(source.repository, source.file, revision=source.revision))
-    except Exception as error:  # its network layer has changed its exceptions from version to version
+    except Exception as error:  # its exceptions differ from version to version
         raise CheckpointError(
             f"checkpoint {name}: got no download ({type(error).__name__}), expected {source.file} from the Hugging "
-            f"Face repository {source.repository} at revision {source.revision}; fetch that file where there is a "
-            "network, copy it here and give --checkpoint PATH."
+            f"Face repository {source.repository} at revision {source.revision}; download that file where there is "
+            "a network, copy it here and give --checkpoint PATH."
         ) from error
     sha256 = sha256_of(path)
     if source.sha256 and sha256 != source.sha256:
@@ -199,9 +204,9 @@ def _download(name: str, source: Source) -> CheckpointFile:
 
 
 def load_weights(file: CheckpointFile | str | Path) -> Weights:
-    """Read a `{"model": state_dict}` .pt with `weights_only=True`, or a bare .safetensors, onto the CPU.
+    """Read weights onto the CPU: a .pt with `{"model": state_dict}`, with `weights_only=True`, or a .safetensors.
 
-    Raises CheckpointError if it is damaged, holds code, or holds no model.
+    Raises CheckpointError if the file is damaged, would run code, or has no model.
     """
     if not isinstance(file, CheckpointFile):
         file = resolve(file)
@@ -221,11 +226,11 @@ def load_weights(file: CheckpointFile | str | Path) -> Weights:
 
 
 def _check_field_of_view(file: CheckpointFile, metadata: Mapping[str, str]) -> None:
-    """Refuse weights that see a part of the slice, which an older version could: here they would draw other masks."""
+    """Raise CheckpointError for weights of an older version that see a part of the slice: their masks would differ."""
     try:
         values = json.loads(metadata.get("architecture", "{}"))
     except json.JSONDecodeError:
-        return  # whoever reads the architecture refuses it
+        return  # Architecture.from_json refuses it
     seen = values.get("field_of_view", WHOLE_SLICE) if isinstance(values, dict) else WHOLE_SLICE
     if seen != WHOLE_SLICE:
         raise CheckpointError(
@@ -251,7 +256,7 @@ def _read_torch(file: CheckpointFile) -> Any:
     import torch
 
     try:
-        with warnings.catch_warnings():  # on the pickle's protocol; what matters is told below
+        with warnings.catch_warnings():  # about the pickle's protocol; real problems are reported below
             warnings.simplefilter("ignore")
             content = torch.load(file.path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -259,16 +264,16 @@ def _read_torch(file: CheckpointFile) -> Any:
         if code is None:
             raise _damaged(file, error) from None
         raise CheckpointError(
-            f"checkpoint {file.path}: got a pickle that calls {code[1]} (not run), expected tensors alone; "
+            f"checkpoint {file.path}: got a pickle that calls {code[1]} (not run), expected only tensors; "
             "use the published file or save the weights as .safetensors."
         ) from None
-    except Exception as error:  # a file of noise fails wherever the unpickler happens to be
+    except Exception as error:  # arbitrary bytes can make the unpickler raise anything
         raise _damaged(file, error) from None
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         keys = ", ".join(map(str, list(content)[:4])) if isinstance(content, Mapping) else type(content).__name__
         raise CheckpointError(
             f"checkpoint {file.path}: got {keys or 'an empty dict'} without a model, expected {{'model': state_dict}} "
-            "as SAM 2 and MedSAM2 are published; save it so, or as .safetensors."
+            "as SAM 2 and MedSAM2 are published; save it like that, or as .safetensors."
         )
     return dict(content["model"])
 

@@ -1,8 +1,8 @@
-"""Functions made faster by `torch.compile`, each believed only after it agreed with the plain one.
+"""Functions compiled by `torch.compile`, each used only after its results agreed with those of the plain function.
 
-Compiled for fixed shapes, a step is fused kernels, on a GPU in one CUDA graph. What a compiler gets wrong would be a
-wrong mask with a plausible score, so the first call of every shape runs both ways: the plain result is what is
-returned, and the compiled function is used from then on only if it said the same.
+Compiled for fixed shapes, a function becomes fused kernels, on a GPU in one CUDA graph. A mistake of the compiler would
+be a wrong mask with a plausible score. So the first call with every shape runs both functions and returns the plain
+result; later calls use the compiled function only if the two agreed.
 """
 
 from __future__ import annotations
@@ -14,22 +14,18 @@ import torch
 
 Tensors = Sequence[torch.Tensor]
 
-MOST_SHAPES = 8  # of one function: each takes a compilation, and torch gives up beyond
-# root mean square of the difference, in those of the plain result
+MOST_SHAPES = 8  # of one function: every shape is compiled separately, and torch gives up after this many
+# root mean square of the difference, relative to that of the plain result
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "bf16": 0.05}
-# of what is rounded to bfloat16 at every precision, as memories are: a number may fall to either side
+# for results that are rounded to bfloat16 at every precision, such as memories: a number may round either way
 ROUNDED_TOLERANCE: Mapping[str, float] = {"fp32": 2**-8, "bf16": 0.05}
 
 
 class Compiled:
-    """`plain(*arguments)` with the tensors it returns computed by a compiled copy, once that has been seen to agree.
+    """`plain(*arguments)`, computed by a compiled copy once that was found to agree."""
 
-    name: of what it does, for `notes`, which get a sentence when the compiled function is not used after all: because
-        there is no compiler, because it disagrees, or for too many shapes.
-    exact: how many of the results, from the first on, are held to TOLERANCE of the precision, the others to
-        ROUNDED_TOLERANCE; None for all of them.
-    checks: by shape, the largest difference seen in its trial, or None where it is not used.
-    """
+    checks: dict[Hashable, float | None]
+    """By shape: the largest difference found in its trial; None where the compiled function is not used."""
 
     def __init__(
         self,
@@ -41,18 +37,27 @@ class Compiled:
         *,
         exact: int | None = None,
     ) -> None:
+        """Compile nothing yet: that happens at the first call.
+
+        plain: returns tensors.
+        name: what it does, for `notes`.
+        notes: get a sentence if the compiled function is not used: without a compiler, after a disagreement, or for
+            too many shapes.
+        exact: how many of the results, from the first on, must agree within TOLERANCE; the others within
+            ROUNDED_TOLERANCE. None: all of them.
+        """
         self.plain = plain
         self.name = name
         self.notes = notes
         self.tolerances = TOLERANCE[precision], ROUNDED_TOLERANCE[precision]
         self.exact = exact
-        self.checks: dict[Hashable, float | None] = {}
+        self.checks = {}
         self._graphs = device.type == "cuda"
         mode = "reduce-overhead" if self._graphs else "default"  # the former makes CUDA graphs
         self._compiled = torch.compile(plain, mode=mode, dynamic=False, fullgraph=True)
 
     def __call__(self, shape: Hashable, *arguments: Any) -> Tensors:
-        """shape: what the tensors' shapes depend on; the same for calls that one compilation serves."""
+        """The results. shape: determines the shapes of all tensors; equal for calls that share a compilation."""
         if shape not in self.checks:
             return self._trial(shape, arguments)
         return self.plain(*arguments) if self.checks[shape] is None else self._fast(arguments)
@@ -61,7 +66,7 @@ class Compiled:
         if not self._graphs:
             return self._compiled(*arguments)
         torch.compiler.cudagraph_mark_step_begin()
-        return [found.clone() for found in self._compiled(*arguments)]  # the next replay writes where these lie
+        return [found.clone() for found in self._compiled(*arguments)]  # the next replay overwrites them
 
     def _trial(self, shape: Hashable, arguments: tuple[Any, ...]) -> Tensors:
         expected = self.plain(*arguments)
@@ -74,14 +79,14 @@ class Compiled:
         except torch.OutOfMemoryError:
             del self.checks[shape]
             raise
-        except Exception as error:  # whatever a compiler or its absence throws: the plain function is there
+        except Exception as error:  # a compiler, or none, may raise anything: the plain function remains
             self.notes.append(f"{self.name}: not compiled ({type(error).__name__}: {_first_line(error)})")
             self.checks = dict.fromkeys(self.checks)
             return expected
         differences = [relative_difference(one, other) for one, other in zip(found, expected, strict=True)]
         exact = len(differences) if self.exact is None else self.exact
         allowed = [self.tolerances[place >= exact] for place in range(len(differences))]
-        broken = [pair for pair in zip(differences, allowed, strict=True) if not pair[0] <= pair[1]]  # a NaN, too
+        broken = [pair for pair in zip(differences, allowed, strict=True) if not pair[0] <= pair[1]]  # NaN too
         if broken:
             self.notes.append(
                 f"{self.name}: compiled for {shape} it differs by {broken[0][0]:.2g}, more than {broken[0][1]:g}; "
@@ -93,7 +98,7 @@ class Compiled:
 
 
 def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Root mean square of the difference in that of `expected`; 0 for two tensors of zeros, NaN if either has one."""
+    """Root mean square of the difference, relative to that of `expected`; 0 for zeros in both, NaN with NaN."""
     if not expected.numel():
         return 0.0
     found, expected = found.double(), expected.double()

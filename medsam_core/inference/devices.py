@@ -1,4 +1,4 @@
-"""Which device, which precision: the two words of the user made definite. Imports torch, not sam2."""
+"""Device, precision and threads: what the user's options mean on this machine. Imports torch, not sam2."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from medsam_core.errors import DeviceError
 Result = TypeVar("Result")
 
 PRECISIONS = ("auto", "fp32", "bf16")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # those that torch goes by
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # torch takes its number of threads from these
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """`auto` is CUDA where there is a GPU and the CPU elsewhere; `cpu`, `cuda`, `cuda:N` are taken as they are.
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is CUDA if there is a GPU, else the CPU.
 
-    Raises DeviceError for another word, for CUDA without a GPU and for a GPU that is not there.
+    Raises DeviceError for another word, for CUDA without a GPU and for a GPU that does not exist.
     """
     name = str(device)
     if name == "auto":
@@ -34,25 +34,24 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
             raise DeviceError(
-                f"device: got {name} where torch sees {count} CUDA devices, expected one that is there; "
+                f"device: got {name} where torch sees {count} CUDA devices, expected an existing one; "
                 "use auto or cpu, or install a torch built for the GPU."
             )
     return chosen
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """`fp32` or `bf16` for the precision asked for. `auto` is bf16 on a GPU that has it, as MedSAM2 runs, else fp32.
+    """`fp32` or `bf16` for `auto`, `fp32` or `bf16`; `auto` is bf16 on a GPU with bf16, as MedSAM2 runs, else fp32.
 
-    bf16 means autocast: weights stay float32, matrix products are made in bfloat16 (on the CPU not those of the prompt
-    encoder and the mask decoder). On the CPU `auto` is fp32
-    everywhere, so that a run's scores do not depend on which processor it met.
+    bf16 means autocast: weights stay float32, matrix products are computed in bfloat16 (on the CPU except in the
+    prompt encoder and the mask decoder). On every CPU `auto` is fp32, so that scores do not depend on the processor.
     Raises DeviceError for another word and for bf16 on a GPU without it.
     """
     if precision not in PRECISIONS:
         raise DeviceError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}; choose one of them.")
     if precision == "fp32" or device.type == "cpu":
         return "bf16" if precision == "bf16" else "fp32"
-    # the capability and not torch.cuda.is_bf16_supported, which counts emulation as support
+    # not torch.cuda.is_bf16_supported, which also accepts emulation
     supported = torch.cuda.get_device_capability(device) >= (8, 0)
     if precision == "bf16" and not supported:
         raise DeviceError(
@@ -63,14 +62,14 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def why_device(asked: str, device: torch.device) -> str:
-    """What made `auto` choose `device`, in a few words; "" where it was not asked to choose."""
+    """Why `auto` chose `device`, in a few words; "" if the user chose it."""
     if asked != "auto":
         return ""
     return "auto: torch sees no GPU" if device.type == "cpu" else "auto: the first GPU that torch sees"
 
 
 def why_precision(asked: str, device: torch.device) -> str:
-    """What made `auto` choose the precision on `device`, in a few words; "" where it was not asked to choose."""
+    """Why `auto` chose the precision on `device`, in a few words; "" if the user chose it."""
     if asked != "auto":
         return ""
     if device.type == "cpu":
@@ -81,10 +80,10 @@ def why_precision(asked: str, device: torch.device) -> str:
 
 
 def threads_for(workers: int = 0) -> tuple[int, str]:
-    """How many threads torch is to use in each of `workers` processes beside one another, and that in words.
+    """(number, words): how many threads torch should use in each of `workers` parallel processes.
 
-    workers: 0 for one process alone. It takes what torch chose; workers share the cores that this process may run on,
-    with at least one thread each; OMP_NUM_THREADS or MKL_NUM_THREADS, where set, overrule both.
+    workers: 0 for a single process, which keeps torch's choice. Workers share the cores that this process may use, with
+    at least one thread each. If OMP_NUM_THREADS or MKL_NUM_THREADS is set, it decides in both cases.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = next((name for name in THREAD_VARIABLES if os.environ.get(name)), None)
@@ -96,27 +95,27 @@ def threads_for(workers: int = 0) -> tuple[int, str]:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context in which the model runs at `precision` (`fp32` or `bf16`)."""
+    """The context in which the model computes at `precision`, `fp32` or `bf16`."""
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def on_device(numbers: Sequence[float], device: torch.device) -> torch.Tensor:
-    """(n,) whole numbers (int64) or others (float32) on the device; the caller goes on while they are on their way.
+    """(n,) on the device: int64 for whole numbers, else float32. The caller does not wait for the copy.
 
-    A plain copy to a GPU waits for everything that it still has to do.
+    A plain copy to a GPU would wait until the GPU has done all its pending work.
     """
     made = torch.tensor(numbers)
     return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made
 
 
 def halving_on_exhaustion(run: Callable[[int], Result], batch_size: int, notes: list[str]) -> tuple[Result, int]:
-    """`run(batch_size)`, with the batch halved and tried again whenever the device runs out of memory.
+    """(`run(batch_size)`, the batch size that worked): halves the batch and retries if the device runs out of memory.
 
-    Gives the result and the batch size that worked, to go on with. Each halving adds a sentence to `notes` (no
-    warning: where warnings are errors it would stop the run that it is to save). Raises DeviceError if a batch of one
-    does not fit either. `run` must be repeatable.
+    run: must be repeatable.
+    notes: get a sentence for each halving; a warning would stop the run where warnings are errors.
+    Raises DeviceError if a batch of one does not fit either.
     """
     while True:
         try:
@@ -124,7 +123,7 @@ def halving_on_exhaustion(run: Callable[[int], Result], batch_size: int, notes: 
         except torch.OutOfMemoryError as error:
             if batch_size == 1:
                 raise DeviceError(
-                    "device memory: got no room for a batch of one, expected some; free the device, take a smaller "
+                    "device memory: got no room for a batch of one, expected enough; free the device, give a smaller "
                     "--image-size or run on the CPU."
                 ) from error
         batch_size = (batch_size + 1) // 2

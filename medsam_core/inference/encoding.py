@@ -1,4 +1,4 @@
-"""A volume's slices through the image encoder: each once, in batches, when first needed, within a memory budget."""
+"""The image encoder's features of a volume's slices: computed in batches, on first use, within a memory budget."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ MIB = 1 << 20
 
 
 class EncodedVolume:
-    """One volume as the model sees it: pixels now, features when first asked for.
+    """One volume as the model sees it: pixels at once, features on first use.
 
-    shape: (D, H, W) of the volume.
-    Features are kept on the model's device, in the precision they were computed in, for as many slices as fit into
-    `feature_mib` (at least four batches); beyond that the slice that was not asked for longest is dropped and encoded
-    again if needed. notes: gets a sentence when a batch had to be halved.
-    compiled: of `encode_images`, for batches of exactly `batch_size`; None runs it as it is.
+    Features stay on the model's device, in the precision they were computed in, for as many slices as fit into
+    `feature_mib` (at least four batches). After that, the least recently used slice is dropped, and encoded again if
+    needed.
     """
+
+    shape: tuple[int, int, int]
+    """(D, H, W) of the volume."""
+    pixels: np.ndarray
+    """(D, H, W) uint8, as `to_uint8` gives them."""
+    encoded: int
+    """How many slices went through the encoder; a slice that was encoded again counts again."""
 
     def __init__(
         self,
@@ -38,33 +43,42 @@ class EncodedVolume:
         notes: list[str] | None = None,
         compiled: Compiled | None = None,
     ) -> None:
+        """Prepare the pixels.
+
+        voxels: (D, H, W), any real dtype and range; DataError as in `to_uint8`.
+        batch_size: slices encoded together; halved if the device's memory is too small.
+        feature_mib: memory for features.
+        notes: get a sentence for each halved batch.
+        compiled: a compiled `encode_images` for batches of exactly `batch_size`; None to run the plain function.
+        """
         self.pixels = to_uint8(voxels)
-        self.shape: tuple[int, int, int] = self.pixels.shape
+        self.shape = self.pixels.shape
         self.model = model
         self.batch_size = batch_size
         self.notes = [] if notes is None else notes
-        self.encoded = 0  # slices that went through the encoder, again or not
+        self.encoded = 0
         self._compiled = compiled
         self._feature_bytes = feature_mib * MIB
         self._table = torch.from_numpy(normalisation_table()).to(model.device)
         self._levels: list[torch.Tensor] = []
         self._position = torch.empty(0)
-        self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently asked for first
+        self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently used first
         self._capacity = 0
 
     @property
     def position(self) -> torch.Tensor:
-        """(1, C, h, w): the position encoding of the coarsest level, the same for every slice; after `features`."""
+        """(1, C, h, w): the position encoding of the coarsest level, the same for all slices; set by `features`."""
         return self._position
 
     def features(self, slices: Sequence[int], upcoming: Iterable[int] = ()) -> list[torch.Tensor]:
-        """The decoder's feature maps of the given slices from fine to coarse, each (len(slices), C, h, w).
+        """The decoder's feature maps of the given slices, from fine to coarse, each (len(slices), C, h, w).
 
-        upcoming: slices that will be asked for next, best first; they fill the encoder's batch where it has room.
+        slices: indices of slices; may repeat.
+        upcoming: slices that will be needed next, the soonest first; they fill the rest of the encoder's batch.
         """
         distinct = list(dict.fromkeys(slices))
         if not self._capacity and len(distinct) > self.batch_size:
-            self.features(distinct[: self.batch_size])  # learns how much a slice takes
+            self.features(distinct[: self.batch_size])  # finds out how much memory a slice takes
         if self._capacity and len(distinct) > self._capacity:
             pieces = [self.features(distinct[i : i + self._capacity]) for i in range(0, len(distinct), self._capacity)]
             where = {index: place for place, index in enumerate(distinct)}
@@ -80,13 +94,13 @@ class EncodedVolume:
         return [level.index_select(0, slots) for level in self._levels]
 
     def fill(self) -> None:
-        """Encode every slice that fits into the budget now, for a measurement of the encoder alone."""
+        """Encode every slice that fits into the memory budget, to time the encoder alone."""
         self.features([0])
         for start in range(0, min(self.shape[0], self._capacity), self.batch_size):
             self.features(range(start, min(start + self.batch_size, self.shape[0], self._capacity)))
 
     def _encode(self, missing: list[int], upcoming: Iterable[int], pinned: set[int]) -> None:
-        # without room the batch stays short: every slot is held by a slice of this very request
+        # an incomplete batch is filled up, unless every slot is needed for the slices of this request
         room = len(missing) % self.batch_size and (
             not self._capacity or self._capacity >= len(pinned) + self.batch_size
         )
@@ -119,7 +133,9 @@ class EncodedVolume:
         images = self._table[:, self._resized(slices).long()].transpose(0, 1)
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(device, self.model.precision):
-            if self._compiled and len(slices) < self.batch_size:  # filled up: another size would be another compilation
+            if (
+                self._compiled and len(slices) < self.batch_size
+            ):  # pad the batch: another size would need another compilation
                 images = torch.cat([images, images[-1:].expand(self.batch_size - len(slices), -1, -1, -1)])
                 images = images.contiguous(memory_format=torch.channels_last)
             maps = self._compiled(len(images), module, images) if self._compiled else encode_images(module, images)
@@ -128,7 +144,7 @@ class EncodedVolume:
         return maps
 
     def _resized(self, slices: list[int]) -> torch.Tensor:
-        """(N, S, S) uint8 on the device. A GPU resizes by itself: Pillow would keep it waiting."""
+        """(N, S, S) uint8 on the device. A GPU does the resizing, because it would have to wait for Pillow."""
         pixels, size, device = [self.pixels[index] for index in slices], self.model.module.image_size, self.model.device
         resize = resampling(self.pixels.shape[1:], size, device) if device.type == "cuda" else None
         if resize is None:
@@ -151,5 +167,5 @@ class EncodedVolume:
 
 
 def encode_images(module: Any, images: torch.Tensor) -> list[torch.Tensor]:
-    """The decoder's feature maps, fine to coarse, of normalised images (N, 3, S, S); a function to be compiled."""
+    """The decoder's feature maps, fine to coarse, of normalised images (N, 3, S, S). It can be compiled."""
     return list(module.forward_image(images)["backbone_fpn"][-module.num_feature_levels :])

@@ -1,4 +1,4 @@
-"""From an architecture and weights to sam2's modules. The only importer of sam2; never of torchvision."""
+"""From an architecture and weights to sam2's modules. Only this module imports sam2; none imports torchvision."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ __all__ = [
 
 
 class _RotaryAttention(RoPEAttention):
-    """sam2's RoPEAttention whose table is built where the model is.
+    """sam2's RoPEAttention with its table on the model's device.
 
-    sam2 moves the table to "cuda" in the constructor whenever a GPU exists, which starts CUDA for a model meant
-    for the CPU and fails where the GPU is busy or forbidden.
+    sam2's constructor moves the table to "cuda" whenever a GPU exists. This would start CUDA for a model on the CPU,
+    and fail if the GPU is busy or not allowed.
     """
 
     def __init__(self, side: int, rope_theta: float, rope_k_repeat: bool, **attention: Any) -> None:
@@ -50,7 +50,7 @@ class _RotaryAttention(RoPEAttention):
 
 
 def _position_encoding(features: int) -> PositionEmbeddingSine:
-    # the warm-up would fill the cache on "cuda" whenever a GPU exists
+    # without the warm-up, which fills the cache on "cuda" whenever a GPU exists
     return PositionEmbeddingSine(num_pos_feats=features, normalize=True, temperature=10000, warmup_cache=False)
 
 
@@ -117,10 +117,10 @@ def _memory_encoder(arch: Architecture) -> MemoryEncoder:
 
 
 def build(architecture: Architecture, device: str | torch.device = "cpu") -> SAM2Base:
-    """sam2's model with freshly initialised weights (torch's global random state), in eval mode, on `device`.
+    """sam2's model with random weights (from torch's global random state), in eval mode, on `device`.
 
-    Parameters require gradients, so `build(...).train()` is a model to train. Nothing touches CUDA unless
-    `device` does. The state dict has the keys and shapes of sam2's own model of the same configuration.
+    Parameters require gradients, so `build(...).train()` can be trained. CUDA is used only if `device` is on it. The
+    state dict has the same keys and shapes as that of sam2's own model of the same configuration.
     """
     arch = architecture
     model = SAM2Base(
@@ -165,26 +165,24 @@ def build(architecture: Architecture, device: str | torch.device = "cpu") -> SAM
 def _to_device(model: SAM2Base, device: str | torch.device) -> SAM2Base:
     for module in model.modules():
         if isinstance(module, _RotaryAttention):
-            # not a buffer in sam2, so .to() of the model leaves it behind
+            # not a buffer in sam2, so the model's .to() does not move it
             module.freqs_cis = module.freqs_cis.to(device)
     return model.to(device)
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """sam2's model with its weights, ready to predict, and what was decided on the way.
-
-    module: in eval mode, float32, on `device`; parameters require gradients, else autocast would not cache their casts.
-    precision: "fp32" or "bf16" (autocast; on the CPU all but the prompt encoder and the mask decoder).
-    notes: sentences on decisions that a reader of the results should see, such as an assumed image size.
-    """
+    """sam2's model with its weights, ready to predict, and the decisions made while loading."""
 
     module: SAM2Base
+    """In eval mode, float32, on `device`. Parameters require gradients, else autocast would not cache their casts."""
     architecture: Architecture
     checkpoint: CheckpointFile
     device: torch.device
     precision: str
+    """"fp32" or "bf16" (autocast; on the CPU except in the prompt encoder and the mask decoder)."""
     notes: tuple[str, ...] = ()
+    """Decisions that a reader of the results should see, such as an assumed image size; one sentence each."""
 
 
 def load_model(
@@ -195,11 +193,12 @@ def load_model(
     architecture: str | Architecture | None = None,
     image_size: int | None = None,
 ) -> LoadedModel:
-    """Weights by path or name (None: the embedded ones) in the model they belong to.
+    """The model for weights by path or name; None: the embedded ones.
 
-    architecture: a preset's name or an Architecture instead of the one recognised from the weights.
-    image_size: side in pixels of the image the model sees, instead of the architecture's own; a multiple of 32.
-    Raises CheckpointError, DeviceError or OptionError in a sentence; weights that do not fit name their keys.
+    device, precision: see `resolve_device` and `resolve_precision`.
+    architecture: a preset's name or an Architecture, instead of the one recognised from the weights.
+    image_size: side of the image that the model sees, in pixels, instead of the architecture's own; a multiple of 32.
+    Raises CheckpointError (naming the keys that do not fit), DeviceError or OptionError.
     """
     chosen_device = resolve_device(device)
     chosen_precision = resolve_precision(precision, chosen_device)
@@ -211,7 +210,7 @@ def load_model(
         architecture = architecture_named(architecture)
     if image_size is not None:
         architecture = architecture.with_image_size(image_size)
-    with torch.random.fork_rng(devices=[]):  # the made-up weights, soon replaced, leave the caller's random state be
+    with torch.random.fork_rng(devices=[]):  # random weights, soon replaced: keep the caller's random state
         module = build(architecture)
     _check_keys(module, weights, architecture)
     module.load_state_dict(weights.state_dict)
@@ -229,12 +228,12 @@ def _check_keys(module: SAM2Base, weights: Weights, architecture: Architecture) 
         ("of another shape", [key for key in wanted if key in found and wanted[key] != found[key]]),
     ]
     if any(keys for _, keys in differences):
-        told = [
+        problems = [
             f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
             for what, keys in differences
             if keys
         ]
         raise CheckpointError(
-            f"checkpoint {weights.file.path}: got tensors that do not fit {architecture.name}: {'; '.join(told)}; "
-            f"expected its {len(wanted)} exactly; choose the --architecture they were trained for."
+            f"checkpoint {weights.file.path}: got tensors that do not fit {architecture.name}: {'; '.join(problems)}; "
+            f"expected exactly its {len(wanted)}; give the --architecture that they were trained for."
         )

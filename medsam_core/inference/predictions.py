@@ -1,4 +1,4 @@
-"""What comes out: a `Prediction` for each prompt, gathered step by step on the device and brought back once."""
+"""A `Prediction` for each prompt: collected step by step on the device, copied to the host once."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from medsam_core.prompts.prompt import Prompt
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What one prompt gave.
-
-    shape: (D, H, W) of the volume. slices: those that were seen; every other one is empty.
-    predicted_iou: (D,) float32, the model's own estimate in [0, 1]; NaN where not seen; 1 where a mask was given.
-    object_score: (D,) float32 logits, above 0 where the model believes that the object is there; NaN likewise.
-    logits: (len(slices), s, s) float32 at the model's low resolution, a quarter of its image size; None unless
-        asked for. The mask is `logits` resized bilinearly to (H, W), above 0.
-    packed: (len(slices), H, ceil(W / 8)) uint8, the mask as `np.packbits` along the last axis: an eighth of the memory.
-    """
+    """The mask and the model's own estimates for one prompt."""
 
     prompt: Prompt
     shape: tuple[int, int, int]
+    """(D, H, W) of the volume."""
     slices: range
+    """The slices that the model saw; the mask is empty on every other one."""
     predicted_iou: np.ndarray
+    """(D,) float32, the model's own estimate in [0, 1]; NaN on slices it did not see, 1 where a mask was given."""
     object_score: np.ndarray
+    """(D,) float32 logits, above 0 where the model finds the object; NaN on slices it did not see."""
     packed: np.ndarray
+    """(len(slices), H, ceil(W / 8)) uint8, the mask as `np.packbits` along the last axis: an eighth of the memory."""
     logits: np.ndarray | None = None
+    """(len(slices), s, s) float32, s a quarter of the model's image size; None unless requested. The mask is these
+    logits resized bilinearly to (H, W), above 0."""
 
     @property
     def mask(self) -> np.ndarray:
@@ -43,7 +42,7 @@ class Prediction:
 
 
 class PredictionBuilder:
-    """Plans which slices each prompt sees and gathers what the steps give, on the device.
+    """Plans the slices of each prompt, and collects the outputs of all steps on the device.
 
     prompts: each inside the volume of `shape` (D, H, W).
     protocol: one of PROTOCOLS.
@@ -73,7 +72,7 @@ class PredictionBuilder:
         self._bits = 2 ** torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
 
     def tracks(self) -> list[Track]:
-        """What is left to do after the key slices, in no particular order."""
+        """The tracks to follow after the key slices, in no particular order."""
         return [
             Track(place, prompt.key_slice, direction, steps)
             for place, (prompt, span) in enumerate(zip(self.prompts, self.spans, strict=True))
@@ -82,7 +81,10 @@ class PredictionBuilder:
         ]
 
     def record(self, places: Sequence[int], slices: Sequence[int], output: Output) -> None:
-        """Keep the outputs of one step: for each batch element its prompt's place and its slice."""
+        """Store the outputs of one step.
+
+        places: for each batch element, the index of its prompt. slices: for each batch element, its slice.
+        """
         _, height, width = self.shape
         rows = [
             self._starts[place] + index - self.spans[place].start for place, index in zip(places, slices, strict=True)
@@ -92,6 +94,7 @@ class PredictionBuilder:
         if logits.shape[-2:] != (height, width):
             logits = interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
         mask = pad(logits[:, 0] > 0, (0, -width % 8))
+        # eight voxels to a byte, as np.packbits does
         eights = mask.unflatten(-1, (-1, 8))
         self._packed[at] = (eights * self._bits).sum(-1, dtype=torch.uint8)
         self._scores[:, at] = torch.stack([output.predicted_iou, output.object_score])
@@ -99,7 +102,7 @@ class PredictionBuilder:
             self._logits[at] = output.logits[:, 0]
 
     def predictions(self) -> list[Prediction]:
-        """One for each prompt, in their order, on the host."""
+        """One prediction for each prompt, in their order, on the host."""
         packed, scores = self._packed.cpu().numpy(), self._scores.cpu().numpy()
         logits = None if self._logits is None else self._logits.cpu().numpy()
         found = []
@@ -122,6 +125,7 @@ class PredictionBuilder:
 
 
 def _span(key_slice: int, depth: int, protocol: str) -> range:
+    """The slices that the protocol sees."""
     if protocol == "slicewise":
         return range(key_slice, key_slice + 1)
     return range(key_slice if protocol == "forward" else 0, depth)

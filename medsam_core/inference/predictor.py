@@ -30,17 +30,17 @@ Item = TypeVar("Item")
 
 
 class Predictor:
-    """Tracks prompts through volumes with one model; keeps nothing from one volume to the next.
+    """Tracks prompts through volumes with one model; keeps nothing from one volume to the next."""
 
-    batch_size: how many tracks (a prompt in one direction) advance together; None: 4 on the CPU, where more gain
-        nothing and need more memory, 64 on CUDA. Results do not depend on it beyond rounding.
-    encoder_batch: slices encoded together; None: 4 on the CPU, 16 on CUDA.
-    feature_mib: how much of the device's memory a volume's features may take, in MiB.
-    compiled: whether the image encoder and the tracking step go through `torch.compile`, on CUDA into graphs; each is
-        checked against itself uncompiled when it is first used (`inference/compilation.py`). It takes minutes once.
-    notes: sentences for a report: the model's, and one for each time that a batch did not fit into the device's
-        memory and was halved.
-    """
+    model: LoadedModel
+    batch_size: int
+    """How many tracks (a prompt in one direction) advance together. Results depend on it only by rounding."""
+    encoder_batch: int
+    """How many slices are encoded together."""
+    feature_mib: int
+    """How much of the device's memory a volume's features may take."""
+    notes: list[str]
+    """Sentences for a report: the model's notes, and one for each batch that was halved for want of memory."""
 
     def __init__(
         self,
@@ -51,6 +51,13 @@ class Predictor:
         feature_mib: int = FEATURE_MIB,
         compiled: bool = False,
     ) -> None:
+        """Choose sizes for the model's device.
+
+        batch_size: None for 64 on CUDA, and for 4 on the CPU, where more need more memory and gain nothing.
+        encoder_batch: None for 16 on CUDA, 4 on the CPU.
+        compiled: whether the image encoder and the tracking step go through `torch.compile` (on CUDA into graphs).
+            Each is checked against the plain function on first use (`inference/compilation.py`). Takes minutes, once.
+        """
         cuda = model.device.type == "cuda"
         self.model = model
         self.batch_size = batch_size or (64 if cuda else 4)
@@ -65,9 +72,9 @@ class Predictor:
             )
 
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
-        """The volume prepared for `predict`; pass it instead of the volume to share its features between calls.
+        """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
 
-        volume: a Volume or an array (D, H, W) of one modality. A slice goes through the encoder when first needed.
+        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use.
         Raises DataError for another shape, NaN or infinity, or a constant image.
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
@@ -108,10 +115,12 @@ class Predictor:
         protocol: str = "bidirectional",
         keep_logits: bool = False,
     ) -> Prediction | list[Prediction]:
-        """One prediction for a prompt, or one for each of several, which advance together and do not see one another.
+        """One prediction for a prompt, or a list with one for each of several, which do not influence one another.
 
+        prompts: [] gives [].
         protocol: `bidirectional` tracks from the key slice to both ends, `forward` to the last slice only,
-            `slicewise` sees the key slice alone, without memory. No prompts give no predictions.
+            `slicewise` segments the key slice alone, without memory.
+        keep_logits: whether predictions keep their low-resolution logits.
         Raises PromptError for a prompt outside of the volume, OptionError for another protocol or for a volume that
         another model encoded.
         """
@@ -137,7 +146,7 @@ class Predictor:
             mask_size=self.model.architecture.mask_size,
             keep_logits=keep_logits,
         )
-        # one context around everything: autocast keeps the weights it has cast until the outermost one ends
+        # one context around everything: autocast drops its cast weights when the outermost context ends
         with autocast(self.model.device, self.model.precision):
             self._run(Tracker(encoded, self._step), asked, builder)
         predictions = builder.predictions()
@@ -163,7 +172,7 @@ class Predictor:
 
         for kind in dict.fromkeys(map(kind_of, prompts)):
             self._in_batches([place for place in places if kind_of(prompts[place]) == kind], see)
-        # tracks of like length share a batch, so that it stays full to the end
+        # tracks of similar length share a batch, so that it stays full to the end
         self._in_batches(sorted(tracks, key=lambda track: -track.steps), follow)
 
     def _in_batches(self, items: list[Item], run: Callable[[list[Item]], None]) -> None:

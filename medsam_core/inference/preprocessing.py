@@ -1,7 +1,7 @@
-"""MedSAM2's way from MRI intensities to the pixels the model sees. Numpy and Pillow only.
+"""From MRI intensities to the pixels that the model sees, as in MedSAM2. Numpy and Pillow only.
 
 Definition: bowang-lab/MedSAM2's data preparation and `medsam2_infer_*.py`: clip to the 0.5-99.5 percentile of the
-foreground, scale to 0-255, background 0, uint8 by cutting off; each slice resized by Pillow's default (bicubic).
+foreground, scale to 0-255, set the background to 0, truncate to uint8; resize each slice by Pillow's default (bicubic).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def background_of(voxels: np.ndarray) -> float:
-    """The value that means "no tissue": the commonest on the volume's six faces if it fills half of them, else 0.
+    """The value of "no tissue": the most frequent one on the volume's six faces if it fills half of them, else 0.
 
-    MedSAM2 takes 0, which is right for BraTS as published; volumes that were normalised or shifted since hold
-    another constant there (often negative), which would pass for tissue and press all contrast together.
-    voxels: (D, H, W), finite.
+    voxels: (D, H, W), finite. MedSAM2 uses 0, which is right for BraTS as published. Volumes that were normalised or
+    shifted afterwards have another constant there (often negative), which would count as tissue and compress all
+    contrast.
     """
     faces = np.concatenate([np.take(voxels, end, axis).ravel() for axis in range(3) for end in (0, -1)])
     values, counts = np.unique(faces, return_counts=True)
@@ -34,8 +34,8 @@ def background_of(voxels: np.ndarray) -> float:
 def to_uint8(voxels: np.ndarray) -> np.ndarray:
     """(D, H, W) uint8: the volume as MedSAM2 sees it, 0 in the background.
 
-    voxels: (D, H, W), any real dtype and range. Raises DataError if it is not 3-D, is empty, holds NaN or
-    infinity, or is constant.
+    voxels: (D, H, W), any real dtype and range.
+    Raises DataError if it is not 3-D, has no voxels, has NaN or infinity, or is constant.
     """
     voxels = np.asarray(voxels)
     if voxels.ndim != 3 or 0 in voxels.shape:
@@ -49,7 +49,7 @@ def to_uint8(voxels: np.ndarray) -> np.ndarray:
     if foreground.size == 0 or (foreground.size == voxels.size and foreground.min() == foreground.max()):
         raise DataError(f"image: got {voxels.flat[0]} in every voxel, expected contrast; choose another file.")
     low, high = np.percentile(foreground, PERCENTILES)
-    if low == high:  # all but a few voxels alike
+    if low == high:  # almost all voxels are equal
         low, high = foreground.min(), foreground.max()
         low = low if low < high else high - 1
     scaled = (np.clip(voxels, low, high).astype(np.float64) - low) / (high - low) * 255.0
@@ -58,9 +58,9 @@ def to_uint8(voxels: np.ndarray) -> np.ndarray:
 
 
 def resize_slices(slices: Sequence[np.ndarray], image_size: int) -> np.ndarray:
-    """(N, image_size, image_size) uint8 from N slices (H, W) uint8, bicubic with Pillow's antialiasing.
+    """(N, image_size, image_size) uint8 from N slices (H, W) uint8: Pillow's bicubic resize, with antialiasing.
 
-    MedSAM2 resizes the slice as RGB; its three channels are this one.
+    MedSAM2 resizes the slice as RGB; each of its three channels equals this one.
     """
     size = (image_size, image_size)
     return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in slices])

@@ -1,8 +1,8 @@
-"""Which architecture weights belong to, from their file's metadata, hash, tensors and name. No torch.
+"""Recognise the architecture of weights from their file's metadata, hash, tensors and name. No torch.
 
-Tensors tell SAM 2 from 2.1 and the sizes apart, but not MedSAM2 from SAM 2.1 tiny: those have the same tensors and
-differ in the image size alone, 512 or 1024. A wrong size would not fail, it would score. So the size is taken from
-the surest source there is, and where it had to be assumed a note says so for the report.
+The tensors distinguish SAM 2 from 2.1, and the sizes, but not MedSAM2 from SAM 2.1 tiny: these two have the same
+tensors and differ only in the image size, 512 or 1024. A wrong image size would not fail, it would give scores. So the
+size comes from the most reliable source, and if it had to be assumed, a note in the report says so.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class _Shaped(Protocol):
 
 
 def recognise(weights: Weights, *, image_size_given: bool = False) -> tuple[Architecture, tuple[str, ...]]:
-    """The architecture of the weights, and notes on what was assumed.
+    """(architecture, notes on what was assumed).
 
-    In this order: "architecture" in the file's metadata; the published file's SHA-256; the name it was asked for by;
-    the tensors, where MedSAM2 and SAM 2.1 tiny are told apart by the file's name ("medsam" or "sam2.1_hiera") and
-    otherwise taken for MedSAM2, whose gate this is. image_size_given: the user names the size, so that no note on
-    it is needed. Raises CheckpointError if the tensors are of no known architecture.
+    The sources, in this order: "architecture" in the file's metadata; the name by which the checkpoint was requested,
+    or its SHA-256 as published; the tensors. MedSAM2 and SAM 2.1 tiny, which have the same tensors, are distinguished
+    by the file's name ("medsam" or "sam2.1_hiera"); any other name means MedSAM2, since this is its gate.
+    image_size_given: the user gave the image size, so no note on it is needed.
+    Raises CheckpointError if the tensors belong to no known architecture.
     """
     if "architecture" in weights.metadata:
         return Architecture.from_json(weights.metadata["architecture"]), ()
@@ -58,11 +59,11 @@ def _medsam2_or_tiny(file_name: str, image_size_given: bool) -> tuple[Architectu
     elif re.search(r"sam2[._]1_?hiera", name):
         chosen, reason = tiny, "its file name says SAM 2.1"
     else:
-        chosen, reason = medsam2, "nothing in the file tells it from SAM 2.1 tiny, which sees 1024"
+        chosen, reason = medsam2, "nothing in the file distinguishes it from SAM 2.1 tiny, which has 1024"
     if image_size_given:
         return chosen, ()
     note = (
-        f"{file_name} is taken for {chosen.name} with image size {chosen.image_size}, because {reason}; "
+        f"{file_name} is treated as {chosen.name} with image size {chosen.image_size}, because {reason}; "
         "give --image-size for another."
     )
     return chosen, (note,)

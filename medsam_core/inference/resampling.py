@@ -1,8 +1,8 @@
-"""Pillow's bicubic resize of uint8 images, to the bit, as two matrix products on the device.
+"""Pillow's bicubic resize of uint8 images, bit for bit, as two matrix products on the device.
 
-Pillow resizes along one axis and then along the other, each time with weights rounded to 22 binary places and the
-result rounded and cut off to 0–255. Sums of such products are whole numbers below 2^53, which float64 holds exactly in
-any order of summation, so a GPU gives the very same pixels. Definition: Pillow's Resample.c (8 bits per channel);
+Pillow resizes along one axis and then along the other, each time with weights rounded to 22 binary places, and rounds
+and clips the result to 0–255. Sums of such products are whole numbers below 2^53, which float64 represents exactly in
+any order of summation, so a GPU gives the same pixels. Definition: Pillow's Resample.c (8 bits per channel);
 Keys' cubic with a = −0.5, widened when an image gets smaller.
 """
 
@@ -21,18 +21,18 @@ Resize = Callable[[torch.Tensor], torch.Tensor]
 _PLACES = 22
 _SUPPORT = 2.0
 _A = -0.5
-_PROBED = 4096  # pixels, at least, that tell in which order Pillow takes the axes
+_PROBED = 4096  # at least so many pixels are compared to find the order in which Pillow resizes the axes
 
 
 @cache
 def resampling(shape: tuple[int, int], size: int, device: torch.device) -> Resize | None:
-    """A function of (N, H, W) uint8 on `device` to (N, size, size) uint8 there, equal to `resize_slices`.
+    """A function from (N, H, W) uint8 on `device` to (N, size, size) uint8 there, equal to `resize_slices`.
 
-    Which axis Pillow takes first depends on its version and on the shape, so noise is resized by Pillow and in both
-    orders, of small images several, since few pixels may be the same in both; None if neither gives its pixels, as may
-    be with a Pillow that is yet to come.
+    shape: (H, W). Which axis Pillow resizes first depends on its version and on the shape. So noise is resized by
+    Pillow and in both orders (several images if they are small: few pixels may agree by chance). None if neither order
+    gives Pillow's pixels, as with some future version.
     """
-    # Pillow leaves an axis alone that has its length already
+    # Pillow does not touch an axis that already has the right length
     along_columns, along_rows = (
         None if n == size else torch.from_numpy(weights(n, size)).double().to(device) for n in shape
     )
@@ -51,7 +51,7 @@ def resampling(shape: tuple[int, int], size: int, device: torch.device) -> Resiz
 
 
 def weights(source: int, target: int) -> np.ndarray:
-    """(target, source) int64: what each pixel of a line of `source` gives to each of `target`, times 2^22."""
+    """(target, source) int64: the weight of each source pixel of a line in each target pixel, times 2^22."""
     scale = source / target
     widening = max(scale, 1.0)
     found = np.zeros((target, source), np.int64)
@@ -61,7 +61,7 @@ def weights(source: int, target: int) -> np.ndarray:
         last = min(int(centre + _SUPPORT * widening + 0.5), source)
         own = [_cubic((place - centre + 0.5) * (1 / widening)) for place in range(first, last)]
         total = 0.0
-        for weight in own:  # one after the other, as Pillow adds them up
+        for weight in own:  # one after the other, as Pillow does: the rounding of the sum matters
             total += weight
         for place, weight in zip(range(first, last), own, strict=True):
             scaled = weight / total * (1 << _PLACES)

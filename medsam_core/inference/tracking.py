@@ -1,16 +1,17 @@
-"""Every prompt in both directions through the volume at once, in sam2's own steps on one batch.
+"""Track every prompt in both directions through the volume in one batch, with sam2's own steps.
 
-sam2's memory attention sees relative distances only, so a batch element's clock may start at its own key slice: at
-virtual time t it sits on slice key + t or key - t, whatever slice the others sit on. What sam2's video predictor
-does around `track_step` in MedSAM2's flow (prompt, track forward, reset, prompt, track backward) is repeated here:
+sam2's memory attention depends only on relative distances, so every batch element may count time from its own key
+slice: at time t it is on slice key + t or key − t, whatever slices the others are on. What sam2's video predictor does
+around `track_step` in MedSAM2's procedure (prompt, track forward, reset, prompt, track backward) is repeated here:
 
-- the prompted slice is seen without memory, and its memory is made from the low-resolution mask, upsampled;
+- the prompted slice is segmented without memory, and its memory is made from the low-resolution mask, upsampled;
 - memories of masks are kept in bfloat16 at every precision;
-- the bank holds the prompted slice, the last `num_maskmem - 1` slices and the pointers of the last
-  `max_obj_ptrs_in_encoder - 1`, fewer in a volume of fewer slices, whose number then scales the pointers' ages;
-- on the CPU the prompt encoder and the mask decoder run in float32 at either precision: in bfloat16 they would cost
-  masks the agreement that they otherwise have, and save next to nothing;
-- objects do not see one another; small holes are not filled (sam2 does so with its CUDA extension only).
+- the memory bank has the prompted slice, the last `num_maskmem - 1` slices and the object pointers of the last
+  `max_obj_ptrs_in_encoder - 1`; in a volume with fewer slices there are fewer pointers, and the number of slices scales
+  their ages;
+- on the CPU the prompt encoder and the mask decoder run in float32 at both precisions: bfloat16 would save almost
+  nothing there, and the masks would no longer agree with sam2's;
+- objects do not influence one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
 
 from __future__ import annotations
@@ -30,33 +31,34 @@ from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.prompts.prompt import Prompt
 
-EXACT = 4  # results of `step` that are not rounded to bfloat16
-ROWS_TOGETHER = 8  # a compiled batch shrinks by so many, because each size is a compilation of its own
+EXACT = 4  # the first results of `step`, which are not rounded to bfloat16
+ROWS_TOGETHER = 8  # a compiled batch shrinks in steps of this many tracks, because each size is compiled separately
 
 
 @dataclass(frozen=True)
 class Track:
-    """One batch element: a prompt that advances `steps` slices in one direction (+1 or -1) from its key slice.
-
-    prompt: its place among the prompts.
-    """
+    """One batch element: a prompt that is tracked in one direction."""
 
     prompt: int
+    """Index of the prompt."""
     key_slice: int
+    """The slice where it starts."""
     direction: int
+    """+1 or −1."""
     steps: int
+    """How many slices it advances."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What one step gave for a batch of n, on the device.
-
-    logits: (n, 1, s, s) float32, low resolution; predicted_iou: (n,); object_score: (n,) logits.
-    """
+    """The outputs of one step for a batch of n, on the device."""
 
     logits: torch.Tensor
+    """(n, 1, s, s) float32, at low resolution."""
     predicted_iou: torch.Tensor
+    """(n,) float32."""
     object_score: torch.Tensor
+    """(n,) float32 logits."""
 
     def of(self, rows: slice) -> Output:
         """The output of some batch elements."""
@@ -65,15 +67,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a slice leaves for later ones.
-
-    mask: (n, memory_dim, h, w) bfloat16. pointer: (n, d_model), of the object.
-    projection: the mask as the memory attention reads it; None until it will.
-    """
+    """What later slices know of a slice, for a batch of n."""
 
     mask: torch.Tensor
+    """(n, memory_dim, h, w) bfloat16."""
     pointer: torch.Tensor
+    """(n, d_model), of the object."""
     projection: Projection | None = None
+    """The mask as the memory attention reads it; None while it is not needed."""
 
     def of(self, rows: slice) -> Memory:
         """The memory of some batch elements."""
@@ -82,17 +83,15 @@ class Memory:
 
     @staticmethod
     def joined(memories: Sequence[Memory]) -> Memory:
-        """One memory of all the batch elements of several, not yet projected."""
+        """One memory with the batch elements of several, not projected."""
         return Memory(torch.cat([m.mask for m in memories]), torch.cat([m.pointer for m in memories]))
 
 
 class Tracker:
-    """sam2's steps for one volume. The caller keeps batches within what the device holds.
-
-    compiled: of `step`, for the slices on which the bank is full; None runs all of them as they are.
-    """
+    """sam2's steps for one volume. The caller chooses batches that fit into the device's memory."""
 
     def __init__(self, volume: EncodedVolume, compiled: Compiled | None = None) -> None:
+        """compiled: a compiled `step`, for the slices on which the memory bank is full; None for the plain function."""
         self.volume = volume
         self.module = volume.model.module
         self.device = volume.model.device
@@ -102,7 +101,10 @@ class Tracker:
 
     @torch.no_grad()
     def prompt(self, prompts: Sequence[Prompt], upcoming: Sequence[int] = ()) -> tuple[Output, Memory]:
-        """See each prompt's key slice without memory. The prompts must be of one kind (`kind_of`)."""
+        """Segment each prompt's key slice, without memory. The prompts must be of one kind (`kind_of`).
+
+        upcoming: slices that will be needed next, for `EncodedVolume.features`.
+        """
         features = self.volume.features([prompt.key_slice for prompt in prompts], upcoming)
         points, mask = self._inputs(prompts)
         with autocast(self.device, self.precision):
@@ -111,10 +113,11 @@ class Tracker:
 
     @torch.no_grad()
     def advance(self, tracks: Sequence[Track], first: Memory) -> Iterator[tuple[int, Sequence[Track], Output]]:
-        """Follow the tracks, the longest first, from the memory of their prompted slices, one for each.
+        """Follow the tracks from the memory of their prompted slices.
 
-        Yields (t, active, output) for t = 1, 2, …: the tracks with steps >= t, always the first ones, have moved to
-        slice key_slice + direction * t.
+        tracks: the longest first. first: one batch element for each track.
+        Yields (t, active, output) for t = 1, 2, …. The active tracks, those with steps >= t, are the first ones; they
+        are now on slice key_slice + direction * t.
         """
         masks = self.module.num_maskmem - 1
         recent: deque[Memory] = deque(maxlen=max(masks, self.module.max_obj_ptrs_in_encoder - 1))
@@ -124,7 +127,7 @@ class Tracker:
         for t in range(1, tracks[0].steps + 1):
             active = [track for track in tracks if track.steps >= t]
             staying = sum(track.steps > t for track in active)
-            # tracks that have ended stay on their last slice while a compiled step carries them along
+            # a compiled step has a fixed batch size: ended tracks stay in it, on their last slice
             slices = [track.key_slice + track.direction * min(t, track.steps) for track in tracks[:carried]]
             features = self.volume.features(slices, _upcoming(active, t))
             bank = self._bank(t, first, recent)
@@ -133,7 +136,7 @@ class Tracker:
                     output, memory = self._compiled_step(features, bank)
                     going_on = min(carried, -(-staying // ROWS_TOGETHER) * ROWS_TOGETHER)
                 else:
-                    # the last slice of a track leaves no memory: nobody would read it
+                    # the last slice of a track needs no memory
                     output, memory = self._step(features, bank, staying)
                     going_on = staying
                 if staying:
@@ -141,14 +144,14 @@ class Tracker:
                         first = first.of(slice(going_on))
                         recent = deque((one.of(slice(going_on)) for one in recent), maxlen=recent.maxlen)
                         memory = memory.of(slice(going_on))
-                    if len(recent) >= masks:  # from now on of its pointer alone is asked
+                    if len(recent) >= masks:  # from now on only its pointer is read
                         recent[-masks] = Memory(recent[-masks].mask, recent[-masks].pointer)
                     recent.append(memory)
             carried = going_on
             yield t, active, output.of(slice(len(active)))
 
     def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> Bank:
-        """What is remembered at virtual time t: the prompted slice and the newest of `recent`, which is of t - 1."""
+        """The memory bank at time t: the prompted slice and the newest of `recent`, the last of which is of t − 1."""
         masks, pointers = self.module.num_maskmem - 1, self.attention.oldest_pointer
         newest = list(recent)[::-1]
         ages = [(masks, first), *enumerate(newest[:masks])]
@@ -160,7 +163,7 @@ class Tracker:
         )
 
     def _step(self, features: list[torch.Tensor], bank: Bank, staying: int) -> tuple[Output, Memory]:
-        """A slice of every track, and the memory that the first `staying` take along."""
+        """Segment a slice of every track; the memory is that of the first `staying` tracks, which go on."""
         output, pointer = self._follow(features, bank)
         rows = slice(staying)
         if not staying:
@@ -169,6 +172,7 @@ class Tracker:
         return output, self._projected(self._remember(kept, output.of(rows), pointer[rows], from_prompt=False))
 
     def _compiled_step(self, features: list[torch.Tensor], bank: Bank) -> tuple[Output, Memory]:
+        """As `_step`, with all tracks staying, through the compiled `step`."""
         assert self.compiled is not None
         rows = tuple(row for row, _ in bank.memories)
         read = [(one.keys, one.values) for _, one in bank.memories]
@@ -186,7 +190,7 @@ class Tracker:
     def _see(
         self, features: list[torch.Tensor], points: dict[str, torch.Tensor] | None, mask: torch.Tensor | None
     ) -> tuple[Output, torch.Tensor]:
-        """A prompted slice, without memory."""
+        """Segment a prompted slice, without memory: (output, the object's pointer)."""
         n = len(features[-1])
         with self._for_heads():
             levels = [self._as_heads_take(level) for level in features]
@@ -208,7 +212,7 @@ class Tracker:
     def _follow(
         self, features: list[torch.Tensor], bank: Bank, position: torch.Tensor | None = None
     ) -> tuple[Output, torch.Tensor]:
-        """A slice that is not prompted, with memory."""
+        """Segment a slice that is not prompted, with memory: (output, the object's pointer)."""
         conditioned = self.attention(features[-1], self.volume.position if position is None else position, bank)
         with self._for_heads():
             heads = self.module._forward_sam_heads(
@@ -219,6 +223,7 @@ class Tracker:
         return _output(heads)
 
     def _for_heads(self) -> AbstractContextManager[object]:
+        """On the CPU, the context in which the heads run in float32."""
         return torch.autocast("cpu", enabled=False) if self.device.type == "cpu" else nullcontext()
 
     def _as_heads_take(self, level: torch.Tensor) -> torch.Tensor:
@@ -227,6 +232,7 @@ class Tracker:
     def _remember(
         self, features: list[torch.Tensor], output: Output, pointer: torch.Tensor, *, from_prompt: bool
     ) -> Memory:
+        """The memory of a segmented slice, not projected."""
         size = self.module.image_size
         mask, _ = self.module._encode_new_memory(
             current_vision_feats=[_tokens(features[-1])],
@@ -238,6 +244,7 @@ class Tracker:
         return Memory(mask.to(torch.bfloat16), pointer)
 
     def _inputs(self, prompts: Sequence[Prompt]) -> tuple[dict[str, torch.Tensor] | None, torch.Tensor | None]:
+        """(points and boxes, masks) as sam2's heads take them; one of the two is None."""
         size = self.module.image_size
         drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
         if drawn:
@@ -266,11 +273,11 @@ def step(
     pointers: torch.Tensor,
     pointer_ages: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
-    """What `Tracker._step` does for tracks that all stay, as a function of tensors, to be compiled.
+    """`Tracker._step` for tracks that all stay, as a function of tensors, so that it can be compiled.
 
-    rows, read: of each memory the row of its age, and its keys and values. Returns logits, predicted IoU, object score
-    and pointer (the first `EXACT`), then what is made of the memory's mask, which is rounded to bfloat16: itself, its
-    keys for each layer, its values for each layer.
+    rows, read: for each memory, the row of its age in the table, and its keys and values.
+    Returns logits, predicted IoU, object score and pointer (the first `EXACT`); then the memory's mask, rounded to
+    bfloat16, with its keys for each layer and its values for each layer.
     """
     nothing = pointers.new_empty(0)
     memories = [(row, Projection(nothing, *both)) for row, both in zip(rows, read, strict=True)]
@@ -283,23 +290,24 @@ def step(
 
 
 def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
-    """Prompts of one kind can be seen in one batch: mask or not, box or not, number of points."""
+    """(mask or not, box or not, number of points): prompts of one kind can be in one batch."""
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 
 def _output(heads: Sequence[torch.Tensor]) -> tuple[Output, torch.Tensor]:
-    """What sam2's heads gave, and the object's pointer."""
+    """The outputs of sam2's heads, and the object's pointer."""
     _, _, predicted, logits, _, pointer, score = heads
-    # the mask taken is the one of the highest predicted IoU
+    # sam2 takes the mask with the highest predicted IoU
     return Output(logits.float(), predicted.float().amax(-1), score.float().flatten()), pointer
 
 
 def _tokens(level: torch.Tensor) -> torch.Tensor:
-    """(n, C, h, w) as sam2 passes it around: (h * w, n, C)."""
+    """(n, C, h, w) -> (h * w, n, C), sam2's layout."""
     return level.flatten(2).permute(2, 0, 1)
 
 
 def _upcoming(active: Sequence[Track], t: int) -> Iterator[int]:
+    """The slices that the tracks need after time t, the soonest first."""
     for later in range(t + 1, active[0].steps + 1):
         for track in active:
             if track.steps >= later:

@@ -109,7 +109,10 @@ def test_weights_that_see_a_part_of_the_slice_are_refused(tmp_path):
 
 
 def test_a_missing_file_and_an_unknown_name_list_the_names(tmp_path):
-    with pytest.raises(CheckpointError, match=r"medsam3: got no such file, expected a \.pt .* medsam2-latest, .*mend"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"medsam3: got no such file, expected a \.pt .* medsam2-latest, .*correct the path or the name",
+    ):
         resolve("medsam3")
     with pytest.raises(CheckpointError, match="got a folder"):
         resolve(tmp_path)

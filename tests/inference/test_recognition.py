@@ -38,14 +38,14 @@ def test_size_and_generation_are_seen_in_the_tensors(name):
         ("MedSAM2_latest.pt", "medsam2", "its file name says MedSAM2"),
         ("my_MedSAM2_finetune.safetensors", "medsam2", "its file name says MedSAM2"),
         ("sam2.1_hiera_tiny.pt", "sam2.1-tiny", r"its file name says SAM 2\.1"),
-        ("checkpoint.pt", "medsam2", r"nothing in the file tells it from SAM 2\.1 tiny, which sees 1024"),
+        ("checkpoint.pt", "medsam2", r"nothing in the file distinguishes it from SAM 2\.1 tiny, which has 1024"),
     ],
 )
-def test_medsam2_and_tiny_are_told_apart_by_name_with_a_note(hiera_tiny, file, architecture, reason):
+def test_medsam2_and_tiny_are_stored_apart_by_name_with_a_note(hiera_tiny, file, architecture, reason):
     found, (note,) = recognise(weights(hiera_tiny, file))
     assert found == ARCHITECTURES[architecture]
     size = ARCHITECTURES[architecture].image_size
-    assert note.startswith(f"{file} is taken for {architecture} with image size {size}, because ")
+    assert note.startswith(f"{file} is treated as {architecture} with image size {size}, because ")
     assert note.endswith("give --image-size for another.")
     assert re.search(reason, note)
     assert recognise(weights(hiera_tiny, file), image_size_given=True) == (found, ())
@@ -62,8 +62,8 @@ def test_the_name_asked_for_decides(hiera_tiny):
 
 
 def test_metadata_decides_over_everything(hiera_tiny):
-    told = ARCHITECTURES["medsam2"].with_image_size(256)
-    assert recognise(weights(hiera_tiny, "medsam2-latest", metadata={"architecture": told.to_json()})) == (told, ())
+    stored = ARCHITECTURES["medsam2"].with_image_size(256)
+    assert recognise(weights(hiera_tiny, "medsam2-latest", metadata={"architecture": stored.to_json()})) == (stored, ())
 
 
 def test_the_embedded_shape_without_metadata_is_noted():
