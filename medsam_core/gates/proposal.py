@@ -74,7 +74,9 @@ def propose_gates(
 def _check(run: Run, first: Run) -> None:
     against = comparability(Baseline.of(first), run)
     if against.unfit:
-        raise GateError(f"{run.directory}: {against.unfit[0]}, expected a complete and plausible run to measure on; score it again.")
+        raise GateError(
+            f"{run.directory}: {against.unfit[0]}, expected a complete and plausible run to measure on; score it again."
+        )
     if against.unlike:
         raise GateError(f"{run.directory}: is no repeat of {first.directory}: {against.unlike[0]}; leave it out.")
 
