@@ -67,22 +67,38 @@ def _read_header(path: Path) -> RunHeader:
 
 
 @dataclass(frozen=True)
-class _StoredVerdict:
+class StoredResult:
+    """What is read of a bound in `verdict.json`."""
+
+    outcome: Outcome
+    text: str
+
+
+@dataclass(frozen=True)
+class StoredVerdict:
     """What is read of `verdict.json`; the rest is computed again from the records."""
 
     outcome: Outcome
+    """How the run's own session ended."""
+    reasons: tuple[str, ...] = ()
+    results: tuple[StoredResult, ...] = ()
 
 
-def stored_outcome(directory: Path) -> Outcome | None:
-    """How the run's own session ended, None if it left no verdict. Raises RunError if the verdict cannot be read."""
+def stored_verdict(directory: Path) -> StoredVerdict | None:
+    """The verdict of the run's own session, None if it left none. Raises RunError if it cannot be read."""
     path = directory / VERDICT
     if not path.exists():
         return None
     try:
-        data = parse(read_content(path, what="a verdict", error=RunError, fix=_JUDGE))
-        return shape(data, _StoredVerdict).outcome
+        return shape(parse(read_content(path, what="a verdict", error=RunError, fix=_JUDGE)), StoredVerdict)
     except Malformed as problem:
         raise RunError(f"{path}: {problem}, expected a verdict; {_JUDGE}.") from None
+
+
+def stored_outcome(directory: Path) -> Outcome | None:
+    """How the run's own session ended, None if it left no verdict. Raises RunError if the verdict cannot be read."""
+    verdict = stored_verdict(directory)
+    return None if verdict is None else verdict.outcome
 
 
 class RunWriter:

@@ -69,7 +69,7 @@ def load_gates(path: Path | str) -> Gates:
         raise GateError(f"{path}: cannot be read ({error.strerror}); give a gates file with --gates.") from None
     try:
         table = tomllib.loads(content.decode("utf-8"))
-    except ValueError as error:  # bytes that are no text, text that is no TOML, an integer of 5,000 digits
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, an integer too long, nested too deeply
         raise GateError(f"{path}: is not TOML ({error}); fix that place, docs/gates.md has the schema.") from None
     _check_keys(str(path), table, ("version", "profile", "description", "baseline", "gate"))
     version = table.get("version")
