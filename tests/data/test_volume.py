@@ -135,6 +135,10 @@ def test_any_sheared_affine_comes_back_where_it_was(
         return  # halfway between two orientations: rounding decides which one nibabel names
     affine = np.eye(4)
     affine[:3, :3] = linear
+    codes = nibabel.aff2axcodes(affine)
+    for order in itertools.permutations(range(3)):
+        if nibabel.aff2axcodes(affine[:, [*order, 3]]) != tuple(codes[axis] for axis in order):
+            return  # two axes are equally near to one direction: what is LPS depends on their order
     marked = tuple(data.draw(st.integers(0, length - 1)) for length in shape)
     check_round_trip(tmp_path_factory.mktemp("sheared"), affine, marked, shape)
 
