@@ -24,7 +24,7 @@ class BoxFiller:
     notes = ()
     model = SimpleNamespace(
         checkpoint=SimpleNamespace(name="box-filler", sha256="b" * 64),
-        architecture=SimpleNamespace(name="none", image_size=0, field_of_view="slice"),
+        architecture=SimpleNamespace(name="none", image_size=0),
         notes=(),
     )
 
