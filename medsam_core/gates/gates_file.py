@@ -19,6 +19,7 @@ from typing import Any
 
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
+from medsam_core.gates.baseline import Baseline, find_baseline, read_baseline
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
@@ -45,19 +46,18 @@ class Gates:
         """Whether some bound needs a baseline."""
         return any(bound.relative for gate in self.gates for bound in gate.bounds)
 
+    def reference(self, folder: Path) -> Baseline | None:
+        """The named baseline, None if no bound needs one, none is named, or it is not there. Raises GateError."""
+        path = find_baseline(self.baseline, folder) if self.relative and self.baseline else None
+        return None if path is None else read_baseline(path)
+
     def violations(self, record: CaseRecord) -> tuple[Violation, ...]:
         """The per-case bounds that this record breaks; () if its region is absent, so that it was not prompted.
 
         Bounds that need more than this record (a baseline, or the cohort's volume terciles) are judged by `judge`.
         """
-        if not record.prompted:
-            return ()
-        return tuple(
-            violation
-            for gate in self.gates
-            if gate.matches(record)
-            for violation in gate.violations(record, self.profile)
-        )
+        matching = [gate for gate in self.gates if record.prompted and gate.matches(record)]
+        return tuple(violation for gate in matching for violation in gate.violations(record, self.profile))
 
 
 def load_gates(path: Path | str) -> Gates:
@@ -189,25 +189,14 @@ def _demanded(where: str, name: str, value: Any, metric: str, scope: str) -> boo
     return value
 
 
-def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
-    known = tuple(known)
+def _check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in table:
-        if key not in known:
-            raise GateError(
-                f"{where}: unknown key {key!r}, expected one of {', '.join(known)}; {_suggestion(key, known)}"
-            )
+        _check_choice(where, "key", key, known)
 
 
 def _check_choice(where: str, what: str, value: Any, known: Iterable[str]) -> None:
-    known = tuple(known)
-    if not isinstance(value, str) or value not in known:
-        raise GateError(
-            f"{where}: unknown {what} {value!r}, expected one of {', '.join(known)}; {_suggestion(str(value), known)}"
-        )
-
-
-def _suggestion(word: str, known: tuple[str, ...]) -> str:
-    # names are compared without case, so that "wt" finds "WT"
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
+    by_lower = {name.lower(): name for name in known}  # so that "wt" finds "WT"
+    if value not in by_lower.values():
+        close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.5)
+        fix = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
+        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {', '.join(by_lower.values())}; {fix}")

@@ -30,6 +30,11 @@ def direction(metric: str) -> int:
     return -1 if METRICS[metric].better == "lower" else 1
 
 
+def can_get_worse(metric: str) -> bool:
+    """False for a volume, say, which is neither better nor worse, and for a metric that this version does not know."""
+    return metric in METRICS and METRICS[metric].better != "neither"
+
+
 def mean_if_finite(values: Sequence[float]) -> float:
     """The mean of at least one number, NaN if one of them is not finite."""
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline
+from medsam_core.gates.baseline import FOLDER, Baseline
 from medsam_core.gates.gate import Gate, Violation
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
@@ -158,9 +158,8 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     baseline: what relative bounds refer to; None takes the one that the gates file names, if `folder` has it.
     Raises GateError if that is damaged.
     """
-    if baseline is None and gates is not None and gates.relative and gates.baseline is not None:
-        path = find_baseline(gates.baseline, folder)
-        baseline = None if path is None else read_baseline(path)
+    if baseline is None and gates is not None:
+        baseline = gates.reference(folder)
     against = None if baseline is None else comparability(baseline, run)
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
     return replace(verdict, notes=(*verdict.notes, *reference_notes(baseline, gates)))

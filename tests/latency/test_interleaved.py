@@ -67,11 +67,11 @@ def test_too_few_pairs_say_nothing(a, b):
     assert got.reasons == (f"{a} and {b} rounds, expected at least {MINIMUM_PAIRS} of each side",)
 
 
-def test_sides_that_were_not_asked_the_same_are_not_compared():
+def test_sides_that_did_not_do_the_same_work_are_not_compared():
     rounds = [(10.0,) * 3] * 3
     got = compare_rounds("x", side(*rounds), side(*rounds, machine={**MACHINE, "cases": "t1ce/WT/point"}))
     assert got.outcome is Outcome.INCONCLUSIVE
-    assert got.reasons == ("the sides were not asked the same: cases t1ce/WT/box or t1ce/WT/point",)
+    assert got.reasons == ("the sides did not do the same work: cases t1ce/WT/box or t1ce/WT/point",)
     other_weights = side(*rounds, machine={**MACHINE, "checkpoint": "d" * 8})
     assert compare_rounds("x", side(*rounds), other_weights).outcome is Outcome.PASS
 
