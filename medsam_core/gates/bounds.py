@@ -119,8 +119,9 @@ def _unbeaten(case: GatedCase, _number: float, _limit: float) -> str:
     return f"{compared(case.score, case.control.score, case.metric)} of the control {case.control.name}"
 
 
+_fell, _changed = _moved("is worse than", "drop"), _moved("is not", "change")
 _score, _worst = operator.attrgetter("score"), operator.itemgetter(0)
-_BOTH, _MOST = ("minimum", "maximum"), ("maximum",)
+_BOTH, _MOST, _OVER = ("minimum", "maximum"), ("maximum",), ("controls",)
 STATISTICS = (
     Statistic("case", "worst {}", _BOTH, _score, _worst, one_case=_reached),
     Statistic("mean", "mean {}", _BOTH, _score, mean),
@@ -128,15 +129,9 @@ STATISTICS = (
     Statistic("worst_decile", "worst decile {}", _BOTH, _score, _worst_decile),
     Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, "baseline", versus=_ratio, in_unit=False),
     Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, "baseline", versus=_drop),
-    Statistic(
-        "case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _moved("is worse than", "drop")
-    ),
-    Statistic(
-        "case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _moved("is not", "change")
-    ),
-    Statistic(
-        "beats", "smallest margin of {} over the controls", ("controls",), _margin, _worst, "controls", _unbeaten
-    ),
+    Statistic("case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _fell),
+    Statistic("case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _changed),
+    Statistic("beats", "smallest margin of {} over the controls", _OVER, _margin, _worst, "controls", _unbeaten),
 )
 """Every statistic, in the order of a gate's results."""
 BOUNDS: Mapping[str, tuple[Statistic, str]] = MappingProxyType(

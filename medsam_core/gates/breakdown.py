@@ -38,19 +38,23 @@ def subgroups(records: Sequence[CaseRecord], groups: Mapping[str, Sequence[Pair]
 
     records: of the current run; they need not hold every pair. groups: by name, in the order of the table.
     """
-    terciles = volume_terciles(records)
     own: Mapping[str, Mapping[str, str | None]] = {
         "grade": {record.id: record.grade for record in records},
-        "volume_tercile": terciles,
+        "volume_tercile": volume_terciles(records),
         "components": {record.id: components(record) for record in records},
     }
-    return tuple(
-        _subgroup(kind, value, group, members)
-        for kind, order in KINDS.items()
-        for value in _values(own[kind], groups, order)
-        for group, pairs in groups.items()
-        if (members := [pair for pair in pairs if own[kind].get(pair.case) == value])
-    )
+    found = []
+    for kind, order in KINDS.items():
+        values = {own[kind].get(pair.case) for pairs in groups.values() for pair in pairs}
+        known = sorted(value for value in values if value is not None)
+        for value in order or known:
+            for group, pairs in groups.items():
+                members = [pair for pair in pairs if own[kind].get(pair.case) == value]
+                if members and len(known) > 1:
+                    before = mean_if_finite([pair.reference for pair in members])
+                    after = mean_if_finite([pair.current for pair in members])
+                    found.append(Subgroup(kind, value, group, len(members), before, after, after - before))
+    return tuple(found)
 
 
 def table(found: Sequence[Subgroup]) -> list[tuple[str, ...]]:
@@ -70,16 +74,3 @@ def text_lines(found: Sequence[Subgroup]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _values(
-    own: Mapping[str, str | None], groups: Mapping[str, Sequence[Pair]], order: Sequence[str]
-) -> tuple[str, ...]:
-    seen = {own.get(pair.case) for pairs in groups.values() for pair in pairs} - {None}
-    known = sorted(str(value) for value in seen)
-    return () if len(known) < 2 else tuple(value for value in order or known if value in known)
-
-
-def _subgroup(kind: str, value: str, group: str, members: Sequence[Pair]) -> Subgroup:
-    before, after = (mean_if_finite([getattr(pair, side) for pair in members]) for side in ("reference", "current"))
-    return Subgroup(kind, value, group, len(members), before, after, after - before)

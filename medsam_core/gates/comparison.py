@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from medsam_core.errors import GateError
@@ -155,17 +155,13 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
     """
     rule = rule or Rule()
     against = comparability(reference, run, rule.metric, rule.scope)
+    groups = {name: pairs for name, pairs in against.groups.items() if pairs}
     reasons = (*against.incomparable, *against.incomplete)
-    measured = {
-        name: paired([p.benefit for p in pairs], rule.margin, confidence=rule.confidence, resamples=rule.resamples)
-        for name, pairs in against.groups.items()
-        if pairs and all(math.isfinite(pair.benefit) for pair in pairs)
-    }
-    adjusted = dict(zip(measured, holm([one.p_worse for one in measured.values()]), strict=True))
+    measured = [_measured(pairs, rule) for pairs in groups.values()]
+    adjusted = holm([one.p_worse for one in measured])
     results = tuple(
-        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, against)
-        for name, pairs in against.groups.items()
-        if pairs
+        _group(name, pairs, replace(one, p_worse=p_worse), rule, against)
+        for (name, pairs), one, p_worse in zip(groups.items(), measured, adjusted, strict=True)
     )
     unasked = [name for name, pairs in against.groups.items() if not pairs]
     return RunComparison(
@@ -174,16 +170,20 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
         rule=rule,
         groups=results,
         reasons=reasons,
-        notes=(
-            *against.notes,
-            *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
-        ),
+        notes=(*against.notes, *(f"{name}: no case was scored in both, nothing to compare" for name in unasked)),
         outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
         subgroups=breakdown.subgroups(run.records, against.groups),
     )
 
 
-def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule) -> tuple[Outcome, str, bool]:
+def _measured(pairs: Sequence[Pair], rule: Rule) -> Paired:
+    benefits = [pair.benefit for pair in pairs]
+    if not all(map(math.isfinite, benefits)):
+        return Paired(len(pairs), math.nan)
+    return paired(benefits, rule.margin, confidence=rule.confidence, resamples=rule.resamples)
+
+
+def _decide(pairs: Sequence[Pair], measured: Paired, rule: Rule) -> tuple[Outcome, str, bool]:
     """Outcome of comparable, complete pairs, why, and whether a single case decided it."""
     nan = [pair.case for pair in pairs if not math.isfinite(pair.current)]
     if nan:
@@ -192,7 +192,6 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
     fell = [pair.case for pair in pairs if limit is not None and pair.benefit < -limit]
     if fell:
         return Outcome.FAIL, f"{counted(len(fell), 'case')} {rule.verb} by more than the limit {limit:g}", True
-    assert measured is not None  # every score is finite
     benefits = [pair.benefit for pair in pairs]
     if measured.n < MINIMUM_N:  # too few for a test: the verdict is about these cases only
         if min(benefits) >= -rule.margin:
@@ -202,21 +201,17 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
         return Outcome.INCONCLUSIVE, f"{measured.n} are too few to tell: add subjects", False
     if measured.p_not_inferior <= rule.alpha and measured.low >= -rule.margin:
         return Outcome.PASS, "a drop as large as the margin is excluded", False
-    if p_worse <= rule.alpha_worse and measured.high < 0:
-        return Outcome.FAIL, f"a drop is shown, p {p_worse:.2g} after Holm", False
+    if measured.p_worse <= rule.alpha_worse and measured.high < 0:
+        return Outcome.FAIL, f"a drop is shown, p {measured.p_worse:.2g} after Holm", False
     return Outcome.INCONCLUSIVE, "neither a drop nor its absence is shown: add subjects or widen the margin", False
 
 
-def _group(
-    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, against: Comparability
-) -> GroupComparison:
-    outcome, why, by_case = _decide(pairs, measured, p_worse, rule)
+def _group(name: str, pairs: Sequence[Pair], measured: Paired, rule: Rule, against: Comparability) -> GroupComparison:
+    outcome, why, by_case = _decide(pairs, measured, rule)
     if against.incomparable or (against.incomplete and not by_case):
         outcome, why = Outcome.INCONCLUSIVE, "the runs cannot be compared as wholes"
-    change = low = high = math.nan
-    if measured is not None:
-        change = rule.sign * measured.mean
-        low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
+    change = rule.sign * measured.mean
+    low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
     listed = min(rule.listed_drop, math.inf if rule.case_drop_maximum is None else rule.case_drop_maximum)
     fell = sorted((p for p in pairs if p.benefit < -listed), key=lambda pair: (pair.benefit, pair.case))
     digits = 3 if rule.margin >= 0.001 or rule.margin == 0 else 2 - math.floor(math.log10(rule.margin))
@@ -237,8 +232,8 @@ def _group(
         change=change,
         low=low,
         high=high,
-        p_not_inferior=measured.p_not_inferior if measured else math.nan,
-        p_worse=p_worse,
+        p_not_inferior=measured.p_not_inferior,
+        p_worse=measured.p_worse,
         outcome=outcome,
         why=why,
         dropped=tuple(pair.case for pair in fell),

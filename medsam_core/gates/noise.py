@@ -14,7 +14,7 @@ from pathlib import Path
 from medsam_core.decoding import read_json
 from medsam_core.errors import GateError
 from medsam_core.files import write_whole
-from medsam_core.gates.baseline import Baseline, baseline_case, identity_of
+from medsam_core.gates.baseline import Baseline, identity_of
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.comparison import Rule
 from medsam_core.gates.gates_file import Gates
@@ -81,34 +81,34 @@ def measure(runs: Sequence[Run]) -> NoiseFloor:
     """
     if len(runs) < 2:
         raise GateError(f"repeats: got {len(runs)}, expected at least 2 runs; give more.")
-    first, machine = runs[0], identity_of(runs[0]).machine
-    reference = Baseline.of(first)
-    for run in runs:
-        against = comparability(reference, run)
+    sides = [Baseline.of(run) for run in runs]
+    first = sides[0]
+    for run, side in zip(runs, sides, strict=True):
+        against = comparability(first, run)
         reasons = [*against.unfit, *against.unlike]
         for what, before, now in (
-            ("machine", machine, identity_of(run).machine),
-            ("checkpoint", first.header.checkpoint.sha256, run.header.checkpoint.sha256),
+            ("machine", first.identity.machine, side.identity.machine),
+            ("checkpoint", first.identity.sha256, side.identity.sha256),
         ):
             if before != now:
-                reasons.append(f"another {what}: {before} in {reference.name}, {now} now")
+                reasons.append(f"another {what}: {before} in {first.name}, {now} now")
         if reasons:
             raise GateError(
-                f"{run.directory}: is no repeat of {first.directory}: {reasons[0]}; repeat the run without any change."
+                f"{run.directory}: is no repeat of {runs[0].directory}: {reasons[0]}; repeat the run unchanged."
             )
-    scores = [{record.id: baseline_case(record).scores for record in run.records if record.prompted} for run in runs]
+    scores = [{case: one.scores for case, one in side.cases.items() if one.prompted} for side in sides]
     groups: dict[str, list[str]] = {}
-    for record in first.records:
+    for record in runs[0].records:
         if record.prompted:
             groups.setdefault(group_name(record.case), []).append(record.id)
     # a baseline also has the truth's volume, which gets neither better nor worse
     keys = {key for case in scores[0].values() for key in case if not key.endswith("/truth_volume_ml@volume")}
     return NoiseFloor(
-        checkpoint=first.header.checkpoint.sha256,
+        checkpoint=runs[0].header.checkpoint.sha256,
         repeats=len(runs),
         cases=len(scores[0]),
         spreads={key.split("/", 1)[1]: _spread(key, scores, groups) for key in sorted(keys)},
-        machine=machine,
+        machine=first.identity.machine,
     )
 
 

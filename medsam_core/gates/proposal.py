@@ -37,8 +37,8 @@ metric = "dice"
 mean_drop_maximum = 0.02
 case_drop_maximum = 0.2
 """
-"""Two gates against a baseline. With the same weights, device and precision, a case's Dice moved by up to 0.0001 between
-CPUs with different instructions."""
+"""Two gates against a baseline. Between CPUs with different instructions, the same weights moved a case's Dice by up to
+0.0001."""
 
 
 def propose_gates(

@@ -1,9 +1,9 @@
 """Paired differences: interval, non-inferiority, and whether a drop is real.
 
-All of them take benefits: for each pair the change towards the better, 0 for no change, below 0 for worse. The order of
-the pairs does not matter. Sources: non-inferiority by a shifted one-sample t test (Wellek, Testing
-Statistical Hypotheses of Equivalence and Noninferiority, 2010, ch. 5.2); bias-corrected and accelerated bootstrap
-(Efron 1987) as in scipy.stats.bootstrap; Holm 1979.
+They take benefits: for each pair, in any order, the change towards the better, below 0 for worse. Sources:
+non-inferiority by a shifted one-sample t test (Wellek, Testing Statistical Hypotheses of Equivalence and
+Noninferiority, 2010, ch. 5.2); bias-corrected and accelerated bootstrap (Efron 1987) as in scipy.stats.bootstrap; Holm
+1979.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def mean_if_finite(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Paired:
-    """What n paired benefits say; everything but n and the mean is NaN below MINIMUM_N."""
+    """What n paired benefits say; NaN where nothing can be said, as below MINIMUM_N."""
 
     n: int
     mean: float
-    low: float
+    low: float = math.nan
     """Lower end of the bootstrap interval of the mean."""
-    high: float
+    high: float = math.nan
     """Upper end."""
-    p_not_inferior: float
+    p_not_inferior: float = math.nan
     """Of the hypothesis that the mean is at or below −margin; if small, the drop is smaller than the margin."""
-    p_worse: float
+    p_worse: float = math.nan
     """Of the hypothesis that the mean is at or above 0; if small, there is a drop."""
 
 
@@ -61,9 +61,8 @@ def paired(
 ) -> Paired:
     """Mean, interval and one-sided p values of at least one finite benefit.
 
-    margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. If all benefits are equal, no test
-    is needed: the interval is that value, and the p values are 0 or 1. Raises GateError for no benefits and for one
-    that is not finite.
+    margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. If all benefits are equal, the interval is
+    that value, and the p values are 0 or 1. Raises GateError for no benefits and for one that is not finite.
     """
     # sorted, so that neither sums nor resamples depend on the order; rounded, as the baseline was
     values = np.sort(np.round(np.asarray(benefits, dtype=np.float64), DECIMALS))
@@ -73,21 +72,15 @@ def paired(
         )
     n, mean = len(values), math.fsum(values) / len(values)
     if n < MINIMUM_N:
-        return Paired(n, mean, math.nan, math.nan, math.nan, math.nan)
+        return Paired(n, mean)
     if values[0] == values[-1]:
         mean = float(values[0])
         return Paired(n, mean, mean, mean, float(mean < -margin), float(mean >= 0))
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     low, high = bootstrap_interval(values, confidence=confidence, resamples=resamples, seed=seed)
-    return Paired(
-        n,
-        mean,
-        low,
-        high,
-        # stdtr is the distribution function of Student's t
-        p_not_inferior=float(special.stdtr(n - 1, -(mean + margin) / error)),
-        p_worse=float(special.stdtr(n - 1, mean / error)),
-    )
+    # stdtr is the distribution function of Student's t
+    p_not_inferior, p_worse = (float(special.stdtr(n - 1, t)) for t in (-(mean + margin) / error, mean / error))
+    return Paired(n, mean, low, high, p_not_inferior, p_worse)
 
 
 def bootstrap_interval(
