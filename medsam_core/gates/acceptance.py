@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medsam_core.errors import GateError, MedsamError, RunError
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline, write_baseline
-from medsam_core.gates.comparison import Rule, compare
+from medsam_core.gates.comparison import compare
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.stored import gates_of, reference_of
 from medsam_core.gates.verdict import judge_run
@@ -22,7 +22,6 @@ def accept(
     folder: Path = FOLDER,
     force: bool = False,
     reason: str = "",
-    rule: Rule | None = None,
 ) -> tuple[Path, tuple[str, ...]]:
     """Write the run as baseline `name`. Returns the file and the objections that were overruled (() without force).
 
@@ -35,7 +34,7 @@ def accept(
         raise GateError(f"{run.directory}: has no scored case, expected at least one; score the run first.")
     outcome, against = _objections(run, name, gates, folder)
     if replaced is not None:
-        comparison = compare(read_baseline(replaced), run, rule)
+        comparison = compare(read_baseline(replaced), run)
         if comparison.outcome is not Outcome.PASS:
             why = [*(one.text for one in comparison.groups if one.outcome is Outcome.FAIL), *comparison.reasons]
             why += [one.text for one in comparison.groups if one.outcome is Outcome.INCONCLUSIVE]

@@ -115,6 +115,11 @@ class Baseline:
     doubts: tuple[str, ...] = ()
     """Why its scores cannot be believed, a sentence each."""
 
+    def score(self, case: str, key: str) -> float:
+        """The score of a case, NaN if it has none or if that is not finite."""
+        value = self.cases[case].scores.get(key, math.nan) if case in self.cases else math.nan
+        return value if math.isfinite(value) else math.nan
+
     @classmethod
     def of(cls, run: Run, name: str | None = None, **changes: Any) -> Baseline:
         """The baseline that a run would make. changes: fields of its identity that the header does not know."""

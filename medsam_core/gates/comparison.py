@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from medsam_core.errors import GateError
-from medsam_core.gates import breakdown
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.pairing import Comparability, Pair, comparability
 from medsam_core.gates.statistics import MINIMUM_N, Paired, direction, holm, mean_if_finite, paired
+from medsam_core.gates.subgroups import Subgroup, subgroups, text_lines
 from medsam_core.gates.wording import metric_name
 from medsam_core.metrics import METRICS
 from medsam_core.outcome import Outcome, worst
@@ -114,7 +114,7 @@ class RunComparison:
     """Why it is no PASS, apart from the groups."""
     notes: tuple[str, ...]
     outcome: Outcome
-    subgroups: tuple[breakdown.Subgroup, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
     """The same pairs divided by what the current run's records say of the cases; the verdict does not use them."""
 
     def lines(self) -> list[str]:
@@ -124,7 +124,7 @@ class RunComparison:
             *(f"  {group.text}" for group in self.groups),
             *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
             *(f"  note: {note}" for note in self.notes),
-            *(f"  {line}" for line in breakdown.text_lines(self.subgroups)),
+            *(f"  {line}" for line in text_lines(self.subgroups)),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
         reasons=reasons,
         notes=(*against.notes, *(f"{name}: no case was scored in both, nothing to compare" for name in unasked)),
         outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
-        subgroups=breakdown.subgroups(run.records, against.groups),
+        subgroups=subgroups(run.records, against.groups),
     )
 
 

@@ -34,11 +34,8 @@ class Violation:
     """A case that breaks a gate."""
 
     case: str
-    gate: int
-    bound: str
     value: float | None
     """The case's score; None if the record has no such score."""
-    limit: float
     text: str
     """What a person reads: `Dice 0.412 < 0.700 (WT, box, key slice 95)`."""
 
@@ -56,7 +53,7 @@ class Gate:
     bounds: tuple[Bound, ...]
     """At least one."""
     same: tuple[str, ...] = ()
-    """What of SAME the run has to share with the baseline; the gate does not apply to other runs."""
+    """What of SAME must be the same in the run and the baseline; the gate does not apply to other runs."""
 
     @property
     def of_cohort(self) -> bool:
@@ -73,30 +70,31 @@ class Gate:
     def case(self, record: CaseRecord, profile: str | None, baseline: Baseline | None = None) -> GatedCase | None:
         """What the gate looks at in a record; None if the run did not compute the score.
 
-        profile: the gates file's; None takes the record's own, and finds no score if the record has several.
+        profile: the gates file's; None for the record's own, of which it must have only one.
         """
         profiles = {key.split("/", 1)[0] for key in record.scores} if profile is None else {profile}
         key = score_key(profiles.pop(), self.metric, self.scope) if len(profiles) == 1 else ""
         if key not in record.scores:
             return None
+        controls = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
         return GatedCase(
             record=record,
             score=record.scores[key],
             metric=self.metric,
-            baseline=_before(baseline, record.id, key),
-            control=_best_control(record, key),
+            baseline=Reference(baseline.name, baseline.score(record.id, key)) if baseline else NO_REFERENCE,
+            control=max(controls, key=lambda control: control.score, default=NO_REFERENCE),
         )
 
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:
         """The bounds that a prompted, matching record breaks by itself, without a baseline.
 
-        A missing or NaN score is one violation, also of a gate that only bounds a statistic of all cases: there is no
-        mean if one score is missing.
+        A missing or NaN score is one violation, even if only a statistic of all cases is limited: it has no mean then.
         """
         case = self.case(record, profile)
-        if case is None or math.isnan(case.score):
-            first, value = self.bounds[0], None if case is None else case.score
-            return (self._violation(first, record, value, "has no score" if case is None else "is NaN"),)
+        if case is None:
+            return (self._violation(record, None, "has no score"),)
+        if math.isnan(case.score):
+            return (self._violation(record, case.score, "is NaN"),)
         judged = [bound for bound in self.bounds if not bound.lacks(case)]
         return tuple(one for bound in judged for one in self.broken(bound, decide(bound, (case,)).breaking))
 
@@ -104,11 +102,11 @@ class Gate:
         """The violations of a per-case bound by the cases that break it."""
         number, say = bound.statistic.number, bound.statistic.one_case
         texts = [(case, say(case, number(case), bound.limit)) for case in breaking if say]
-        return [self._violation(bound, case.record, case.score, text) for case, text in texts]
+        return [self._violation(case.record, case.score, text) for case, text in texts]
 
-    def _violation(self, bound: Bound, record: CaseRecord, value: float | None, what: str) -> Violation:
-        text = f"{metric_name(self.metric, self.scope)} {what} ({of_case(record)})"
-        return Violation(record.id, self.number, bound.name, value, bound.limit, text)
+    def _violation(self, record: CaseRecord, value: float | None, what: str) -> Violation:
+        name = metric_name(self.metric, self.scope)
+        return Violation(record.id, value, f"{name} {what} ({of_case(record)})")
 
     @property
     def label(self) -> str:
@@ -116,18 +114,6 @@ class Gate:
         filters = [values for values in self.filters.values() if values not in _DEFAULTS]
         parts = [metric_name(self.metric, self.scope), *("/".join(values) for values in filters)]
         return f"gate {self.number} ({'; '.join(parts)})"
-
-
-def _before(baseline: Baseline | None, case: str, key: str) -> Reference:
-    if baseline is None or case not in baseline.cases:
-        return NO_REFERENCE
-    score = baseline.cases[case].scores.get(key, math.nan)
-    return Reference(baseline.name, score) if math.isfinite(score) else NO_REFERENCE
-
-
-def _best_control(record: CaseRecord, key: str) -> Reference:
-    found = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
-    return max(found, key=lambda one: one.score, default=NO_REFERENCE)
 
 
 def _filter_value(record: CaseRecord, name: str, terciles: Mapping[str, str] | None) -> str | None:

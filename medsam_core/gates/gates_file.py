@@ -37,7 +37,6 @@ class Gates:
     profile: str | None
     """The profile that defines the metrics, None for the run's."""
     gates: tuple[Gate, ...]
-    description: str = ""
     baseline: str | None = None
     """The name of the baseline that relative bounds refer to, None if the file names none."""
 
@@ -89,7 +88,6 @@ def load_gates(path: Path | str) -> Gates:
         sha256=hashlib.sha256(content).hexdigest(),
         profile=profile,
         gates=tuple(_gate(f"{path}: gate {number}", number, gate) for number, gate in enumerate(gates, start=1)),
-        description=str(table.get("description", "")),
         baseline=baseline,
     )
 
@@ -160,9 +158,16 @@ def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) ->
 
 def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float | None:
     """The limit of one bound; None for `beats_controls = false`."""
-    value, needs = table[name], BOUNDS[name][0].needs
+    value, metric, needs = table[name], table["metric"], BOUNDS[name][0].needs
     if needs == "controls":
-        return 0.0 if _demanded(where, name, value, table["metric"], scope) else None
+        if not isinstance(value, bool):
+            raise GateError(f"{where}: {name}: got {value!r}, expected true or false; set it to one of them.")
+        if value and (metric not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
+            raise GateError(
+                f"{where}: {name}: got {metric}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
+                f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
+            )
+        return 0.0 if value else None
     try:
         # bool is a subclass of int, and `case_minimum = true` would be a floor of 1
         limit = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
@@ -175,18 +180,6 @@ def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float
     if needs == "baseline" and value < 0:
         raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; remove the minus sign.")
     return limit
-
-
-def _demanded(where: str, name: str, value: Any, metric: str, scope: str) -> bool:
-    """Whether the model has to beat the controls."""
-    if not isinstance(value, bool):
-        raise GateError(f"{where}: {name}: got {value!r}, expected true or false; set it to one of them.")
-    if value and (metric not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
-        raise GateError(
-            f"{where}: {name}: got {metric}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
-            f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
-        )
-    return value
 
 
 def _check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -168,10 +168,10 @@ def _pair_up(
         group = groups.setdefault(group_name(case), [])
         if not current.cases[name].prompted or name not in reference.cases or not reference.cases[name].prompted:
             continue
-        before, now = reference.cases[name].scores.get(key, math.nan), current.cases[name].scores.get(key)
+        before, now = reference.score(name, key), current.cases[name].scores.get(key)
         if now is None:
             missing.append(name)
-        if not math.isfinite(before):
+        if math.isnan(before):
             unknown.append(name)
         elif now is not None:
             # rounded again: 0.89 − 0.90 is not quite −0.01

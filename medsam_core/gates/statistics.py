@@ -56,9 +56,7 @@ class Paired:
     """Of the hypothesis that the mean is at or above 0; if small, there is a drop."""
 
 
-def paired(
-    benefits: Sequence[float], margin: float, *, confidence: float = 0.9, resamples: int = 4999, seed: int = 0
-) -> Paired:
+def paired(benefits: Sequence[float], margin: float, *, confidence: float = 0.9, resamples: int = 4999) -> Paired:
     """Mean, interval and one-sided p values of at least one finite benefit.
 
     margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. If all benefits are equal, the interval is
@@ -77,16 +75,14 @@ def paired(
         mean = float(values[0])
         return Paired(n, mean, mean, mean, float(mean < -margin), float(mean >= 0))
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    low, high = bootstrap_interval(values, confidence=confidence, resamples=resamples, seed=seed)
+    low, high = bootstrap_interval(values, confidence=confidence, resamples=resamples)
     # stdtr is the distribution function of Student's t
     p_not_inferior, p_worse = (float(special.stdtr(n - 1, t)) for t in (-(mean + margin) / error, mean / error))
     return Paired(n, mean, low, high, p_not_inferior, p_worse)
 
 
-def bootstrap_interval(
-    values: np.ndarray, *, confidence: float = 0.9, resamples: int = 4999, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap interval of the mean of (n,) float64 values that are not all equal; the same for the same seed."""
+def bootstrap_interval(values: np.ndarray, *, confidence: float = 0.9, resamples: int = 4999) -> tuple[float, float]:
+    """Bootstrap interval of the mean of (n,) float64 values that are not all equal; always the same."""
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
             # BCa gives NaN, with a warning, where the resamples' distribution is degenerate; percentile never does
@@ -101,7 +97,7 @@ def bootstrap_interval(
                 # bounds the memory: 1,251 subjects × 4,999 resamples are 50 MB at once
                 batch=max(1, 1_000_000 // len(values)),
                 method=method,
-                random_state=np.random.default_rng(seed),
+                random_state=np.random.default_rng(0),
             ).confidence_interval
         if np.isfinite(low) and np.isfinite(high):
             break

@@ -20,6 +20,9 @@ RESAMPLES = 1999
 MACHINE = ("cpu", "threads", "gpu", "driver", "cuda", "torch", "device", "precision", "cases")
 """What must be equal in both sides' fingerprints; weights and code may differ."""
 
+Rounds = Sequence[tuple[float, ...]]
+"""One side's timings of a stage in milliseconds, by round."""
+
 
 def order(pairs: int) -> str:
     """`ABBAAB`: the first pair begins with A, the next with B, and so on."""
@@ -27,7 +30,7 @@ def order(pairs: int) -> str:
 
 
 def compare_rounds(
-    against: str, there: Sequence[Measurement], here: Sequence[Measurement], *, factor: float = FACTOR, seed: int = 0
+    against: str, there: Sequence[Measurement], here: Sequence[Measurement], *, factor: float = FACTOR
 ) -> LatencyComparison:
     """Compare every stage of two sides, of which round i of both was timed one after the other.
 
@@ -46,37 +49,35 @@ def compare_rounds(
         return LatencyComparison(against, reasons=tuple(reasons))
     common = [stage for stage in there[0].stages_ms if all(stage in one.stages_ms for one in every)]
     partly = sorted({stage for one in every for stage in one.stages_ms} - set(common))
-    results = [
-        _stage(stage, [one.stages_ms[stage] for one in there], [one.stages_ms[stage] for one in here], factor, seed)
-        for stage in common
-    ]
+    results = []
+    for stage in common:
+        old, new = ([one.stages_ms[stage] for one in side] for side in (there, here))
+        results.append(_stage(stage, old, new, factor))
     reasons = [f"{stage}: not timed in every round of both sides" for stage in partly]
     return LatencyComparison(against, tuple(results), tuple(reasons))
 
 
-def _stage(
-    stage: str, there: Sequence[tuple[float, ...]], here: Sequence[tuple[float, ...]], factor: float, seed: int
-) -> StageResult:
+def _stage(stage: str, there: Rounds, here: Rounds, factor: float) -> StageResult:
     def ratio(pairs: np.ndarray) -> float:
-        return float(np.median(_joined(here, pairs)) / np.median(_joined(there, pairs)))
+        return float(_median(here, pairs) / _median(there, pairs))
 
     everything = np.arange(len(here))
-    before, now = (float(np.median(_joined(side, everything))) for side in (there, here))
+    before, now = (float(_median(side, everything)) for side in (there, here))
     counts = sum(map(len, there)), sum(map(len, here))
     if not (math.isfinite(before) and math.isfinite(now) and before > 0):
         return StageResult(stage, before, now, math.nan, math.nan, math.nan, counts, factor)
     # pairs are resampled, not single timings, which share a process, its memory and its moment on the machine
-    interval = stats.bootstrap(
+    low, high = stats.bootstrap(
         (everything,),
         lambda pairs: ratio(pairs.astype(int)),
         vectorized=False,
         method="percentile",
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
-        random_state=np.random.default_rng(seed),
+        random_state=np.random.default_rng(0),
     ).confidence_interval
-    return StageResult(stage, before, now, ratio(everything), float(interval.low), float(interval.high), counts, factor)
+    return StageResult(stage, before, now, ratio(everything), float(low), float(high), counts, factor)
 
 
-def _joined(rounds: Sequence[tuple[float, ...]], pairs: np.ndarray) -> np.ndarray:
-    return np.concatenate([rounds[pair] for pair in pairs])
+def _median(rounds: Rounds, pairs: np.ndarray) -> np.floating:
+    return np.median(np.concatenate([rounds[pair] for pair in pairs]))

@@ -157,7 +157,7 @@ def read_measurement(path: Path | str) -> Measurement:
 
 
 def compare_latency(
-    before: Measurement, now: Measurement, *, factor: float = FACTOR, across_checkpoints: bool = False, seed: int = 0
+    before: Measurement, now: Measurement, *, factor: float = FACTOR, across_checkpoints: bool = False
 ) -> LatencyComparison:
     """Compare every stage of `before`; see `StageResult.outcome` and `LatencyComparison.outcome`.
 
@@ -179,12 +179,12 @@ def compare_latency(
         if min(len(old), len(new)) < MINIMUM_ROUNDS:
             reasons.append(f"{stage}: {len(old)} and {len(new)} rounds, expected at least {MINIMUM_ROUNDS} of each")
         else:
-            results.append(_stage(stage, old, new, factor, seed))
+            results.append(_stage(stage, old, new, factor))
     return LatencyComparison(before.name, tuple(results), tuple(reasons))
 
 
-def _stage(stage: str, old: tuple[float, ...], new: tuple[float, ...], factor: float, seed: int) -> StageResult:
-    rng = np.random.default_rng(seed)
+def _stage(stage: str, old: tuple[float, ...], new: tuple[float, ...], factor: float) -> StageResult:
+    rng = np.random.default_rng(0)
     medians = [np.median(rng.choice(np.sort(rounds), size=(RESAMPLES, len(rounds))), axis=1) for rounds in (old, new)]
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = (float(edge) for edge in np.percentile(medians[1] / medians[0], [tail, 100 - tail]))
