@@ -1,9 +1,7 @@
 """A run against a reference, paired by case: is it as good, is it worse, or is neither shown?
 
-A group is a region × prompt, and a modality and protocol if there are several. It is a
-PASS if a mean drop as large as the margin is excluded,
-FAIL if that is not excluded and a drop is shown, or if one case fell too far,
-INCONCLUSIVE otherwise.
+A group is a region × prompt, and a modality and protocol if there are several. It is a PASS if a mean drop as large as
+the margin is excluded; else a FAIL if a drop is shown; also a FAIL if one case fell too far; else INCONCLUSIVE.
 The comparison is a PASS only if every group is, so this needs no correction for the number of groups
 (intersection-union). It is a FAIL if one group is, so the tests for a drop are corrected by Holm's method.
 """
@@ -12,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from medsam_core.errors import GateError
@@ -104,7 +102,7 @@ class GroupComparison:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """All groups, and why the two runs cannot be compared as a whole."""
+    """All groups, and why the two runs cannot be compared as wholes."""
 
     reference: str
     current: str
@@ -115,7 +113,7 @@ class RunComparison:
     notes: tuple[str, ...]
     outcome: Outcome
     subgroups: tuple[Subgroup, ...] = ()
-    """The same pairs divided by what the current run's records say of the cases; the verdict does not use them."""
+    """The same pairs, divided; the verdict does not use them."""
 
     def lines(self) -> list[str]:
         """For the terminal."""
@@ -129,29 +127,17 @@ class RunComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only; a number that is not finite is None."""
-        return {
-            "outcome": self.outcome.value,
-            "exit_code": self.outcome.exit_code,
-            "reference": self.reference,
-            "current": self.current,
-            "rule": asdict(self.rule),
-            "reasons": list(self.reasons),
-            "notes": list(self.notes),
-            "groups": [
-                {name: _plain(value) for name, value in vars(group).items()}
-                | {"pairs": {pair.case: [_plain(pair.reference), _plain(pair.current)] for pair in group.pairs}}
-                for group in self.groups
-            ],
-            "subgroups": [{name: _plain(value) for name, value in vars(one).items()} for one in self.subgroups],
-        }
+        tree: dict[str, Any] = {**_plain(self), "exit_code": self.outcome.exit_code}
+        for group in tree["groups"]:
+            group["pairs"] = {pair["case"]: [pair["reference"], pair["current"]] for pair in group["pairs"]}
+        return tree
 
 
 def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunComparison:
     """Compare a run with a reference. Deterministic, and the same in any order of the records.
 
     INCONCLUSIVE, with the reason, if the two are incomparable (another cohort, label convention, profile, prompts) or
-    incomplete (a case is missing or new). If they are comparable, one case that fell too far is a FAIL, even if others
-    are missing.
+    incomplete (a case is missing or new). Even with missing cases, one case that fell too far is a FAIL.
     """
     rule = rule or Rule()
     against = comparability(reference, run, rule.metric, rule.scope)
@@ -242,6 +228,10 @@ def _group(name: str, pairs: Sequence[Pair], measured: Paired, rule: Rule, again
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {name: _plain(one) for name, one in vars(value).items()}
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value.value if isinstance(value, Outcome) else list(value) if isinstance(value, tuple) else value
+    return value.value if isinstance(value, Outcome) else value

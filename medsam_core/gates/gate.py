@@ -100,9 +100,7 @@ class Gate:
 
     def broken(self, bound: Bound, breaking: Iterable[GatedCase]) -> list[Violation]:
         """The violations of a per-case bound by the cases that break it."""
-        number, say = bound.statistic.number, bound.statistic.one_case
-        texts = [(case, say(case, number(case), bound.limit)) for case in breaking if say]
-        return [self._violation(case.record, case.score, text) for case, text in texts]
+        return [self._violation(case.record, case.score, bound.text(case)) for case in breaking if bound.per_case]
 
     def _violation(self, record: CaseRecord, value: float | None, what: str) -> Violation:
         name = metric_name(self.metric, self.scope)
