@@ -1,7 +1,7 @@
 """A run against a reference, paired by case: is it as good, is it worse, or is neither shown?
 
-A group is a region × prompt, and a modality and protocol if there are several. It is a PASS if a mean drop as large as
-the margin is excluded; else a FAIL if a drop is shown; also a FAIL if one case fell too far; else INCONCLUSIVE.
+A group is a region × prompt, and a modality and protocol if there are several. It is a FAIL if one case fell too far;
+else a PASS if a mean drop as large as the margin is excluded; else a FAIL if a drop is shown; else INCONCLUSIVE.
 The comparison is a PASS only if every group is, so this needs no correction for the number of groups
 (intersection-union). It is a FAIL if one group is, so the tests for a drop are corrected by Holm's method.
 """

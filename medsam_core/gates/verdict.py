@@ -14,9 +14,8 @@ from typing import Any
 
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.baseline import FOLDER, Baseline
-from medsam_core.gates.gate import Gate, Violation
+from medsam_core.gates.gate import Context, Gate, GateResult, Violation, judge_gate
 from medsam_core.gates.gates_file import Gates
-from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
 from medsam_core.gates.pairing import Comparability, attendance, comparability
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.outcome import Outcome, worst
@@ -156,7 +155,21 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
         baseline = gates.reference(folder)
     against = None if baseline is None else comparability(baseline, run)
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
-    return replace(verdict, notes=(*verdict.notes, *reference_notes(baseline, gates)))
+    return replace(verdict, notes=(*verdict.notes, *_reference_notes(baseline, gates)))
+
+
+def _reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str, ...]:
+    """What a reader should know of the baseline: that no gate refers to it, or that it is no PASS itself."""
+    if baseline is None or gates is None:
+        return ()
+    outcome, note = baseline.identity.outcome, ""
+    if not gates.relative:
+        note = "no gate compares with it"
+    elif baseline.identity.forced:
+        note = "was accepted with --force, against what its file says"
+    elif outcome != Outcome.PASS.value:
+        note = f"{f'ended as {outcome}' if outcome else 'has no verdict'} itself"
+    return (f"baseline {baseline.name}: {note}",) if note else ()
 
 
 def _set_aside(gate: Gate, against: Comparability) -> str:
