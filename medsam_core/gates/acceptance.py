@@ -7,8 +7,7 @@ from pathlib import Path
 from medsam_core.errors import GateError, MedsamError, RunError
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline, write_baseline
 from medsam_core.gates.comparison import compare
-from medsam_core.gates.gates_file import Gates
-from medsam_core.gates.stored import gates_of, reference_of
+from medsam_core.gates.gates_file import Gates, gates_of, reference_of
 from medsam_core.gates.verdict import judge_run
 from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import VERDICT, Run, stored_outcome

@@ -214,9 +214,7 @@ def find_reference(text: Path | str, folder: Path = FOLDER) -> Baseline:
     if (path / HEADER).is_file():
         stored = stored_outcome(path)
         return Baseline.of(read_run(path), outcome=stored and stored.value)
-    if path.is_file():
-        return read_baseline(path)
-    named = find_baseline(str(text), folder) if _NAME.fullmatch(str(text)) else None
+    named = path if path.is_file() else find_baseline(str(text), folder) if _NAME.fullmatch(str(text)) else None
     if named is not None:
         return read_baseline(named)
     known = sorted(one.stem for one in folder.glob("*.json"))

@@ -1,8 +1,8 @@
 """Gates: the bounds that a run's scores must hold, read from a TOML file (docs/gates.md has the schema).
 
 A gate picks cases by region, prompt, protocol and the like, one metric and one scope. It limits each case's score, a
-statistic of all scores, or either against a baseline. Everything that can be misspelt is refused when the file is
-read, because a gate that silently matches nothing always passes.
+statistic of all scores, or either against a baseline. Every misspelling is refused when the file is read, because a
+gate that matches nothing would always pass.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from typing import Any
 
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import Baseline, find_baseline, read_baseline
+from medsam_core.files import shipped_folders
+from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.runs import Run
 
 VERSION = 1
+FOLDERS = (Path("benchmarks/gates"), *shipped_folders("gates"))
+"""In the working directory, in an installed wheel, in the checkout."""
+IN_RUN = "gates.toml"
+"""The copy that a run keeps of its gates file."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,39 @@ def load_gates(path: Path | str) -> Gates:
     )
 
 
+def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = FOLDERS) -> Gates | None:
+    """The gates to judge a run by: `path`, or the file that its header names, or None if it had none.
+
+    The file is searched in the run's own directory (gates.toml) and in `folders`, and must still have the hash that
+    the header gives. Raises GateError if it is not found.
+    """
+    if path is not None:
+        return load_gates(path)
+    named = run.header.gates
+    if named is None:
+        return None
+    for candidate in (run.directory / IN_RUN, *(folder / named.file for folder in folders)):
+        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == named.sha256:
+            return load_gates(candidate)
+    raise GateError(
+        f"{run.directory}: was judged by {named.file} (sha256 {named.sha256[:12]}), which is not in "
+        f"{' or '.join(map(str, folders))} or has changed since; give --gates FILE."
+    )
+
+
+def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, folder: Path = FOLDER) -> Baseline | None:
+    """The baseline for relative bounds of a stored run: `named`, or its session's, or the one that the gates name.
+
+    None if nothing is named, or if only the gates name one and it is not there. Raises GateError or RunError if
+    `named` or the session's cannot be found or is the run itself.
+    """
+    named = named or run.header.baseline
+    if named:
+        refuse_itself(named, run.directory)
+        return find_reference(named, folder)
+    return gates.reference(folder) if gates is not None else None
+
+
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
     _check_keys(where, table, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
     if "metric" not in table:
@@ -121,10 +160,9 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
 
 
 def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
-    """Check that a metric with bounds against a baseline can get worse, and that a bound limits how bad it gets.
+    """Refuse bounds that do not limit how bad the metric gets, or that compare one that gets neither better nor worse.
 
-    A drop takes the metric's direction into account. A ratio does not: 105 times the baseline's distance is well above
-    0.99 of it. Nor does a floor that was copied from Dice to a distance.
+    A drop takes the metric's direction into account. A ratio does not, nor does a floor copied from Dice to a distance.
     """
     relative = {bound.name for bound in bounds if bound.relative}
     better = METRICS[metric].better

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medsam_core.errors import RunError
-from medsam_core.gates.stored import IN_RUN
+from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.runs import CASES, HEADER, VERDICT
 
 FILES = (HEADER, CASES, VERDICT, IN_RUN)

@@ -58,9 +58,5 @@ def group_name(case: Case) -> str:
 
 def group_order(case: Case) -> tuple[int, ...]:
     """Sorts groups as a reader expects them: WT before TC before ET, box before point."""
-    return (
-        MODALITIES.index(case.modality),
-        REGIONS.index(case.region),
-        MODES.index(case.prompt),
-        PROTOCOLS.index(case.protocol),
-    )
+    place = MODALITIES.index(case.modality), REGIONS.index(case.region), MODES.index(case.prompt)
+    return (*place, PROTOCOLS.index(case.protocol))

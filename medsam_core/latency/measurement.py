@@ -49,16 +49,14 @@ class StageResult:
     """One stage of two measurements."""
 
     stage: str
-    before: float
-    """Median in milliseconds."""
-    now: float
-    """Median in milliseconds."""
+    before_ms: float
+    """The median."""
+    now_ms: float
     ratio: float
     """Of the medians, above 1 if now is slower."""
     low: float
     """Lower end of the ratio's bootstrap interval, NaN if there is no ratio."""
     high: float
-    """Upper end."""
     rounds: tuple[int, int]
     factor: float
     """The highest ratio that passes."""
@@ -73,7 +71,7 @@ class StageResult:
     def line(self) -> str:
         """`encode: 48.10 ms → 52.30 ms, × 1.087 [1.052, 1.121], 20 and 20 rounds: PASS (up to × 1.2)`."""
         return (
-            f"{self.stage}: {self.before:.2f} ms → {self.now:.2f} ms, × {self.ratio:.3f} [{self.low:.3f}, "
+            f"{self.stage}: {self.before_ms:.2f} ms → {self.now_ms:.2f} ms, × {self.ratio:.3f} [{self.low:.3f}, "
             f"{self.high:.3f}], {self.rounds[0]} and {self.rounds[1]} rounds: {self.outcome.value} "
             f"(up to × {self.factor:g})"
         )

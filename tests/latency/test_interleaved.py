@@ -27,7 +27,7 @@ def test_ratio_and_medians_are_those_of_all_rounds():
     here = side((5.0, 5.0, 5.0), (5.5, 5.5, 5.5), (6.0, 6.0, 6.0))
     comparison = compare_rounds("HEAD~1", there, here)
     (stage,) = comparison.stages
-    assert (stage.before, stage.now, stage.ratio) == (11.0, 5.5, 0.5)
+    assert (stage.before_ms, stage.now_ms, stage.ratio) == (11.0, 5.5, 0.5)
     assert stage.rounds == (9, 9)
     assert (stage.low, stage.high) == (0.5, 0.5)  # every pair says so, whatever the machine did meanwhile
     assert comparison.outcome is Outcome.PASS
