@@ -172,10 +172,7 @@ def identity_of(run: Run) -> Identity:
 
 
 def baseline_case(record: CaseRecord) -> BaselineCase:
-    """The part of a record that a comparison needs: scores of the metrics that can get worse, and the truth's volume.
-
-    Both sides of a comparison are rounded to DECIMALS, so identical runs differ by exactly 0.
-    """
+    """What a comparison needs of a record. Scores are rounded to DECIMALS, so identical runs differ by exactly 0."""
     scores = {
         key: round(value, DECIMALS) if math.isfinite(value) else value
         for key, value in record.scores.items()
@@ -189,17 +186,15 @@ def baseline_case(record: CaseRecord) -> BaselineCase:
 def read_baseline(path: Path | str) -> Baseline:
     """Read a baseline file. Raises GateError if it is missing, damaged or of a newer schema."""
     fix = "give a baseline file, or restore it from version control"
-    read = read_json(
-        Path(path), Baseline, version=SCHEMA, what="a baseline", error=GateError, fix=fix, prepare=_with_numbers
-    )
+    got = read_json(Path(path), Baseline, version=SCHEMA, what="a baseline", error=GateError, fix=fix, prepare=_numbers)
     found: dict[str, list[str]] = {}
-    for case, one in read.cases.items():
+    for case, one in got.cases.items():
         for what in contradictions(one.scores, tolerance=10**-DECIMALS * 10):  # the scores are rounded
             found.setdefault(what, []).append(case)
-    return replace(read, doubts=tuple(in_cases(found)))
+    return replace(got, doubts=tuple(in_cases(found)))
 
 
-def _with_numbers(data: Any) -> Any:
+def _numbers(data: Any) -> Any:
     """The file's content with numbers for the scores that are written as text because they are not finite."""
     cases = data.get("cases")
     for case in cases.values() if isinstance(cases, dict) else ():
@@ -238,19 +233,13 @@ def refuse_itself(reference: Path | str, directory: Path) -> None:
 
 
 def find_baseline(name: str, folder: Path = FOLDER) -> Path | None:
-    """The file of that name in `folder`, None if there is none. Raises GateError if the name is no file name.
-
-    The default folder is followed by those that come with this package.
-    """
+    """The file of that name in `folder`, for the default folder also in this package; None if there is none."""
     places = (folder, *SHIPPED) if folder == FOLDER else (folder,)
     return next((path for place in places if (path := baseline_path(name, place)).is_file()), None)
 
 
 def write_baseline(baseline: Baseline, folder: Path = FOLDER) -> Path:
-    """Write `folder`/NAME.json, whole or not at all. Raises GateError for a bad name or an unwritable folder.
-
-    Only `accept` may call it (a test checks that).
-    """
+    """Write `folder`/NAME.json, whole or not at all, for `accept` alone. Raises GateError for a bad name or folder."""
     path = baseline_path(baseline.name, folder)
     write_whole(path, baseline.text(), error=GateError, fix="choose another --baselines folder", make_folder=True)
     return path

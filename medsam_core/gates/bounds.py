@@ -184,10 +184,7 @@ class Decision:
 
 
 def decide(bound: Bound, cases: Sequence[GatedCase]) -> Decision:
-    """Apply a bound to one case, as a test does, or to all cases of a gate, as the verdict does.
-
-    cases: at least one. The value does not depend on their order.
-    """
+    """Apply a bound to one case, as a test does, or to all cases of a gate, in any order, as the verdict does."""
     row = bound.statistic
     unknown = [case for case in cases if math.isnan(case.score)] or [case for case in cases if bound.lacks(case)]
     if unknown:

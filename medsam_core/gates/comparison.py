@@ -16,7 +16,7 @@ from typing import Any
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.pairing import Comparability, Pair, comparability
-from medsam_core.gates.statistics import MINIMUM_N, Paired, direction, holm, mean_if_finite, paired
+from medsam_core.gates.statistics import MINIMUM_N, Paired, can_get_worse, direction, holm, mean_if_finite, paired
 from medsam_core.gates.subgroups import Subgroup, subgroups, text_lines
 from medsam_core.gates.wording import metric_name
 from medsam_core.metrics import METRICS
@@ -46,9 +46,8 @@ class Rule:
     resamples: int = 4999
 
     def __post_init__(self) -> None:
-        metric = METRICS.get(self.metric)
-        if metric is None or metric.better == "neither":
-            known = ", ".join(name for name, one in METRICS.items() if one.better != "neither")
+        if not can_get_worse(self.metric):
+            known = ", ".join(filter(can_get_worse, METRICS))
             raise GateError(
                 f"metric {self.metric!r}: expected one that can get worse: {known}; choose one of these with --metric."
             )
@@ -86,7 +85,6 @@ class GroupComparison:
     low: float
     """Lower end of the interval of the change."""
     high: float
-    """Upper end."""
     p_not_inferior: float
     """As in `Paired`."""
     p_worse: float
@@ -134,7 +132,7 @@ class RunComparison:
 
 
 def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunComparison:
-    """Compare a run with a reference. Deterministic, and the same in any order of the records.
+    """Compare a run with a reference. The order of the records does not matter.
 
     INCONCLUSIVE, with the reason, if the two are incomparable (another cohort, label convention, profile, prompts) or
     incomplete (a case is missing or new). Even with missing cases, one case that fell too far is a FAIL.

@@ -65,29 +65,19 @@ class Gate:
         return "volume_tercile" in self.filters
 
     def matches(self, record: CaseRecord, terciles: Mapping[str, str] | None = None) -> bool:
-        """Whether the record is of a case that this gate is about, prompted or not.
-
-        terciles: as `volume_terciles` gives for the cohort; without them a gate on a tercile matches nothing.
-        """
+        """Whether the gate is about the case. Without `volume_terciles`, one on a tercile matches no case."""
         return all(_filter_value(record, name, terciles) in accepted for name, accepted in self.filters.items())
 
     def case(self, record: CaseRecord, profile: str | None, baseline: Baseline | None = None) -> GatedCase | None:
-        """What the gate looks at in a record; None if the run did not compute the score.
-
-        profile: the gates file's; None for the record's own, of which it must have only one.
-        """
+        """What the gate looks at in a record, None without the score. profile: None for the record's, if it has one."""
         profiles = {key.split("/", 1)[0] for key in record.scores} if profile is None else {profile}
         key = score_key(profiles.pop(), self.metric, self.scope) if len(profiles) == 1 else ""
         if key not in record.scores:
             return None
+        before = Reference(baseline.name, baseline.score(record.id, key)) if baseline else NO_REFERENCE
         controls = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
-        return GatedCase(
-            record=record,
-            score=record.scores[key],
-            metric=self.metric,
-            baseline=Reference(baseline.name, baseline.score(record.id, key)) if baseline else NO_REFERENCE,
-            control=max(controls, key=lambda control: control.score, default=NO_REFERENCE),
-        )
+        best = max(controls, key=lambda control: control.score, default=NO_REFERENCE)
+        return GatedCase(record, record.scores[key], self.metric, before, best)
 
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:
         """The bounds that a prompted, matching record breaks by itself, without a baseline.
@@ -206,7 +196,8 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
     results, violations = [], [one for record in asked for one in gate.violations(record, context.profile)]
     for bound in gate.bounds:
         lacking = _lacking(gate, bound, known, context) if known and not nan else None
-        reasons += [] if lacking is None else [lacking]
+        if lacking is not None:
+            reasons.append(lacking)
         if lacking is None and judgeable:
             decision = decide(bound, known)
             results.append(_result(gate, bound, decision, len(known), whole, context))
@@ -230,10 +221,9 @@ def _result(gate: Gate, bound: Bound, decision: Decision, n: int, whole: bool, c
     if any(math.isnan(case.score) for case in decision.breaking):
         text = f"{head}: {name} is NaN in {counted(len(failing), 'case')}: {few(failing)}"
         return GateResult(gate, bound, math.nan, n, Outcome.FAIL, text, failing)
+    outcome = Outcome.PASS if whole else Outcome.INCONCLUSIVE
     if not decision.holds and (bound.per_case or whole):
         outcome = Outcome.FAIL
-    else:
-        outcome = Outcome.PASS if whole else Outcome.INCONCLUSIVE
     against = f" against {context.baseline.name}" if bound.relative and context.baseline is not None else ""
     text = (
         f"{head}: {bound.statistic.words.format(name)} "

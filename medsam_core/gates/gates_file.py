@@ -57,10 +57,7 @@ class Gates:
         return None if path is None else read_baseline(path)
 
     def violations(self, record: CaseRecord) -> tuple[Violation, ...]:
-        """The per-case bounds that this record breaks; () if its region is absent, so that it was not prompted.
-
-        Bounds that need more than this record (a baseline, or the cohort's volume terciles) are judged by `judge`.
-        """
+        """The per-case bounds that a prompted record breaks by itself, without a baseline or the cohort's terciles."""
         matching = [gate for gate in self.gates if record.prompted and gate.matches(record)]
         return tuple(violation for gate in matching for violation in gate.violations(record, self.profile))
 
@@ -76,7 +73,8 @@ def load_gates(path: Path | str) -> Gates:
         table = tomllib.loads(content.decode("utf-8"))
     except ValueError as error:  # bytes that are no text, text that is no TOML, an integer of 5,000 digits
         raise GateError(f"{path}: is not TOML ({error}); fix that place, docs/gates.md has the schema.") from None
-    _check_keys(str(path), table, ("version", "profile", "description", "baseline", "gate"))
+    for key in table:
+        _check_choice(str(path), "key", key, ("version", "profile", "description", "baseline", "gate"))
     version = table.get("version")
     if version != VERSION or isinstance(version, bool):
         raise GateError(f"{path}: version: got {version!r}, expected {VERSION}; begin the file with `version = 1`.")
@@ -89,13 +87,8 @@ def load_gates(path: Path | str) -> Gates:
     gates = table.get("gate", [])
     if not isinstance(gates, list) or not gates or not all(isinstance(gate, dict) for gate in gates):
         raise GateError(f"{path}: has no gate, expected at least one `[[gate]]` table; add one, see docs/gates.md.")
-    return Gates(
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        profile=profile,
-        gates=tuple(_gate(f"{path}: gate {number}", number, gate) for number, gate in enumerate(gates, start=1)),
-        baseline=baseline,
-    )
+    read = tuple(_gate(f"{path}: gate {number}", number, gate) for number, gate in enumerate(gates, start=1))
+    return Gates(path, hashlib.sha256(content).hexdigest(), profile, read, baseline)
 
 
 def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = FOLDERS) -> Gates | None:
@@ -132,7 +125,8 @@ def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, fol
 
 
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
-    _check_keys(where, table, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
+    for key in table:
+        _check_choice(where, "key", key, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
     if "metric" not in table:
         raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
     _check_choice(where, "metric", table["metric"], METRICS)
@@ -218,11 +212,6 @@ def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float
     if needs == "baseline" and value < 0:
         raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; remove the minus sign.")
     return limit
-
-
-def _check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in table:
-        _check_choice(where, "key", key, known)
 
 
 def _check_choice(where: str, what: str, value: Any, known: Iterable[str]) -> None:

@@ -1,7 +1,4 @@
-"""The noise floor: how much scores differ when the same checkpoint, prompts and data are run again on one machine.
-
-A limit below that floor is refused: whether it holds would be chance.
-"""
+"""The noise floor: how much scores differ when a run is repeated on one machine. A limit below it is refused."""
 
 from __future__ import annotations
 
@@ -146,11 +143,7 @@ def check_gates(gates: Gates | None, floor: NoiseFloor | None) -> None:
         return
     for gate in gates.gates:
         spread = floor.spreads.get(f"{gate.metric}@{gate.scope}", NO_SPREAD)
-        noise = {
-            "case_drop_maximum": spread.case,
-            "case_change_maximum": spread.case,
-            "mean_drop_maximum": spread.mean,
-        }
+        noise = {"case_drop_maximum": spread.case, "case_change_maximum": spread.case, "mean_drop_maximum": spread.mean}
         for bound in gate.bounds:
             if bound.name in noise:
                 _check(f"{gates.path}: gate {gate.number}: {bound.name}", bound.limit, noise[bound.name], floor)

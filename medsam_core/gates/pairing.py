@@ -72,10 +72,7 @@ class Comparability:
 
 
 def comparability(reference: Baseline, run: Run, metric: str | None = None, scope: str = "volume") -> Comparability:
-    """Compare what the two were asked and, if a metric is given, pair the cases that have its score.
-
-    Deterministic, and the same in any order of the records.
-    """
+    """Compare what the two were asked and, for a metric, pair the cases with its score; the same in any order."""
     current = Baseline.of(run)
     groups: dict[str, tuple[Pair, ...]] = {}
     unscored: list[str] = []

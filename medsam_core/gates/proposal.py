@@ -1,8 +1,4 @@
-"""Floors for a gates file, proposed from what a run measured.
-
-A proposal is text for a person to read and commit, not yet a gate: it says what the checkpoint did, and only a person
-can say whether that is good enough.
-"""
+"""Floors for a gates file, proposed from a run: text for a person, who decides whether the scores are good enough."""
 
 from __future__ import annotations
 
@@ -54,7 +50,7 @@ def propose_gates(
     case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin. Both are rounded down to 3 decimals
     and left out where they would be 0 or less, which no score is below. Cases whose region is absent do not count.
     repeats: runs of the same cases elsewhere, say on a GPU or in bf16; the floors are below the lowest of all runs.
-    baseline: the name of a baseline; two gates on Dice against it are added.
+    baseline: its name adds two gates on Dice against it.
     Raises GateError if a planned case has no record, a score is missing or NaN, a repeat is of another question, a
     margin is not in [0, 1), or nothing can be proposed.
     """

@@ -17,10 +17,7 @@ FILES = (HEADER, CASES, VERDICT, IN_RUN)
 
 @contextmanager
 def local(place: Path | str) -> Iterator[Path]:
-    """A folder itself, or a copy of what is under a URL, in a temporary folder that is removed after the block.
-
-    The copy has the name of the URL's last part. Raises RunError as `fetch` does.
-    """
+    """A folder itself, or a temporary copy of what is under a URL, named like its last part. Raises RunError."""
     url = str(place)
     if "://" not in url:
         yield Path(place)

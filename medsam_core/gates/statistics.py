@@ -2,8 +2,7 @@
 
 They take benefits: for each pair, in any order, the change towards the better, below 0 for worse. Sources:
 non-inferiority by a shifted one-sample t test (Wellek, Testing Statistical Hypotheses of Equivalence and
-Noninferiority, 2010, ch. 5.2); bias-corrected and accelerated bootstrap (Efron 1987) as in scipy.stats.bootstrap; Holm
-1979.
+Noninferiority, 2010, ch. 5.2); BCa bootstrap (Efron 1987) as in scipy.stats.bootstrap; Holm 1979.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ class Paired:
     low: float = math.nan
     """Lower end of the bootstrap interval of the mean."""
     high: float = math.nan
-    """Upper end."""
     p_not_inferior: float = math.nan
     """Of the hypothesis that the mean is at or below −margin; if small, the drop is smaller than the margin."""
     p_worse: float = math.nan

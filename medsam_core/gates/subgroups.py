@@ -71,10 +71,7 @@ class Subgroup:
 
 
 def subgroups(records: Sequence[CaseRecord], groups: Mapping[str, Sequence[Pair]]) -> tuple[Subgroup, ...]:
-    """Every kind and value in the records, for every group of pairs; a kind with only one value is left out.
-
-    records: of the current run; they need not hold every pair. groups: by name, in the order of the table.
-    """
+    """For every kind that has several values in the records: each value's pairs of each group."""
     own: Mapping[str, Mapping[str, str | None]] = {
         "grade": {record.id: record.grade for record in records},
         "volume_tercile": volume_terciles(records),

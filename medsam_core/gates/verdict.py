@@ -123,6 +123,7 @@ def judge(
     cases = _judge_cases(planned, ids, [violation for one in judged for violation in one.violations], gates is not None)
     gated = {case for one in judged for case in one.cases}
     ungated = sorted(prompted - gated) if gates else []
+    notes = [*aside.values(), *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if ungated else [])]
     return Verdict(
         outcome=worst([*(result.outcome for result in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
         results=results,
@@ -138,10 +139,7 @@ def judge(
             "broken": sum(result.outcome is Outcome.FAIL for result in results),
         },
         cases=cases,
-        notes=(
-            *aside.values(),
-            *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if ungated else []),
-        ),
+        notes=tuple(notes),
     )
 
 
