@@ -6,8 +6,8 @@ import math
 import re
 from xml.etree import ElementTree
 
-from medsam_core.gates.breakdown import table
 from medsam_core.gates.comparison import GroupComparison, RunComparison
+from medsam_core.gates.subgroups import table
 from medsam_core.gates.wording import metric_name, unit_of
 from medsam_core.outcome import Outcome
 from medsam_core.text import few, signed

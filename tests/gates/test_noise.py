@@ -1,4 +1,4 @@
-"""The noise floor: measured on true repeats only, and no limit may lie under it."""
+"""The noise floor: measured on true repeats only, and no limit may be below it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from medsam_core.gates.noise import (
 
 
 def floor(case=0.004, mean=0.001, machine="cpu, a CPU, fp32"):
-    return NoiseFloor(machine, "c" * 64, 3, 6, {"dice@volume": Spread(case, mean)})
+    return NoiseFloor("c" * 64, 3, 6, {"dice@volume": Spread(case, mean)}, machine)
 
 
 def test_the_spread_by_hand(make_record, recall):
@@ -140,6 +140,7 @@ def test_gates_below_the_floor_are_refused(tmp_path):
         GateError, match=r"mean_drop_maximum: got 0, which is below the noise floor 0\.001 of cpu, a CPU"
     ):
         check_gates(load("mean_drop_maximum = 0"), floor())
+    check_gates(load("case_minimum = -5", "dice"), floor())  # no bound against a baseline
     check_gates(load("case_drop_maximum = 0.004\nmean_drop_maximum = 0.001\ncase_minimum = 0"), floor())
     check_gates(load("case_drop_maximum = 0", "iou"), floor())
 
@@ -179,7 +180,7 @@ def test_one_run_given_twice_is_no_repeat(make_record, make_run, tmp_path, comma
 
 
 def test_the_command_runs_the_suite_k_times(make_record, make_run, tmp_path, command, monkeypatch):
-    """The suite is a stand-in that copies a stored run to where it is told."""
+    """The suite is a stand-in that copies a stored run to the named folder."""
     run = make_run([make_record()])
     monkeypatch.setattr("subprocess.run", copying(run.directory, 0))
     output = tmp_path / "floor.json"
