@@ -16,8 +16,6 @@ from medsam_core.metrics.masks import Mask, check_pair
 class IouCalibration:
     """Predicted IoU minus real IoU, over slices."""
 
-    slices: int
-    """How many slices were compared."""
     bias: float
     """Mean of predicted − real: above 0 for an overconfident model; NaN without a slice."""
     mean_absolute_error: float
@@ -57,6 +55,6 @@ def iou_calibration(predicted_iou: ArrayLike, real_iou: ArrayLike) -> IouCalibra
     usable = ~(np.isnan(predicted) | np.isnan(real))
     predicted, real = predicted[usable].clip(0, 1), real[usable]
     if not predicted.size:
-        return IouCalibration(0, math.nan, math.nan)
+        return IouCalibration(math.nan, math.nan)
     gap = predicted - real
-    return IouCalibration(int(gap.size), float(gap.mean()), float(np.abs(gap).mean()))
+    return IouCalibration(float(gap.mean()), float(np.abs(gap).mean()))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics.masks import Mask, bounding_box, check_mask, check_pair, check_spacing
+from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_mask, check_pair, check_spacing
 from medsam_core.metrics.overlap import count, dice
 from medsam_core.metrics.profiles import LesionRule
 from medsam_core.metrics.surface import hausdorff, surface_distances
@@ -173,9 +173,7 @@ def _spread(flat: Mask, step: int) -> Mask:
     return spread
 
 
-def _touching(
-    zones: NDArray[np.int32], parts: NDArray[np.int32], zone_count: int, part_count: int
-) -> NDArray[np.bool_]:
+def _touching(zones: NDArray[np.int32], parts: NDArray[np.int32], zone_count: int, part_count: int) -> Mask:
     """(zones + 1, parts + 1) bool: whether a dilated lesion holds a voxel of a part; row and column 0 are False."""
     touching = np.zeros((zone_count + 1, part_count + 1), bool)
     at = np.flatnonzero(parts)  # only voxels of a part: column 0 stays False
@@ -192,12 +190,7 @@ def _around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
 
 
 def _judge(
-    number: int,
-    matches: tuple[int, ...],
-    found: Mask,
-    lesion: Mask,
-    spacing: tuple[float, ...],
-    rule: LesionRule,
+    number: int, matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule
 ) -> Lesion:
     volume = int(np.count_nonzero(lesion)) * math.prod(spacing)
     scored = volume > rule.minimum_mm3

@@ -105,13 +105,11 @@ class RegionPair(MaskPair):
         spacing_mm: Sequence[float],
         profile: Profile,
     ) -> None:
-        """Take over what is known of the region.
+        """Take over what is known of the region. Raises MaskError or ShapeMismatch for an unusable spacing.
 
         prediction, truth: (D, H, W) or (H, W) uint8 label maps of one shape, cropped or not.
         values: the labels that make up the region.
         counts: of the uncropped maps.
-        spacing_mm, profile: as for MaskPair.
-        Raises MaskError or ShapeMismatch for an unusable spacing.
         """
         self._labels = prediction, truth
         self._inside = np.isin(np.arange(256), list(values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,17 @@ def check_pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
     """
     check_mask(prediction, "prediction")
     check_mask(truth, "truth")
+    check_same_shape(prediction, truth)
+    return prediction, truth
+
+
+def check_same_shape(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
+    """Raise ShapeMismatch unless the two arrays have the same shape."""
     if prediction.shape != truth.shape:
         raise ShapeMismatch(
             f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; "
             "resample it to the grid of the truth."
         )
-    return prediction, truth
 
 
 def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
