@@ -14,14 +14,12 @@ from medsam_core.data import layouts
 from medsam_core.data.folders import contents, walk
 from medsam_core.data.name_mapping import TABLES, read_table, with_table
 from medsam_core.data.regions import LabelConvention, check_labels, convention_named
-from medsam_core.data.subject import ImageFile, Subject
+from medsam_core.data.subject import Subject
 from medsam_core.data.unassigned import Leftover, check_leftovers
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError
 from medsam_core.modalities import MODALITIES
 from medsam_core.text import few
-
-__all__ = ["ImageFile", "LoadedSubject", "Subject", "check_subjects", "find_subjects", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +71,10 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
     return tuple(replace(subject, notes=(*subject.notes, *notes.get(subject.id, ()))) for subject in found)
 
 
-def check_subjects(subjects: Iterable[Subject], modality: str, *, segmentation: bool = True) -> None:
+def check_subjects(subjects: Iterable[Subject], modality: str) -> None:
     """Raise DataError, naming the subjects, if some lack the modality or the segmentation.
 
     modality: "t1ce", "t1", "t2", "flair" or another name for one of them; OptionError for an unknown name.
-    segmentation: False if the subjects need none.
     """
     subjects = tuple(subjects)
     modality = layouts.canonical_modality(modality)
@@ -90,7 +87,7 @@ def check_subjects(subjects: Iterable[Subject], modality: str, *, segmentation: 
             f"expected one in each; add the files or {fix}."
         )
     lacking = [subject.id for subject in subjects if subject.segmentation is None]
-    if segmentation and lacking:
+    if lacking:
         raise DataError(
             f"{few(lacking, 5)}: no segmentation in {len(lacking)} of {len(subjects)} subjects, "
             "expected one in each; add the files or leave these subjects out."

@@ -12,7 +12,7 @@ from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.data.unassigned import Leftover, broken_links, folder_without_subject, subjects_without_images
 from medsam_core.errors import DataError
 from medsam_core.modalities import MODALITIES
-from medsam_core.text import counted
+from medsam_core.text import counted, few
 
 _DEPTH = 5  # root / Kaggle's wrapper / the archive's own folder / HGG / subject
 _HIDDEN = (".", "__MACOSX", "lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
@@ -181,11 +181,6 @@ def _one_of(subject: str, kind: str, names: list[str], files: Mapping[str, Path]
 def contents(root: Path) -> str:
     """What a folder without subjects holds, in words: `no subject among 1 folder (sub) and 2 files (a.dcm, b.dcm)`."""
     files, folders = listing(root)
-    if not files and not folders:
-        return "an empty folder"
-    parts = []
-    for names, what in ((folders, "folder"), (sorted(files), "file")):
-        if names:
-            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            parts.append(f"{counted(len(names), what)} ({shown})")
-    return f"no subject among {' and '.join(parts)}"
+    listed = ((folders, "folder"), (sorted(files), "file"))
+    parts = [f"{counted(len(names), what)} ({few(names)})" for names, what in listed if names]
+    return f"no subject among {' and '.join(parts)}" if parts else "an empty folder"

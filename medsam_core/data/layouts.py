@@ -66,12 +66,9 @@ class FileName:
 
 def canonical_modality(name: str) -> str:
     """ "t1", "t1ce", "t2" or "flair" for any name in use (t1c, T1gd, t2w, t2f …). Raises OptionError for others."""
-    try:
-        return _SYNONYMS[name.lower()]
-    except KeyError:
-        raise OptionError(
-            f"modality {name!r}: unknown, expected one of {', '.join(MODALITIES)}; choose one of these."
-        ) from None
+    if name.lower() not in _SYNONYMS:
+        raise OptionError(f"modality {name!r}: unknown, expected one of {', '.join(MODALITIES)}; choose one of these.")
+    return _SYNONYMS[name.lower()]
 
 
 def parse(name: str) -> FileName | None:
@@ -122,11 +119,8 @@ def layout_of(subject: str, *, modern: bool) -> str:
 
     modern: whether the files are named t1n, t1c, t2w, t2f; it decides where the subject's name says nothing.
     """
-    lowered = subject.lower()
-    for beginning, layout in _YEARS:
-        if lowered.startswith(beginning):
-            return layout
-    return "brats2023" if modern or _MODERN.match(subject) else "brats2018"
+    by_files = "brats2023" if modern or _MODERN.match(subject) else "brats2018"
+    return next((layout for beginning, layout in _YEARS if subject.lower().startswith(beginning)), by_files)
 
 
 def convention_of(subject: str, layout: str, folders: Iterable[str]) -> str | None:
@@ -140,11 +134,10 @@ def convention_of(subject: str, layout: str, folders: Iterable[str]) -> str | No
     match = _MODERN.match(subject)
     cohort = match["cohort"].lower() if match else ""
     if cohort == "ped":
-        for folder in folders:
-            release = _RELEASE.search(folder)
-            if release is not None:
-                return "brats2023" if release["year"] == "23" else "brats2024-ped"
-        return None
+        release = next(filter(None, map(_RELEASE.search, folders)), None)
+        if release is None:
+            return None
+        return "brats2023" if release["year"] == "23" else "brats2024-ped"
     # time points from 100 on are post-treatment gliomas; since 2025 metastases may have a resection cavity
     return "brats2024" if cohort == "met" or _POST_TREATMENT.match(subject) else "brats2023"
 

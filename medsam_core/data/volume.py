@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.data.nifti import DAMAGED, mask_header, open_nifti, save_whole, truncated
+from medsam_core.data.nifti import DAMAGED, mask_header, open_nifti, truncated
 from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
+from medsam_core.files import written_whole
+from medsam_core.text import counted
 
 Array = np.ndarray[Any, Any]
 
@@ -79,7 +81,7 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
     if not np.isfinite(low + high):  # NaN and Inf reach min or max, so these two check all voxels
         count = int(voxels.size - np.isfinite(voxels).sum())
         raise DataError(
-            f"{path.name}: {_voxels(count)} NaN or infinite, expected finite intensities everywhere; "
+            f"{path.name}: {counted(count, 'voxel')} NaN or infinite, expected finite intensities everywhere; "
             "replace them or leave the subject out."
         )
     if low == high:
@@ -141,7 +143,9 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     ).reshape(grid.shape, order="F")
     header = mask_header(grid.header)
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    save_whole(kind(on_disk, grid.affine, header), path)
+    fix = "choose a folder with free space that this user may write to"
+    with written_whole(path, error=DataError, fix=fix, make_folder=True) as partial:
+        nibabel.save(kind(on_disk, grid.affine, header), partial)
 
 
 def check_same_grid(
@@ -163,10 +167,6 @@ def check_same_grid(
             f"{labels_name}: affine differs from that of {image_name} by {worst:.4g}, expected at most "
             f"{AFFINE_TOLERANCE:g} in each entry; resample the segmentation onto the image's grid."
         )
-
-
-def _voxels(count: int) -> str:
-    return f"{count:,} voxel is" if count == 1 else f"{count:,} voxels are"
 
 
 def _grid(path: Path, image: Any, channel: int | None) -> Grid:

@@ -365,7 +365,7 @@ def test_a_root_without_a_subject_says_what_is_there(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
     assert text_of(find_subjects, tmp_path) == (
-        f"{tmp_path}: no subject among 1 folder (sub) and 4 files (a.dcm, b.dcm, c.dcm, …), "
+        f"{tmp_path}: no subject among 1 folder (sub) and 4 files (a.dcm, b.dcm, c.dcm and 1 more), "
         f"expected subjects as in {LAYOUTS}; check the path."
     )
 
@@ -419,7 +419,6 @@ def test_a_missing_segmentation_names_the_subjects(tmp_path: Path) -> None:
     subject(tmp_path / "BraTS2021_00000")
     subject(tmp_path / "BraTS2021_00001", CLASSIC[:4])
     found = find_subjects(tmp_path)
-    check_subjects(found, "t1ce", segmentation=False)
     expected = "no segmentation in {} subjects, expected one in each; add the files or leave these subjects out."
     assert text_of(check_subjects, found, "t1ce") == f"BraTS2021_00001: {expected.format('1 of 2')}"
     assert text_of(load, found[1], "t1ce") == f"BraTS2021_00001: {expected.format('1 of 1')}"

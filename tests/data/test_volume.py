@@ -393,7 +393,7 @@ def test_an_affine_that_is_singular(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("values", "count"), [([np.nan], "1 voxel is"), ([np.inf, -np.inf, np.nan], "3 voxels are")])
+@pytest.mark.parametrize(("values", "count"), [([np.nan], "1 voxel"), ([np.inf, -np.inf, np.nan], "3 voxels")])
 def test_voxels_that_are_not_finite(tmp_path: Path, values: list[float], count: str) -> None:
     on_disk = ramp(dtype=np.float32)
     on_disk.ravel()[: len(values)] = values
@@ -406,7 +406,7 @@ def test_voxels_that_are_not_finite(tmp_path: Path, values: list[float], count: 
 def test_float64_beyond_float32_is_not_finite(tmp_path: Path) -> None:
     on_disk = ramp(dtype=np.float64)
     on_disk[0, 0, 0] = 1e300
-    assert "1 voxel is NaN or infinite" in text_of(read_image, save(tmp_path / "a.nii", on_disk))
+    assert "1 voxel NaN or infinite" in text_of(read_image, save(tmp_path / "a.nii", on_disk))
 
 
 def test_constant_image(tmp_path: Path) -> None:
