@@ -12,7 +12,7 @@ from medsam_core.errors import OptionError
 from medsam_core.phantoms import head as phantom_head
 from medsam_core.phantoms import tumour as phantom_tumour
 from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Window
-from medsam_core.phantoms.head import AIR, CSF, DEEP_GREY, GREY, SCALP, SKULL, VENTRICLE, WHITE
+from medsam_core.phantoms.head import CSF, GREY
 
 FULL_SIZE = (155, 240, 240)
 MIN_SIZE = 16
@@ -86,13 +86,7 @@ class Growth:
     """The voxels around the whole brain."""
 
 
-def anatomy(
-    seed: Seed,
-    size: Sequence[int] = FULL_SIZE,
-    *,
-    kind: str | None = None,
-    foci: int | None = None,
-) -> Anatomy:
+def grow(seed: Seed, size: Sequence[int] = FULL_SIZE, *, kind: str | None = None, foci: int | None = None) -> Growth:
     """A head with a tumour. The same seed gives the same head; another size is the same head on another grid.
 
     seed: one int ≥ 0 or several.
@@ -101,11 +95,6 @@ def anatomy(
     foci: 1 to 3 separate cores; None to draw it (84 % have one).
     Raises OptionError for an unusable seed, size, kind or number of foci.
     """
-    return grow(seed, size, kind=kind, foci=foci).anatomy
-
-
-def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int | None = None) -> Growth:
-    """As `anatomy`, with the fields. Arguments and errors as there."""
     d, h, w = check_size(size)
     if kind is not None and kind not in phantom_tumour.KINDS:
         raise OptionError(f"phantom kind: got {kind!r}, expected one of {', '.join(phantom_tumour.KINDS)}; choose one.")
@@ -120,9 +109,8 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
     for centre in plan.centres:
         inner = inner.pushed(centre, plan.radius_mm, 0.42 / len(plan.centres))
     head = phantom_head.head(head_rng, at, inner)
-    everywhere: Window = ((0, LATTICE[0]), (0, LATTICE[1]), (0, LATTICE[2]))
     # the tumour grows through the tissues as they are on the lattice
-    coarse = phantom_head.classify(head, LATTICE, everywhere)
+    coarse = phantom_head.classify(head, LATTICE)
     tumour = phantom_tumour.grow(tumour_rng, at, coarse, outline, plan)
 
     # the whole grid gets skull and skin; tissues and tumour only the window around the brain
@@ -138,20 +126,3 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
     tissues[box] = inside
     spacing = (FIELD_MM[0] / d, FIELD_MM[1] / h, FIELD_MM[2] / w)
     return Growth(Anatomy(tissues, labels, spacing, plan.kind, len(plan.centres)), head, tumour, window)
-
-
-__all__ = [
-    "AIR",
-    "CSF",
-    "DEEP_GREY",
-    "FULL_SIZE",
-    "GREY",
-    "SCALP",
-    "SKULL",
-    "VENTRICLE",
-    "WHITE",
-    "Anatomy",
-    "Seed",
-    "anatomy",
-    "check_size",
-]

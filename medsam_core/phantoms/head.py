@@ -250,8 +250,8 @@ def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
     )
 
 
-def classify(of: Head, size: tuple[int, int, int], window: Window) -> npt.NDArray[np.uint8]:
-    """The tissue of each voxel of `window` in a grid of `size`: uint8, AIR … DEEP_GREY."""
+def classify(of: Head, size: tuple[int, int, int], window: Window | None = None) -> npt.NDArray[np.uint8]:
+    """The tissue of each voxel of `window` (default: all) in a grid of `size`: uint8, AIR … DEEP_GREY."""
 
     def on_grid(field: Field) -> Field:
         return resample(field, size, window)

@@ -211,6 +211,3 @@ def _crumbs(mask: npt.NDArray[np.bool_], core: npt.NDArray[np.bool_], voxels: fl
     if count:
         small[1 + int(np.argmax(sizes[1:]))] = False
     return small[parts]
-
-
-__all__ = ["ENHANCING", "KINDS", "NECROSIS", "OEDEMA", "Plan", "Tumour", "grow", "label", "plan"]

@@ -12,9 +12,10 @@ from medsam_core.data.cohort import find_subjects
 from medsam_core.errors import DataError, OptionError
 from medsam_core.modalities import MODALITIES
 from medsam_core.phantoms import cohort as phantom
-from medsam_core.phantoms.anatomy import GREY, VENTRICLE, WHITE, grow
+from medsam_core.phantoms.anatomy import grow
 from medsam_core.phantoms.cohort import Phantom, subject, synthesise, write_cohort
 from medsam_core.phantoms.contrast import paint
+from medsam_core.phantoms.head import GREY, VENTRICLE, WHITE
 
 SMALL = (20, 28, 24)
 
@@ -103,8 +104,8 @@ def test_a_modality_is_the_same_without_the_others(painted: list[Phantom]) -> No
 def test_contrasts_are_those_of_mri(painted: list[Phantom]) -> None:
     for one in painted:
         healthy = (one.labels == 0) & (one.images["t1"] > 0)
-        masks = {name: healthy & (one.tissues == t) for name, t in (("grey", GREY), ("white", WHITE))}
-        masks["ventricle"] = ndimage.binary_erosion(one.tissues == VENTRICLE)
+        masks = {name: healthy & (one.anatomy.tissues == t) for name, t in (("grey", GREY), ("white", WHITE))}
+        masks["ventricle"] = ndimage.binary_erosion(one.anatomy.tissues == VENTRICLE)
         masks |= {"core": one.labels == 1, "oedema": one.labels == 2, "rim": one.labels == 4}
         m = {
             modality: {name: float(np.median(image[mask])) for name, mask in masks.items()}
