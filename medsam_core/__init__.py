@@ -42,21 +42,8 @@ _HOMES = {
     "write_mask": "data.volume",
 }
 
-__all__ = [
-    "MedsamError",
-    "Predictor",
-    "Prompt",
-    "Volume",
-    "find_subjects",
-    "load",
-    "load_predictor",
-    "read_image",
-    "read_labels",
-    "region_mask",
-    "score",
-    "simulate",
-    "write_mask",
-]
+__all__ = ["MedsamError", "Predictor", "Prompt", "Volume", "find_subjects", "load", "load_predictor", "read_image"]
+__all__ += ["read_labels", "region_mask", "score", "simulate", "write_mask"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,7 @@ SCOPES = ("volume", "region_slices", "key_slice")
 ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice)$")]
 """`<profile>/<metric>@<scope>`."""
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
+DEFAULT_METRICS = ("dice", "iou", "sensitivity", "precision", "volume_ml", "truth_volume_ml", "volume_difference_ml")
 
 
 @dataclass(frozen=True, order=True)
@@ -48,6 +49,10 @@ class Case:
         if self.protocol != "bidirectional":
             parts.append(self.protocol)
         return "/".join(parts)
+
+
+CASE_WORDS = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}
+"""What each part of a case may be; the subject is free."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,7 @@ class Settings:
     """The name of a label convention; None for each subject's own."""
     profile: str = "brats2019"
     """The name of the profile that defines the scores, one of `metrics.PROFILES`."""
-    metrics: tuple[str, ...] = (
-        "dice",
-        "iou",
-        "sensitivity",
-        "precision",
-        "volume_ml",
-        "truth_volume_ml",
-        "volume_difference_ml",
-    )
+    metrics: tuple[str, ...] = DEFAULT_METRICS
     """Names of `metrics.METRICS`, each once."""
 
     def __post_init__(self) -> None:
@@ -212,23 +209,13 @@ class CaseRecord:
 
         Raises Malformed, naming the field, for anything else.
         """
-        if isinstance(data, dict) and isinstance(data.get("scores"), dict):
-            data = {**data, "scores": {key: number(value) for key, value in data["scores"].items()}}
-        if isinstance(data, dict) and isinstance(data.get("controls"), dict):
-            data["controls"] = {
-                name: {key: number(value) for key, value in scores.items()} if isinstance(scores, dict) else scores
-                for name, scores in data["controls"].items()
-            }
+        if isinstance(data, dict):
+            data = data | {name: number(data[name]) for name in ("scores", "controls") if name in data}
         record = shape(data, cls)
-        case = record.case
-        for what, got, known in (
-            ("modality", case.modality, MODALITIES),
-            ("region", case.region, REGIONS),
-            ("prompt", case.prompt, MODES),
-            ("protocol", case.protocol, PROTOCOLS),
-        ):
+        for part, known in CASE_WORDS.items():
+            got = getattr(record.case, part)
             if got not in known:
-                raise Malformed(f"case.{what}: got {got!r} where one of {', '.join(known)} belongs")
+                raise Malformed(f"case.{part}: got {got!r} where one of {', '.join(known)} belongs")
         return record
 
 

@@ -91,7 +91,9 @@ def finite_or_text(value: float) -> float | str:
 
 
 def number(value: Any) -> Any:
-    """The inverse of `finite_or_text`; anything else stays as it is, for `shape` to refuse."""
+    """The inverse of `finite_or_text`, also inside mappings; anything else is left for `shape` to refuse."""
+    if isinstance(value, dict):
+        return {key: number(one) for key, one in value.items()}
     return float(value) if isinstance(value, str) and value in NON_FINITE else value
 
 

@@ -102,8 +102,8 @@ class RunWriter:
         cases = self.directory / CASES
         if resume and (self.directory / HEADER).exists():
             self._check_same_question(_read_header(self.directory / HEADER))
-            if (self.directory / VERDICT).is_file():  # of the session before: this one may end otherwise, or not at all
-                (self.directory / VERDICT).unlink()
+            # of the session before: this one may end otherwise, or not at all
+            (self.directory / VERDICT).unlink(missing_ok=True)
             _drop_incomplete_line(cases)  # before it is read: what is cut is not scored
             self.records = _read_records(cases)
         else:
@@ -205,10 +205,6 @@ def _read_records(path: Path) -> dict[str, CaseRecord]:
 
 def _drop_incomplete_line(path: Path) -> None:
     """Cut what follows the last newline, so that the next record does not begin in the middle of that line."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole != len(content):
+    if path.exists():
         with path.open("r+b") as stream:
-            stream.truncate(whole)
+            stream.truncate(stream.read().rfind(b"\n") + 1)

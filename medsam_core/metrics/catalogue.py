@@ -75,9 +75,7 @@ def score(
     the metric undefined for this pair; a gate has to treat it as not passed.
     Raises OptionError for an unknown metric or profile, MaskError or ShapeMismatch for unusable masks or spacing.
     """
-    pair = MaskPair(
-        prediction, truth, spacing_mm, find_profile(profile), key_slices=key_slices, predicted_iou=predicted_iou
-    )
+    pair = MaskPair(prediction, truth, spacing_mm, find_profile(profile), key_slices, predicted_iou)
     return score_pair(pair, metrics)
 
 

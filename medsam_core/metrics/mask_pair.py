@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,44 +13,36 @@ from numpy.typing import ArrayLike, NDArray
 from medsam_core.errors import MaskError
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
 from medsam_core.metrics.lesionwise import LesionScores, lesion_scores
-from medsam_core.metrics.masks import Mask, Spacing, check_pair, check_spacing
+from medsam_core.metrics.masks import Mask, check_pair, check_spacing
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import EmptyRule, Profile
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
 
 
+@dataclass(eq=False)
 class MaskPair:
-    """A prediction and its truth on one grid, with what the metrics share: counts, surface distances, lesions."""
+    """A prediction and its truth on one grid, with what the metrics share: counts, surface distances, lesions.
+
+    Raises MaskError and ShapeMismatch if masks or spacing cannot be used.
+    """
 
     prediction: Mask
     """(D, H, W) or (H, W) bool; may be empty."""
     truth: Mask
     """bool, the same shape; may be empty."""
-    spacing_mm: Spacing
+    spacing_mm: Sequence[float]
     """Millimetres along each axis of the masks, (dz, dy, dx)."""
     profile: Profile
     """Decides the definition of a surface and the rules for empty masks."""
-    key_slices: tuple[int, ...]
+    key_slices: Sequence[int] = ()
     """The prompted slices, for half_life; () if unknown."""
-    predicted_iou: ArrayLike | None
+    predicted_iou: ArrayLike | None = None
     """(D,) float, the model's own estimate for each slice, NaN where it gave none; None if unknown."""
 
-    def __init__(
-        self,
-        prediction: Mask,
-        truth: Mask,
-        spacing_mm: Sequence[float],
-        profile: Profile,
-        *,
-        key_slices: Sequence[int] = (),
-        predicted_iou: ArrayLike | None = None,
-    ) -> None:
-        """Check masks and spacing. Raises MaskError and ShapeMismatch if they cannot be used."""
-        self.prediction, self.truth = check_pair(prediction, truth)
-        self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
-        self.profile = profile
-        self.key_slices = tuple(key_slices)
-        self.predicted_iou = predicted_iou
+    def __post_init__(self) -> None:
+        check_pair(self.prediction, self.truth)
+        self.spacing_mm = check_spacing(self.spacing_mm, self.prediction.ndim)
+        self.key_slices = tuple(self.key_slices)
 
     @cached_property
     def counts(self) -> Counts:
@@ -116,8 +109,6 @@ class RegionPair(MaskPair):
         self.__dict__["counts"] = counts
         self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
         self.profile = profile
-        self.key_slices = ()
-        self.predicted_iou = None
 
     @cached_property
     def prediction(self) -> Mask:  # type: ignore[override]
