@@ -98,9 +98,7 @@ class Settings:
         ):
             check_choices(what, chosen, known)
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
-            raise OptionError(
-                f"jitter: got {self.jitter_voxels}, expected a finite number of voxels ≥ 0; correct --jitter."
-            )
+            raise OptionError(f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --jitter.")
 
     def cases(self, subject: str) -> tuple[Case, ...]:
         """Every case of one subject under these settings, in a fixed order."""
@@ -178,9 +176,7 @@ class CaseRecord:
         """
         key = score_key(profile or self._profile(), metric, scope)
         if key not in self.scores:
-            raise OptionError(
-                f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one of them."
-            )
+            raise OptionError(f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one.")
         return self.scores[key]
 
     def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str | None = None) -> list[str]:

@@ -149,8 +149,7 @@ class RunWriter:
         for key in new:
             if old[key] != new[key]:
                 raise RunError(
-                    f"{self.directory}: the run to resume differs in its {key}; resume with the options it was started "
-                    "with, or start a new run."
+                    f"{self.directory}: the run to resume differs in its {key}; give the same options or start another."
                 )
         if bool(before.decided.compiled) != bool(self.header.decided.compiled):
             raise RunError(
@@ -171,18 +170,14 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RunError(
-            f"run directory {directory}: cannot be written ({error.strerror}); choose another with --run-dir."
-        ) from None
+        raise RunError(f"{directory}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
     if not resume and (directory / HEADER).exists():
         raise RunError(
-            f"run directory {directory}: already holds a run, expected a new or empty folder; "
-            "choose another with --run-dir, or go on in this one with --resume."
+            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give --resume."
         )
     if (directory / CASES).exists() and not (directory / HEADER).exists():
         raise RunError(
-            f"run directory {directory}: holds {CASES} without {HEADER}, expected both or neither: nothing says what "
-            "its cases were asked; choose another folder with --run-dir."
+            f"{directory}: holds {CASES} without {HEADER}, which says how they were scored; {_CANNOT_WRITE}."
         )
 
 

@@ -61,8 +61,7 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
         other = by_id.setdefault(subject.id, (subject, folder))[1]
         if other is not folder:
             raise DataError(
-                f"{subject.id}: found twice, in {other} and in {folder}, expected every subject once; "
-                "give a root with only one of them."
+                f"{subject.id}: found twice, in {other} and in {folder}, expected once; give a root with one of them."
             )
     if not by_id:
         raise DataError(f"{root}: {contents(root)}, expected subjects as in {layouts.KNOWN_LAYOUTS}; check the path.")
@@ -78,20 +77,17 @@ def check_subjects(subjects: Iterable[Subject], modality: str) -> None:
     """
     subjects = tuple(subjects)
     modality = layouts.canonical_modality(modality)
-    lacking = [subject.id for subject in subjects if modality not in subject.images]
-    if lacking:
-        common = [name for name in MODALITIES if all(name in subject.images for subject in subjects)]
-        fix = f"choose {' or '.join(common)}, which all have" if common else "leave these subjects out"
-        raise DataError(
-            f"{few(lacking, 5)}: no {modality} image in {len(lacking)} of {len(subjects)} subjects, "
-            f"expected one in each; add the files or {fix}."
-        )
-    lacking = [subject.id for subject in subjects if subject.segmentation is None]
-    if lacking:
-        raise DataError(
-            f"{few(lacking, 5)}: no segmentation in {len(lacking)} of {len(subjects)} subjects, "
-            "expected one in each; add the files or leave these subjects out."
-        )
+    common = [name for name in MODALITIES if all(name in subject.images for subject in subjects)]
+    leave_out = "leave these subjects out"
+    other = f"choose {' or '.join(common)}, which all have" if common else leave_out
+    no_image = [subject.id for subject in subjects if modality not in subject.images]
+    no_labels = [subject.id for subject in subjects if subject.segmentation is None]
+    for what, lacking, fix in ((f"{modality} image", no_image, other), ("segmentation", no_labels, leave_out)):
+        if lacking:
+            raise DataError(
+                f"{few(lacking, 5)}: no {what} in {len(lacking)} of {len(subjects)} subjects, expected one in each; "
+                f"add the files or {fix}."
+            )
 
 
 def load(subject: Subject, modality: str, *, convention: str | LabelConvention | None = None) -> LoadedSubject:

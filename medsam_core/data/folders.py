@@ -78,7 +78,7 @@ def listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
                     folders.append(entry.name)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be listed ({error.strerror}), expected a readable folder; check its permissions."
+            f"{folder}: not readable ({error.strerror}), expected a folder; check its permissions."
         ) from error
     return files, sorted(folders)
 
@@ -88,8 +88,7 @@ def _nested(folder: Path) -> dict[str, Path]:
     files = {name: path for name, path in listing(folder)[0].items() if layouts.is_nifti(name)}
     if len(files) > 1 and folder.name not in files:
         raise DataError(
-            f"{folder}: a folder of {len(files)} files ({', '.join(sorted(files))}), expected one file; "
-            "move the others elsewhere."
+            f"{folder}: {len(files)} files in it ({', '.join(sorted(files))}), expected one; move the others elsewhere."
         )
     chosen = files.get(folder.name) or next(iter(files.values()), None)
     return {} if chosen is None else {folder.name: chosen}

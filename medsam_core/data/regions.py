@@ -86,9 +86,7 @@ def check_labels(labels: Array, convention: str | LabelConvention, *, name: str 
     """
     convention = convention_named(convention)
     if labels.dtype.kind not in "iu":
-        raise LabelError(
-            f"{name}: labels of dtype {labels.dtype}, expected integers; read the file with read_labels, which rounds."
-        )
+        raise LabelError(f"{name}: labels of dtype {labels.dtype}, expected integers; read the file with read_labels.")
     # of bytes, a histogram is ten times faster than sorting 9 million voxels
     values = np.flatnonzero(np.bincount(labels.ravel())) if labels.dtype == np.uint8 else np.unique(labels)
     found = set(values.tolist())

@@ -81,13 +81,10 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
     if not np.isfinite(low + high):  # NaN and Inf reach min or max, so these two check all voxels
         count = int(voxels.size - np.isfinite(voxels).sum())
         raise DataError(
-            f"{path.name}: {counted(count, 'voxel')} NaN or infinite, expected finite intensities everywhere; "
-            "replace them or leave the subject out."
+            f"{path.name}: {counted(count, 'voxel')} NaN or infinite, expected none; replace them or leave it out."
         )
     if low == high:
-        raise DataError(
-            f"{path.name}: every voxel is {low:g}, expected an image with structure; re-export it from the scan."
-        )
+        raise DataError(f"{path.name}: every voxel is {low:g}, expected an image; export it again from the scan.")
     return Volume(voxels, _canonical_affine(grid), grid)
 
 
@@ -108,8 +105,7 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
     low, high = int(raw.min()), int(raw.max())
     if low < 0 or high > 255:
         raise LabelError(
-            f"{path.name}: label {low if low < 0 else high}, expected whole numbers from 0 to 255; "
-            "check that this file is the segmentation."
+            f"{path.name}: label {low if low < 0 else high}, expected 0 to 255; check that this is the segmentation."
         )
     return Volume(_turned(raw, grid, np.uint8), _canonical_affine(grid), grid)
 
@@ -128,13 +124,10 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if mask.shape != like.shape:
         raise ShapeMismatch(
-            f"{path.name}: mask of shape {mask.shape}, expected {like.shape} as its image has; "
-            "pass the volume that the mask was made from."
+            f"{path.name}: mask of shape {mask.shape}, expected {like.shape}; pass the volume that it was made from."
         )
     if mask.dtype not in (np.bool_, np.uint8):
-        raise MaskError(
-            f"{path.name}: mask of dtype {mask.dtype}, expected bool or uint8; threshold it first, as in logits > 0."
-        )
+        raise MaskError(f"{path.name}: mask of dtype {mask.dtype}, expected bool or uint8; threshold it first.")
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise DataError(f"{path}: unknown ending, expected .nii or .nii.gz; rename the output file.")
     grid = like.grid
@@ -158,8 +151,7 @@ def check_same_grid(
     """
     if image.shape != labels.shape:
         raise DataError(
-            f"{labels_name}: shape {labels.shape[::-1]}, expected {image.shape[::-1]} as in {image_name}; "
-            "re-export the segmentation on the image's grid."
+            f"{labels_name}: shape {labels.shape[::-1]}, expected {image.shape[::-1]} as in {image_name}; resample it."
         )
     if not np.allclose(labels.affine, image.affine, rtol=1e-6, atol=AFFINE_TOLERANCE):
         worst = float(np.abs(labels.affine - image.affine).max())
@@ -178,23 +170,19 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
     if channel is not None:
         if len(shape) != 4 or not 0 <= channel < shape[3]:
             raise DataError(
-                f"{path.name}: got channel {channel} for shape {shape}, expected a 4-D file with that channel; "
-                "give the multi-channel file or leave the channel out."
+                f"{path.name}: got channel {channel} for shape {shape}, expected 4 axes and that channel; check both."
             )
         rest = ()
     if len(spatial) < 3 or min(spatial) < 1 or any(length != 1 for length in rest):
         fix = f"name a channel from 0 to {rest[0] - 1}" if len(rest) == 1 and rest[0] > 1 else "export a 3-D volume"
         raise DataError(f"{path.name}: shape {shape}, expected three axes (x, y, z); {fix}.")
     if image.get_data_dtype().kind not in "iuf":
-        raise DataError(
-            f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export one grey value per voxel."
-        )
+        raise DataError(f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export grey values.")
     affine = np.asarray(image.affine, dtype=np.float64)
     codes = tuple(map(str, nibabel.aff2axcodes(affine))) if np.isfinite(affine).all() else ("None",)
     if "None" in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # nibabel finds no direction for an axis
         raise DataError(
-            f"{path.name}: got an affine that is singular or not finite, expected a position for every voxel; "
-            "repair its qform or sform."
+            f"{path.name}: got an affine that is singular or not finite, expected an invertible one; repair its sform."
         )
     return Grid(spatial + rest, affine, "".join(codes), image.header.copy())
 

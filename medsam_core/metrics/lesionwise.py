@@ -98,9 +98,7 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
     check_pair(prediction, truth)
     spacing = check_spacing(spacing_mm, prediction.ndim)
     if prediction.ndim != 3:
-        raise MaskError(
-            f"prediction: shape {prediction.shape}, expected (D, H, W) for lesions; leave lesion metrics out in 2-D."
-        )
+        raise MaskError(f"prediction: shape {prediction.shape}, expected (D, H, W); leave lesions out in 2-D.")
     box = bounding_box(prediction, truth)
     if box is None:
         return LesionScores((), (), rule.penalty_mm)

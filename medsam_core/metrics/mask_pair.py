@@ -71,10 +71,7 @@ class MaskPair:
     def millilitres(self, voxels: int) -> float:
         """The volume of that many voxels, ml. Raises MaskError for masks of one slice, which have no volume."""
         if len(self.spacing_mm) != 3:
-            raise MaskError(
-                f"prediction: shape {self.prediction.shape}, expected (D, H, W) for a volume in ml; "
-                "score a volume, or leave the volume metrics out."
-            )
+            raise MaskError(f"prediction: shape {self.prediction.shape}, expected (D, H, W); leave volumes out in 2-D.")
         return voxels * math.prod(self.spacing_mm) / 1000
 
     def fixed_score(self, rule: EmptyRule) -> float | None:

@@ -28,9 +28,7 @@ def check_mask(mask: Mask, name: str) -> Mask:
     if not isinstance(mask, np.ndarray):
         raise MaskError(f"{name}: got a {type(mask).__name__}, expected a numpy array of bool; use numpy.asarray.")
     if mask.dtype != np.bool_:
-        raise MaskError(
-            f"{name}: dtype {mask.dtype}, expected bool; compare it first, for instance labels > 0 or logits > 0."
-        )
+        raise MaskError(f"{name}: dtype {mask.dtype}, expected bool; compare it first, as in logits > 0.")
     if mask.ndim not in (2, 3):
         raise MaskError(f"{name}: shape {mask.shape}, expected 2 or 3 axes; score one slice or one volume at a time.")
     if mask.size == 0:
@@ -53,8 +51,7 @@ def check_same_shape(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
     """Raise ShapeMismatch unless the two arrays have the same shape."""
     if prediction.shape != truth.shape:
         raise ShapeMismatch(
-            f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; "
-            "resample it to the grid of the truth."
+            f"prediction: shape {prediction.shape}, expected that of the truth, {truth.shape}; resample it to its grid."
         )
 
 
@@ -68,14 +65,9 @@ def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
     try:
         spacing = tuple(float(step) for step in spacing_mm)
     except (TypeError, ValueError):
-        raise MaskError(
-            f"spacing_mm: got {spacing_mm!r}, expected {axes} numbers in millimetres; give one for each axis."
-        ) from None
+        raise MaskError(f"spacing_mm: got {spacing_mm!r}, expected {axes} numbers; give mm for each axis.") from None
     if len(spacing) != axes:
-        raise ShapeMismatch(
-            f"spacing_mm: got {len(spacing)} numbers {spacing}, expected {axes}; "
-            "give one for each axis of the mask, in their order."
-        )
+        raise ShapeMismatch(f"spacing_mm: got {spacing}, expected {axes} numbers; give mm for each axis of the mask.")
     if not all(math.isfinite(step) and step > 0 for step in spacing):
         raise MaskError(f"spacing_mm: got {spacing}, expected finite numbers above 0; check the affine of the image.")
     return spacing

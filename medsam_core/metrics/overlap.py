@@ -60,10 +60,8 @@ def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) ->
     """Raise MaskError for label maps that are not uint8, ShapeMismatch for different shapes."""
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8:
-            raise MaskError(
-                f"{name}: got {getattr(labels, 'dtype', type(labels).__name__)}, expected labels as a uint8 array; "
-                "read them with medsam_core.data.volume.read_labels."
-            )
+            got = getattr(labels, "dtype", type(labels).__name__)
+            raise MaskError(f"{name}: got {got}, expected labels as a uint8 array; read them with read_labels.")
     check_same_shape(prediction, truth)
 
 

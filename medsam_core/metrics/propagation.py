@@ -20,9 +20,7 @@ def slice_dice(prediction: Mask, truth: Mask) -> NDArray[np.float64]:
     """
     check_pair(prediction, truth)
     if prediction.ndim != 3:
-        raise MaskError(
-            f"prediction: shape {prediction.shape}, expected (D, H, W) for Dice by slice; give whole volumes."
-        )
+        raise MaskError(f"prediction: shape {prediction.shape}, expected (D, H, W); give whole volumes.")
     axes = (1, 2)
     both = np.count_nonzero(prediction & truth, axis=axes)
     sizes = np.count_nonzero(prediction, axis=axes) + np.count_nonzero(truth, axis=axes)

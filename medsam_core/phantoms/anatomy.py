@@ -45,8 +45,7 @@ def check_size(size: Sequence[int]) -> tuple[int, int, int]:
         usable = False
     if not usable:
         raise OptionError(
-            f"phantom size: got {size!r}, expected three whole numbers D H W of at least {MIN_SIZE}; "
-            "choose e.g. 155 240 240."
+            f"phantom size: got {size!r}, expected three whole numbers of at least {MIN_SIZE}; choose e.g. 155 240 240."
         )
     return whole[0], whole[1], whole[2]
 

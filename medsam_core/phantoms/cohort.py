@@ -81,11 +81,8 @@ def write_cohort(
             if progress is not None:
                 progress(index + 1, subjects, name)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"phantom cohort: got a root that cannot be written, {folder} ({reason}), expected a folder; "
-            "choose one with write permission."
-        ) from error
+        reason = error.strerror or error
+        raise DataError(f"phantom root {folder}: cannot be written ({reason}); choose another folder.") from error
     return ids
 
 
@@ -99,10 +96,7 @@ def _is_whole(folder: Path, shape: tuple[int, int, int]) -> bool:
         return False
     found = tuple(int(n) for n in header.get_data_shape()[::-1])
     if found != shape:
-        raise DataError(
-            f"{folder}: got a phantom of {' × '.join(map(str, found))} voxels, expected {' × '.join(map(str, shape))}; "
-            "choose another folder or the same size."
-        )
+        raise DataError(f"{folder}: a phantom of {found} voxels, expected {shape}; choose another folder or that size.")
     return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1") == GENERATOR
 
 

@@ -176,7 +176,7 @@ def test_a_folder_called_like_a_file_that_holds_several(tmp_path: Path) -> None:
     for name in ("b.nii", "a.nii"):
         (nest / name).touch()
     assert text_of(find_subjects, tmp_path) == (
-        f"{nest}: a folder of 2 files (a.nii, b.nii), expected one file; move the others elsewhere."
+        f"{nest}: 2 files in it (a.nii, b.nii), expected one; move the others elsewhere."
     )
     (nest / nest.name).touch()
     assert find_subjects(tmp_path)[0].segmentation == nest / nest.name
@@ -378,8 +378,7 @@ def test_segmentations_alone_are_no_subjects(tmp_path: Path) -> None:
 def test_one_id_in_two_folders(tmp_path: Path) -> None:
     one, two = (subject(tmp_path / name / "BraTS2021_00000") for name in ("a", "b"))
     assert text_of(find_subjects, tmp_path) == (
-        f"BraTS2021_00000: found twice, in {one} and in {two}, expected every subject once; "
-        "give a root with only one of them."
+        f"BraTS2021_00000: found twice, in {one} and in {two}, expected once; give a root with one of them."
     )
 
 
@@ -388,7 +387,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     if os.access(tmp_path / "shut", os.R_OK):
         pytest.skip("this user may list every folder")
     assert text_of(find_subjects, tmp_path) == (
-        f"{tmp_path / 'shut'}: cannot be listed (Permission denied), expected a readable folder; check its permissions."
+        f"{tmp_path / 'shut'}: not readable (Permission denied), expected a folder; check its permissions."
     )
 
 
@@ -455,7 +454,7 @@ def test_a_segmentation_of_another_shape(tmp_path: Path) -> None:
     found = real_subject(tmp_path / "BraTS2021_00000", (0, 1, 2, 4, 0, 0))
     assert text_of(load, found, "t1ce") == (
         "BraTS2021_00000_seg.nii.gz: shape (3, 2, 1), expected (2, 2, 1) as in BraTS2021_00000_t1ce.nii.gz; "
-        "re-export the segmentation on the image's grid."
+        "resample it."
     )
 
 

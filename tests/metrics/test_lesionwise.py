@@ -97,7 +97,7 @@ def test_without_dilation_lesions_are_components() -> None:
 
 
 @pytest.mark.parametrize(("gap", "counts"), [(2, (1, 0, 0)), (3, (0, 1, 1))])
-def test_a_prediction_beside_the_lesion_is_a_find_within_2_voxels(gap: int, counts: tuple[int, int, int]) -> None:
+def test_a_prediction_near_the_lesion_is_a_find_within_2_voxels(gap: int, counts: tuple[int, int, int]) -> None:
     shape = (8, 8, 30)
     truth, prediction = cube(shape, (2, 2, 2), 4), cube(shape, (2, 2, 6 + gap), 4)
     found = lesion_scores(prediction, truth, ISO, GLI)
@@ -197,9 +197,7 @@ def test_lesions_need_three_axes() -> None:
     flat = np.ones((4, 4), bool)
     with pytest.raises(MaskError) as error:
         lesion_scores(flat, flat, (1, 1), GLI)
-    assert str(error.value) == (
-        "prediction: shape (4, 4), expected (D, H, W) for lesions; leave lesion metrics out in 2-D."
-    )
+    assert str(error.value) == ("prediction: shape (4, 4), expected (D, H, W); leave lesions out in 2-D.")
     for function in (count_components, label_components):
         with pytest.raises(MaskError, match=r"^mask: dtype int64, expected bool; "):
             function(flat.astype(int))  # type: ignore[operator]

@@ -64,4 +64,4 @@ def test_a_key_slice_outside_is_refused(key: int) -> None:
 def test_dice_by_slice_needs_three_axes() -> None:
     with pytest.raises(MaskError) as error:
         slice_dice(np.ones((3, 3), bool), np.ones((3, 3), bool))
-    assert str(error.value) == ("prediction: shape (3, 3), expected (D, H, W) for Dice by slice; give whole volumes.")
+    assert str(error.value) == ("prediction: shape (3, 3), expected (D, H, W); give whole volumes.")
