@@ -73,10 +73,10 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
     or Inf or with the same value in every voxel (nothing can be segmented in it).
     """
     path = Path(path)
-    image = open_nifti(path)
-    grid = _grid(path, image, channel)
+    raw, grid = _content(path, channel)
     with np.errstate(over="ignore"):  # a float64 too large for float32 becomes Inf and is refused below
-        voxels = _turned(_array(path, image, channel), grid, np.float32)
+        volume = _turned(raw, grid, np.float32)
+    voxels = volume.voxels
     low, high = float(voxels.min()), float(voxels.max())
     if not np.isfinite(low + high):  # NaN and Inf reach min or max, so these two check all voxels
         count = int(voxels.size - np.isfinite(voxels).sum())
@@ -85,7 +85,7 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
         )
     if low == high:
         raise DataError(f"{path.name}: every voxel is {low:g}, expected an image; export it again from the scan.")
-    return Volume(voxels, _canonical_affine(grid), grid)
+    return volume
 
 
 def read_labels(path: str | os.PathLike[str]) -> Volume:
@@ -97,9 +97,7 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
     Raises LabelError for a value that is no integer in 0 … 255, DataError as `read_image` does for the file.
     """
     path = Path(path)
-    image = open_nifti(path)
-    grid = _grid(path, image, None)
-    raw = _array(path, image, None)
+    raw, grid = _content(path)
     if raw.dtype.kind == "f":
         raw = _rounded(path, raw)
     low, high = int(raw.min()), int(raw.max())
@@ -107,7 +105,7 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
         raise LabelError(
             f"{path.name}: label {low if low < 0 else high}, expected 0 to 255; check that this is the segmentation."
         )
-    return Volume(_turned(raw, grid, np.uint8), _canonical_affine(grid), grid)
+    return _turned(raw, grid, np.uint8)
 
 
 def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
@@ -187,13 +185,15 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
     return Grid(spatial + rest, affine, "".join(codes), image.header.copy())
 
 
-def _array(path: Path, image: Any, channel: int | None) -> Array:
-    """The file's voxels (x, y, z) in its own orientation; in its own dtype unless they are scaled."""
+def _content(path: Path, channel: int | None = None) -> tuple[Array, Grid]:
+    """The file's voxels (x, y, z) in its own orientation, in its own dtype unless they are scaled, and their grid."""
+    image = open_nifti(path)
+    grid = _grid(path, image, channel)
     try:
         raw = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
     except DAMAGED as error:
         raise truncated(path) from error
-    return raw.reshape(raw.shape[:3])
+    return raw.reshape(raw.shape[:3]), grid
 
 
 def _rounded(path: Path, raw: Array) -> Array:
@@ -216,16 +216,11 @@ def _ornt_transform(start: str, end: str) -> Array:
     return np.asarray(ornt.ornt_transform(ornt.axcodes2ornt(tuple(start)), ornt.axcodes2ornt(tuple(end))))
 
 
-def _turned(raw: Array, grid: Grid, dtype: Any) -> Array:
-    """(x, y, z) on disk -> (D, H, W) in LPS, C-contiguous; for an LPS file no more than a cast."""
+def _turned(raw: Array, grid: Grid, dtype: Any) -> Volume:
+    """The volume of (x, y, z) on disk; for an LPS file no more than a cast."""
     import nibabel
 
-    turned = nibabel.apply_orientation(raw, _ornt_transform(grid.orientation, "LPS"))
-    return np.ascontiguousarray(turned.transpose(2, 1, 0), dtype=dtype)
-
-
-def _canonical_affine(grid: Grid) -> Array:
-    import nibabel
-
-    turn = nibabel.orientations.inv_ornt_aff(_ornt_transform(grid.orientation, "LPS"), grid.shape[:3])
-    return np.asarray(grid.affine @ turn)
+    turn = _ornt_transform(grid.orientation, "LPS")
+    voxels = nibabel.apply_orientation(raw, turn).transpose(2, 1, 0)
+    affine = grid.affine @ nibabel.orientations.inv_ornt_aff(turn, grid.shape[:3])
+    return Volume(np.ascontiguousarray(voxels, dtype=dtype), np.asarray(affine), grid)

@@ -89,7 +89,8 @@ def surface_distances(
     box = bounding_box(prediction, truth)
     if box is None:
         return SurfaceDistances(np.empty(0), np.empty(0))
-    shape, flats = _with_margin(box, prediction, truth)
+    shape = tuple(side.stop - side.start + _MARGIN for side in box)
+    flats = [np.pad(mask[box], (0, _MARGIN)).reshape(-1) for mask in (prediction, truth)]
     # ours: the prediction's surface; theirs: the truth's
     if definition == "voxel":
         ours, theirs = (_border_voxels(flat, shape) for flat in flats)
@@ -156,17 +157,6 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
         within += np.count_nonzero(close) if weights is None else weights[close].sum()
         total += len(values) if weights is None else weights.sum()
     return float(within / total)
-
-
-def _with_margin(box: tuple[slice, ...], *masks: Mask) -> tuple[tuple[int, ...], list[Mask]]:
-    """(shape, flats): the box of every mask with zeros after each axis, flattened, and its shape before that."""
-    shape = tuple(side.stop - side.start + _MARGIN for side in box)
-    flats = []
-    for mask in masks:
-        padded = np.zeros(shape, bool)
-        padded[tuple(slice(length - _MARGIN) for length in shape)] = mask[box]
-        flats.append(padded.reshape(-1))
-    return shape, flats
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
