@@ -45,10 +45,8 @@ class Case:
     @property
     def id(self) -> str:
         """Stable, readable and sortable: `Brats18_2013_21_1/t1ce/WT/box`, plus the protocol unless bidirectional."""
-        parts = [self.subject, self.modality, self.region, self.prompt]
-        if self.protocol != "bidirectional":
-            parts.append(self.protocol)
-        return "/".join(parts)
+        protocol = () if self.protocol == "bidirectional" else (self.protocol,)
+        return "/".join((self.subject, self.modality, self.region, self.prompt, *protocol))
 
 
 CASE_WORDS = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}

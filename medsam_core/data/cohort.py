@@ -47,10 +47,9 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
     have lost its images: an empty folder, a folder of unknown files, a segmentation without an image.
     """
     root = Path(root)
-    if not root.exists():
-        raise DataError(f"{root}: no such folder, expected a folder of BraTS or MSD subjects; check the path.")
     if not root.is_dir():
-        raise DataError(f"{root}: a file, expected a folder of BraTS or MSD subjects; give the folder that holds it.")
+        got = "a file" if root.exists() else "no such folder"
+        raise DataError(f"{root}: {got}, expected a folder of BraTS or MSD subjects; check the path.")
     by_id: dict[str, tuple[Subject, Path]] = {}
     mapping: dict[str, Mapping[str, str]] = {}
     # if the root is one subject's folder, the data set's table is above it

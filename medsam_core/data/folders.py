@@ -72,7 +72,7 @@ def listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
                     continue
                 if not entry.is_dir():
                     files[entry.name] = folder / entry.name
-                elif layouts.is_nifti(entry.name):
+                elif layouts.NIFTI.fullmatch(entry.name):
                     files.update(_nested(folder / entry.name))
                 else:
                     folders.append(entry.name)
@@ -85,7 +85,7 @@ def listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 def _nested(folder: Path) -> dict[str, Path]:
     """The file in a folder with the name of a file; if there are several, the one with the folder's name."""
-    files = {name: path for name, path in listing(folder)[0].items() if layouts.is_nifti(name)}
+    files = {name: path for name, path in listing(folder)[0].items() if layouts.NIFTI.fullmatch(name)}
     if len(files) > 1 and folder.name not in files:
         raise DataError(
             f"{folder}: {len(files)} files in it ({', '.join(sorted(files))}), expected one; move the others elsewhere."
@@ -106,7 +106,7 @@ def _msd_subjects(folder: Path, images: Mapping[str, Path], leftovers: list[Left
     broken = [
         (name.split(".")[0], folder / name)
         for name in images
-        if layouts.MSD_IMAGE.fullmatch(layouts.when_finished(name) or "")
+        if layouts.MSD_IMAGE.fullmatch(layouts.when_finished(name))
     ]
     leftovers += subjects_without_images(by_stem, alone, broken)
     for stem, names in by_stem.items():
@@ -137,7 +137,7 @@ def _brats_subjects(folder: Path, files: Mapping[str, Path], leftovers: list[Lef
     broken = [
         (known.stem or folder.name, folder / name)
         for name in files
-        if (known := layouts.parse(layouts.when_finished(name) or "")) is not None
+        if (known := layouts.parse(layouts.when_finished(name))) is not None
     ]
     leftovers += subjects_without_images(with_images, alone, broken)
     for key, kinds in with_images.items():

@@ -37,18 +37,19 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _ODD_SEGMENTATION = re.compile(r"(?P<stem>.*?)[_-]?segm?(?:entation)?\.nii(?:\.gz)?", re.IGNORECASE)
-_NIFTI = re.compile(r".+\.nii(\.gz)?", re.IGNORECASE)
+NIFTI = re.compile(r".+\.nii(\.gz)?", re.IGNORECASE)
 _SITE = re.compile(r"brats1\d_(?P<site>2013|[A-Za-z]+\d{0,2})_.+", re.IGNORECASE)
 _MODERN = re.compile(r"brats-(?P<cohort>[A-Za-z]+)-", re.IGNORECASE)
 _POST_TREATMENT = re.compile(r"brats-gli-\d{5}-[1-9]\d\d", re.IGNORECASE)
 _RELEASE = re.compile(r"brats(?:-?peds?)?-?(?:20)?(?P<year>2[3-9])(?!\d)", re.IGNORECASE)
-_SUBJECT = re.compile(r"brats(1\d|20)_|brats2021_\d|brats-[A-Za-z]+(-[A-Za-z]+)?-\d", re.IGNORECASE)
+SUBJECT = re.compile(r"brats(1\d|20)_|brats2021_\d|brats-[A-Za-z]+(-[A-Za-z]+)?-\d", re.IGNORECASE)
 _UNFINISHED = re.compile(r"(?P<name>.+)\.(part|partial|filepart|crdownload|download|tmp)", re.IGNORECASE)
-_DOCUMENT = re.compile(
+DOCUMENT = re.compile(
     r".+\.(csv|tsv|txt|md|rst|pdf|docx?|xlsx?|ods|json|ya?ml|xml|html?|png|jpe?g|svg|py|ipynb|sh|log)"
     r"|readme|licen[cs]e|copying|changes|notice",
     re.IGNORECASE,
 )
+"""A table, a text or a picture, such as released archives have next to their subjects."""
 _YEARS = (("brats2021_", "brats2021"), ("brats20_", "brats2020"), ("brats19_", "brats2019"))
 
 
@@ -80,25 +81,10 @@ def parse(name: str) -> FileName | None:
     return FileName(match["stem"] or "", _SYNONYMS.get(suffix, "seg"), suffix in ("t1n", "t1c", "t2w", "t2f"))
 
 
-def is_nifti(name: str) -> bool:
-    """Whether the name ends in .nii or .nii.gz."""
-    return _NIFTI.fullmatch(name) is not None
-
-
-def when_finished(name: str) -> str | None:
-    """The name of a file after its download: `a_t1.nii.gz` for `a_t1.nii.gz.part`; None for a finished file."""
+def when_finished(name: str) -> str:
+    """The name of a file after its download: `a_t1.nii.gz` for `a_t1.nii.gz.part`; "" for a finished file."""
     match = _UNFINISHED.fullmatch(name)
-    return match["name"] if match else None
-
-
-def is_document(name: str) -> bool:
-    """Whether a file is a table, a text or a picture, such as released archives have next to their subjects."""
-    return _DOCUMENT.fullmatch(name) is not None
-
-
-def is_subject_name(name: str) -> bool:
-    """Whether a folder is named like a BraTS subject."""
-    return _SUBJECT.match(name) is not None
+    return match["name"] if match else ""
 
 
 def is_odd_segmentation(name: str, subject: str) -> bool:

@@ -12,14 +12,14 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from medsam_core.errors import OptionError
 from medsam_core.metrics import overlap, surface
 from medsam_core.metrics.iou_calibration import IouCalibration
 from medsam_core.metrics.lesionwise import LesionScores, count_components
 from medsam_core.metrics.mask_pair import MaskPair, RegionPair
-from medsam_core.metrics.masks import Mask, bounding_box
+from medsam_core.metrics.masks import Labels, Mask, bounding_box
 from medsam_core.metrics.overlap import Counts, check_label_maps, count_regions
 from medsam_core.metrics.profiles import EmptyRule, Profile, find_profile
 from medsam_core.metrics.propagation import half_life
@@ -80,8 +80,8 @@ def score(
 
 
 def score_regions(
-    prediction: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
+    prediction: Labels,
+    truth: Labels,
     spacing_mm: Sequence[float],
     regions: Mapping[str, Collection[int]],
     *,

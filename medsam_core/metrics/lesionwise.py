@@ -33,8 +33,6 @@ from medsam_core.metrics.surface import hausdorff, surface_distances
 class Lesion:
     """One lesion of the truth, compared with the components of the prediction that match it."""
 
-    number: int
-    """1, 2, …"""
     volume_mm3: float
     """Of the undilated lesion."""
     matches: tuple[int, ...]
@@ -114,7 +112,7 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
         window = _around(zone_boxes[number - 1], *(part_boxes[match - 1] for match in matches))
         lesion = truth[window] & (zones[window] == number)
         found = touching[number][parts[window]]  # a row of the table, looked up by component: the union of matches
-        lesions.append(_judge(number, tuple(matches.tolist()), found, lesion, spacing, rule))
+        lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing, rule))
     alone = np.flatnonzero(~touching.any(axis=0))  # column 0 is the background
     return LesionScores(tuple(lesions), tuple(alone[alone > 0].tolist()), rule.penalty_mm)
 
@@ -187,12 +185,10 @@ def _around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
     )
 
 
-def _judge(
-    number: int, matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule
-) -> Lesion:
+def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule) -> Lesion:
     volume = int(np.count_nonzero(lesion)) * math.prod(spacing)
     scored = volume > rule.minimum_mm3
     if not matches:
-        return Lesion(number, volume, (), 0.0, rule.penalty_mm, scored)
+        return Lesion(volume, (), 0.0, rule.penalty_mm, scored)
     distances = surface_distances(found, lesion, spacing, definition="surfel")
-    return Lesion(number, volume, matches, dice(count(found, lesion)), hausdorff(distances, 95), scored)
+    return Lesion(volume, matches, dice(count(found, lesion)), hausdorff(distances, 95), scored)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from medsam_core.errors import MaskError
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
 from medsam_core.metrics.lesionwise import LesionScores, lesion_scores
-from medsam_core.metrics.masks import Mask, check_pair, check_spacing
+from medsam_core.metrics.masks import Labels, Mask, check_pair, check_spacing
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import EmptyRule, Profile
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
@@ -88,8 +88,8 @@ class RegionPair(MaskPair):
 
     def __init__(
         self,
-        prediction: NDArray[np.uint8],
-        truth: NDArray[np.uint8],
+        prediction: Labels,
+        truth: Labels,
         values: Collection[int],
         counts: Counts,
         spacing_mm: Sequence[float],

@@ -13,7 +13,8 @@ from medsam_core.errors import MaskError, ShapeMismatch
 
 Mask: TypeAlias = NDArray[np.bool_]
 """(D, H, W) or (H, W) bool: True inside the region."""
-
+Labels: TypeAlias = NDArray[np.uint8]
+"""(D, H, W) or (H, W) uint8: a label map."""
 Spacing: TypeAlias = tuple[float, ...]
 """Millimetres between voxel centres along each axis of the mask, in the order of its axes: (dz, dy, dx)."""
 
@@ -73,7 +74,7 @@ def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
     return spacing
 
 
-def bounding_box(*masks: NDArray[np.bool_] | NDArray[np.uint8]) -> tuple[slice, ...] | None:
+def bounding_box(*masks: Mask | Labels) -> tuple[slice, ...] | None:
     """The smallest box around the non-zero voxels of all masks, one slice per axis; None if there are none.
 
     masks: bool or uint8 arrays of one shape.

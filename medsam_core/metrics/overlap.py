@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics.masks import Mask, check_pair, check_same_shape
+from medsam_core.metrics.masks import Labels, Mask, check_pair, check_same_shape
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def count(prediction: Mask, truth: Mask) -> Counts:
     return Counts(tp, fp, fn, prediction.size - tp - fp - fn)
 
 
-def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+def check_label_maps(prediction: Labels, truth: Labels) -> None:
     """Raise MaskError for label maps that are not uint8, ShapeMismatch for different shapes."""
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8:
@@ -65,9 +65,7 @@ def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) ->
     check_same_shape(prediction, truth)
 
 
-def count_regions(
-    prediction: NDArray[np.uint8], truth: NDArray[np.uint8], regions: Mapping[str, Collection[int]]
-) -> dict[str, Counts]:
+def count_regions(prediction: Labels, truth: Labels, regions: Mapping[str, Collection[int]]) -> dict[str, Counts]:
     """Count every region of two label maps, from one joint histogram of their labels.
 
     prediction, truth: uint8 label maps of the same shape, any number of axes.
@@ -92,7 +90,7 @@ _BLOCK = 1 << 18
 """Voxels counted at a time: this bounds the memory whatever the labels are, and fits into the cache."""
 
 
-def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+def joint_histogram(prediction: Labels, truth: Labels) -> NDArray[np.int64]:
     """Voxels by (label in the prediction, label in the truth): (n, n) int64, n the largest label + 1.
 
     prediction, truth: uint8 arrays of one shape, not checked here.

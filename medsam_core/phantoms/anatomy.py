@@ -11,7 +11,7 @@ import numpy.typing as npt
 from medsam_core.errors import OptionError
 from medsam_core.phantoms import head as phantom_head
 from medsam_core.phantoms import tumour as phantom_tumour
-from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Window
+from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Labels, Window
 from medsam_core.phantoms.head import CSF, GREY
 
 FULL_SIZE = (155, 240, 240)
@@ -23,9 +23,9 @@ Seed = int | Sequence[int]
 class Anatomy:
     """One head with its tumour."""
 
-    tissues: npt.NDArray[np.uint8]
+    tissues: Labels
     """(D, H, W), AIR 0, SCALP 1, SKULL 2, CSF 3, VENTRICLE 4, GREY 5, WHITE 6, DEEP_GREY 7."""
-    labels: npt.NDArray[np.uint8]
+    labels: Labels
     """(D, H, W), as in BraTS: 0 none, 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing; 0 in air, scalp, skull
     and ventricles."""
     spacing_mm: tuple[float, float, float]

@@ -21,6 +21,7 @@ LATTICE = (52, 80, 80)
 LATTICE_MM = tuple(f / n for f, n in zip(FIELD_MM, LATTICE, strict=True))
 
 Field = npt.NDArray[np.floating[Any]]  # float32 throughout
+Labels = npt.NDArray[np.uint8]  # of tissues or of the tumour
 Span = tuple[int, int]
 """Voxels start … stop − 1 of one axis."""
 Window = tuple[Span, Span, Span]

@@ -11,10 +11,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from medsam_core.phantoms.fields import LATTICE, Field, Window, blend, coordinates, ellipsoid, noise, resample
+from medsam_core.phantoms.fields import LATTICE, Field, Labels, Window, blend, coordinates, ellipsoid, noise, resample
 
 AIR, SCALP, SKULL, CSF, VENTRICLE, GREY, WHITE, DEEP_GREY = range(8)
 
@@ -250,7 +249,7 @@ def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
     )
 
 
-def classify(of: Head, size: tuple[int, int, int], window: Window | None = None) -> npt.NDArray[np.uint8]:
+def classify(of: Head, size: tuple[int, int, int], window: Window | None = None) -> Labels:
     """The tissue of each voxel of `window` (default: all) in a grid of `size`: uint8, AIR … DEEP_GREY."""
 
     def on_grid(field: Field) -> Field:
@@ -286,12 +285,12 @@ def classify(of: Head, size: tuple[int, int, int], window: Window | None = None)
     return np.where(cavity < 0, tissue, _shell(cavity, on_grid(of.outer), of.skull_mm))
 
 
-def shells(of: Head, size: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+def shells(of: Head, size: tuple[int, int, int]) -> Labels:
     """SKULL, SCALP and AIR of a whole grid of `size`: (D, H, W) uint8; the inside of the skull is SKULL too."""
     return _shell(resample(of.cavity, size), resample(of.outer, size), of.skull_mm)
 
 
-def _shell(cavity: Field, outer: Field, skull_mm: float) -> npt.NDArray[np.uint8]:
+def _shell(cavity: Field, outer: Field, skull_mm: float) -> Labels:
     tissue = np.full(cavity.shape, SKULL, dtype=np.uint8)
     tissue[cavity >= np.float32(skull_mm)] = SCALP
     tissue[outer >= 0] = AIR

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from medsam_core.phantoms.fields import FIELD_MM, LATTICE, LATTICE_MM, Field, Window, noise, resample
+from medsam_core.phantoms.fields import FIELD_MM, LATTICE, LATTICE_MM, Field, Labels, Window, noise, resample
 from medsam_core.phantoms.head import CSF, GREY, VENTRICLE, WHITE, Frame, Hull
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
@@ -104,7 +104,7 @@ def _level(field: Field, allowed: npt.NDArray[np.bool_], ml: float) -> float:
     return float(np.partition(values, rank)[rank])
 
 
-def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], outline: Hull, what: Plan) -> Tumour:
+def grow(rng: np.random.Generator, at: Frame, tissues: Labels, outline: Hull, what: Plan) -> Tumour:
     """The planned tumour as fields. at: the frame. tissues: uint8 on the lattice. outline: of the brain."""
     radius = np.float32(what.radius_mm)
     core = np.full(LATTICE, np.inf, dtype=np.float32)
@@ -171,9 +171,7 @@ def _rim(rng: np.random.Generator, what: Plan) -> Field:
     return np.where(broad < gap, np.float32(-1), thickness)
 
 
-def label(
-    of: Tumour, tissues: npt.NDArray[np.uint8], outline: Hull, size: tuple[int, int, int], window: Window
-) -> npt.NDArray[np.uint8]:
+def label(of: Tumour, tissues: Labels, outline: Hull, size: tuple[int, int, int], window: Window) -> Labels:
     """The tumour's labels in `window` of a grid of `size`: 0 none, 1 core that does not enhance, 2 oedema, 4 enhancing.
 
     tissues: uint8 of the window, from `head.classify`. A core is never empty, and a tumour that enhances has a voxel 4.

@@ -342,7 +342,7 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_a_file_as_root(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
     assert text_of(find_subjects, tmp_path / "a.zip") == (
-        f"{tmp_path / 'a.zip'}: a file, expected a folder of BraTS or MSD subjects; give the folder that holds it."
+        f"{tmp_path / 'a.zip'}: a file, expected a folder of BraTS or MSD subjects; check the path."
     )
 
 

@@ -53,7 +53,7 @@ def test_a_perfect_mask_is_perfect() -> None:
     found = lesion_scores(mask, mask, ISO, GLI)
     assert (found.dice, found.hd95_mm, found.tp, found.fp, found.fn) == (1.0, 0.0, 1, 0, 0)
     (lesion,) = found.lesions
-    assert (lesion.number, lesion.volume_mm3, lesion.matches, lesion.scored) == (1, 125.0, (1,), True)
+    assert (lesion.volume_mm3, lesion.matches, lesion.scored) == (125.0, (1,), True)
 
 
 def test_one_stray_voxel_halves_a_perfect_score() -> None:
@@ -74,7 +74,7 @@ def test_a_missed_lesion_counts_0_and_the_penalty() -> None:
     assert (found.dice, found.hd95_mm) == (0.5, 187.0)
     assert (found.tp, found.fp, found.fn) == (1, 0, 1)
     missed = found.lesions[1]
-    assert missed == Lesion(number=2, volume_mm3=64.0, matches=(), dice=0.0, hd95_mm=374.0, scored=True)
+    assert missed == Lesion(volume_mm3=64.0, matches=(), dice=0.0, hd95_mm=374.0, scored=True)
 
 
 @pytest.mark.parametrize(("gap", "lesions"), [(5, 1), (6, 1), (7, 2)])
