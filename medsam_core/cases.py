@@ -6,6 +6,7 @@ Plain values: nothing here reads an image or runs a model, so runs, gates and re
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -100,13 +101,8 @@ class Settings:
 
     def cases(self, subject: str) -> tuple[Case, ...]:
         """Every case of one subject under these settings, in a fixed order."""
-        return tuple(
-            Case(subject, modality, region, prompt, protocol)
-            for modality in self.modalities
-            for region in self.regions
-            for prompt in self.prompts
-            for protocol in self.protocols
-        )
+        parts = itertools.product(self.modalities, self.regions, self.prompts, self.protocols)
+        return tuple(Case(subject, *part) for part in parts)
 
 
 def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:

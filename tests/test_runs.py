@@ -181,13 +181,13 @@ def test_records_that_are_no_text_or_no_file_are_a_damaged_run(tmp_path):
 
 def test_a_compiled_run_is_resumed_compiled(tmp_path):
     RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"})).close()
-    with pytest.raises(RunError, match=r"was started with --compile; resume it the same way"):
+    with pytest.raises(RunError, match=r"differs in its use of --compile; give the same options"):
         RunWriter(tmp_path, HEADER_CONTENT, resume=True)
 
 
 def test_a_run_of_a_version_without_compilation_is_resumed_without(tmp_path):
     RunWriter(tmp_path, HEADER_CONTENT).close()
-    with pytest.raises(RunError, match=r"was started without --compile"):
+    with pytest.raises(RunError, match=r"differs in its use of --compile"):
         RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"}), resume=True)
     RunWriter(tmp_path, made_header(PLAN, decided={"compiled": ""}), resume=True).close()
 

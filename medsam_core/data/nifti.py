@@ -40,15 +40,14 @@ def open_nifti(path: Path) -> Any:
     elif content[4:8] == b"n+2\0":
         kind = nibabel.Nifti2Image
     else:
-        raise not_nifti(path)
+        raise _not_nifti(path)
     try:
         return kind.from_bytes(content)
     except Exception as error:  # nibabel has no common base for what a broken header raises
-        raise not_nifti(path) from error
+        raise _not_nifti(path) from error
 
 
-def not_nifti(path: Path) -> DataError:
-    """The error for a file that is no NIfTI image."""
+def _not_nifti(path: Path) -> DataError:
     return DataError(f"{path.name}: not a NIfTI image, expected .nii or .nii.gz content; convert or download it again.")
 
 

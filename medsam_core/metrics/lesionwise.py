@@ -118,10 +118,9 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
 
 
 def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Number the connected components of a mask: (labels, count).
+    """The connected components of a mask: (int32 of its shape with 1, 2, … inside and 0 outside, their number).
 
-    mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty.
-    labels: int32 of the mask's shape, 1, 2, … inside, 0 outside. Raises MaskError for an unusable mask.
+    mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty. Raises MaskError.
     """
     check_mask(mask, "mask")
     labels, number = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, bool))

@@ -19,12 +19,11 @@ Spacing: TypeAlias = tuple[float, ...]
 """Millimetres between voxel centres along each axis of the mask, in the order of its axes: (dz, dy, dx)."""
 
 
-def check_mask(mask: Mask, name: str) -> Mask:
-    """The mask itself, after a check that it is bool, 2-D or 3-D, and has voxels.
+def check_mask(mask: Mask, name: str) -> None:
+    """Raise MaskError unless a mask is (D, H, W) or (H, W) bool with voxels; it may be empty (all False).
 
-    mask: (D, H, W) or (H, W) bool; may be empty (all False).
     name: its name in the error, for instance "prediction".
-    Raises MaskError for anything else; label maps and probabilities are not converted silently.
+    Label maps and probabilities are not converted silently.
     """
     if not isinstance(mask, np.ndarray):
         raise MaskError(f"{name}: got a {type(mask).__name__}, expected a numpy array of bool; use numpy.asarray.")
@@ -34,18 +33,13 @@ def check_mask(mask: Mask, name: str) -> Mask:
         raise MaskError(f"{name}: shape {mask.shape}, expected 2 or 3 axes; score one slice or one volume at a time.")
     if mask.size == 0:
         raise MaskError(f"{name}: shape {mask.shape} holds no voxel, expected at least one; check how it was cropped.")
-    return mask
 
 
-def check_pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """Both masks, after a check that each is usable and that their shapes are equal.
-
-    prediction, truth: (D, H, W) or (H, W) bool. Raises MaskError (see check_mask) and ShapeMismatch.
-    """
+def check_pair(prediction: Mask, truth: Mask) -> None:
+    """Raise MaskError unless both masks are usable (see check_mask), ShapeMismatch unless their shapes are equal."""
     check_mask(prediction, "prediction")
     check_mask(truth, "truth")
     check_same_shape(prediction, truth)
-    return prediction, truth
 
 
 def check_same_shape(prediction: NDArray[Any], truth: NDArray[Any]) -> None:

@@ -7,9 +7,6 @@ There are two definitions of a surface: "voxel", the centres of the voxels that 
 MONAI), and "surfel", surface elements weighted by their area (DeepMind, BraTS 2023). In both, a mask's voxels at the
 border of the array are surface. If one mask is empty, reducers give inf (0 for NSD); if both are, NaN. A profile
 replaces these by its own rules.
-
-To find the nearest element, neighbours within 3 voxels are tried in the order of their distance, all elements at
-once; a tree finds the few that are farther away.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ Definition = Literal["voxel", "surfel"]
 Directed = Literal["pooled", "max"]
 
 _REACH = 3
-"""Neighbours up to 3 voxels away are tried one offset after the other; a tree is used for the few beyond."""
+"""To find the nearest element, offsets of up to 3 voxels are tried, the shortest first; a tree finds the few beyond."""
 _MARGIN = _REACH + 1
 """Zeros after each axis, so that no offset from a surface element reaches another row of the flat array: a step back
 from the start of a row lands in the zeros of the previous row, and from the very first row in those at the end."""

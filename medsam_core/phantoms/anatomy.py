@@ -11,7 +11,7 @@ import numpy.typing as npt
 from medsam_core.errors import OptionError
 from medsam_core.phantoms import head as phantom_head
 from medsam_core.phantoms import tumour as phantom_tumour
-from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Labels, Window
+from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Labels, Window, resample
 from medsam_core.phantoms.head import CSF, GREY
 
 FULL_SIZE = (155, 240, 240)
@@ -37,17 +37,17 @@ class Anatomy:
 
 
 def check_size(size: Sequence[int]) -> tuple[int, int, int]:
-    """`size` as three ints. Raises OptionError unless it is three whole numbers of at least 16."""
+    """`size` as (D, H, W). Raises OptionError unless it is three whole numbers of at least 16."""
     try:
-        whole = tuple(int(n) for n in size)
-        usable = len(whole) == 3 and all(n == m and n >= MIN_SIZE for n, m in zip(whole, size, strict=True))
+        d, h, w = (int(n) for n in size)
+        usable = (d, h, w) == tuple(size) and min(d, h, w) >= MIN_SIZE
     except (TypeError, ValueError):
         usable = False
     if not usable:
         raise OptionError(
             f"phantom size: got {size!r}, expected three whole numbers of at least {MIN_SIZE}; choose e.g. 155 240 240."
         )
-    return whole[0], whole[1], whole[2]
+    return d, h, w
 
 
 def streams(seed: Seed, count: int) -> list[np.random.Generator]:
@@ -113,7 +113,7 @@ def grow(seed: Seed, size: Sequence[int] = FULL_SIZE, *, kind: str | None = None
     tumour = phantom_tumour.grow(tumour_rng, at, coarse, outline, plan)
 
     # the whole grid gets skull and skin; tissues and tumour only the window around the brain
-    tissues = phantom_head.shells(head, (d, h, w))
+    tissues = phantom_head.shell(resample(head.cavity, (d, h, w)), resample(head.outer, (d, h, w)), head.skull_mm)
     window = _box(head.cavity < 0, (d, h, w))
     box = tuple(slice(*span) for span in window)
     inside = phantom_head.classify(head, (d, h, w), window)

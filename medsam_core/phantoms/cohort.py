@@ -67,10 +67,9 @@ def write_cohort(
     Raises OptionError for unusable options, DataError if root cannot be written or holds this cohort at another size.
     """
     shape = check_size(size)
-    if isinstance(subjects, bool) or not isinstance(subjects, int) or subjects < 1:
-        raise OptionError(f"phantom subjects: got {subjects!r}, expected a whole number of at least 1; choose e.g. 6.")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise OptionError(f"phantom seed: got {seed!r}, expected a whole number ≥ 0; choose e.g. 7.")
+    for what, got, least in (("subjects", subjects, 1), ("seed", seed, 0)):
+        if isinstance(got, bool) or not isinstance(got, int) or got < least:
+            raise OptionError(f"phantom {what}: got {got!r}, expected a whole number ≥ {least}; choose e.g. 6.")
     folder = Path(root)
     ids = tuple(f"Phantom_s{seed}_{index:04d}" for index in range(subjects))
     try:

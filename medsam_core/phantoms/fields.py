@@ -39,14 +39,9 @@ def taps(nodes: int, samples: int, span: Span | None = None) -> tuple[npt.NDArra
     position = (np.arange(start, stop) + 0.5) * (nodes / samples) - 0.5
     base = np.floor(position).astype(np.intp)
     t = position - base
-    weights = np.stack(
-        [
-            ((2 - t) * t - 1) * t / 2,
-            ((3 * t - 5) * t * t + 2) / 2,
-            ((4 - 3 * t) * t + 1) * t / 2,
-            (t - 1) * t * t / 2,
-        ]
-    )
+    before = [((2 - t) * t - 1) * t / 2, ((3 * t - 5) * t * t + 2) / 2]
+    after = [((4 - 3 * t) * t + 1) * t / 2, (t - 1) * t * t / 2]
+    weights = np.stack([*before, *after])
     indices = np.clip(base + np.arange(-1, 3)[:, None], 0, nodes - 1)
     return indices, weights.astype(np.float32)
 

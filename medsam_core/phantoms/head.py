@@ -282,15 +282,11 @@ def classify(of: Head, size: tuple[int, int, int], window: Window | None = None)
     tissue[(on_grid(of.nuclei) < 0) & (tissue == WHITE)] = DEEP_GREY
     tissue[(on_grid(of.ventricles) < 0) & (brain < -2)] = VENTRICLE
     tissue[brain >= 0] = CSF
-    return np.where(cavity < 0, tissue, _shell(cavity, on_grid(of.outer), of.skull_mm))
+    return np.where(cavity < 0, tissue, shell(cavity, on_grid(of.outer), of.skull_mm))
 
 
-def shells(of: Head, size: tuple[int, int, int]) -> Labels:
-    """SKULL, SCALP and AIR of a whole grid of `size`: (D, H, W) uint8; the inside of the skull is SKULL too."""
-    return _shell(resample(of.cavity, size), resample(of.outer, size), of.skull_mm)
-
-
-def _shell(cavity: Field, outer: Field, skull_mm: float) -> Labels:
+def shell(cavity: Field, outer: Field, skull_mm: float) -> Labels:
+    """SKULL, SCALP and AIR by the distances to the inside of the skull and to the skin; inside, it is SKULL too."""
     tissue = np.full(cavity.shape, SKULL, dtype=np.uint8)
     tissue[cavity >= np.float32(skull_mm)] = SCALP
     tissue[outer >= 0] = AIR

@@ -94,7 +94,6 @@ class Tumour:
     """Thickness of the enhancing layer below the core's surface; below 0: none."""
     kind: str
     """One of KINDS."""
-    foci: int
 
 
 def _level(field: Field, allowed: npt.NDArray[np.bool_], ml: float) -> float:
@@ -141,7 +140,7 @@ def grow(rng: np.random.Generator, at: Frame, tissues: Labels, outline: Hull, wh
     spread = reach * np.clip(1 + fingers, 0.35, 2) * (np.float32(1.5) - np.float32(0.5) * white)
     spread = spread + np.minimum(core - np.float32(core_level), 0) + 2 * apart
     spread_level = max(_level(spread + _RELUCTANCE_MM[tissues], in_core, what.wt_ml), 0.8)
-    return Tumour(core, core_level, spread, spread_level, _rim(rng, what), what.kind, len(what.centres))
+    return Tumour(core, core_level, spread, spread_level, _rim(rng, what), what.kind)
 
 
 def _turn(rng: np.random.Generator) -> npt.NDArray[np.floating[Any]]:

@@ -115,9 +115,7 @@ def test_the_smallest_grid_still_shows_an_enhancing_tumour() -> None:
 
 @pytest.mark.parametrize("size", [(155, 240), (15, 64, 64), (64, 64, 64.5), "abc", 64])
 def test_an_unusable_size_is_refused(size: object) -> None:
-    with pytest.raises(
-        OptionError, match=r"^phantom size: got .*, expected three whole numbers of at least 16"
-    ):
+    with pytest.raises(OptionError, match=r"^phantom size: got .*, expected three whole numbers of at least 16"):
         grow(0, size)  # type: ignore[arg-type]
 
 

@@ -206,7 +206,7 @@ def test_another_size_in_the_same_folder_is_refused(cohort: Path) -> None:
 
 def test_unusable_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     root = tmp_path / "new"
-    with pytest.raises(OptionError, match=r"^phantom subjects: got 0, expected a whole number of at least 1; "):
+    with pytest.raises(OptionError, match=r"^phantom subjects: got 0, expected a whole number ≥ 1; "):
         write_cohort(root, subjects=0)
     with pytest.raises(
         OptionError, match=r"^phantom size: got \(8, 64, 64\), expected three whole numbers of at least 16"
