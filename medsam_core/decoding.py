@@ -53,9 +53,9 @@ def read_json(
 ) -> T:
     """A stored JSON object as a value of `kind`.
 
-    version: the newest `schema` that can be read; a newer or unknown one is refused. what: what is expected, for the
-    sentence, e.g. "a run header". fix: what to do about a damaged file. prepare: changes the built-in types before
-    they are shaped. Raises `error` in one sentence; FileNotFoundError passes through `read_content`.
+    version: the newest `schema` that can be read; a newer or unknown one is refused.
+    what: what is expected, for the error, e.g. "a run header". fix: what to do about a damaged file.
+    prepare: changes the built-in types before they are shaped. Raises `error` in one sentence.
     """
     content = read_content(path, what=what, error=error, fix=fix)
     try:

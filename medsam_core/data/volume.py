@@ -180,7 +180,7 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
     codes = tuple(map(str, nibabel.aff2axcodes(affine))) if np.isfinite(affine).all() else ("None",)
     if "None" in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # nibabel finds no direction for an axis
         raise DataError(
-            f"{path.name}: got an affine that is singular or not finite, expected an invertible one; repair its sform."
+            f"{path.name}: its affine is singular or not finite, expected an invertible one; repair its qform or sform."
         )
     return Grid(spatial + rest, affine, "".join(codes), image.header.copy())
 

@@ -104,7 +104,10 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
     prediction, truth = prediction[box], truth[box]
     zones, zone_count = label_components(dilate(truth, rule.dilations))
     parts, part_count = label_components(prediction)
-    touching = _touching(zones, parts, zone_count, part_count)
+    # touching[zone, part]: whether a dilated lesion holds a voxel of a part; row and column 0 are False
+    touching = np.zeros((zone_count + 1, part_count + 1), bool)
+    touching[zones[prediction], parts[prediction]] = True
+    touching[0] = False
     zone_boxes, part_boxes = ndimage.find_objects(zones), ndimage.find_objects(parts)
     lesions = []
     for number in range(1, zone_count + 1):  # each inside the small window around the lesion and its matches
@@ -113,8 +116,8 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
         lesion = truth[window] & (zones[window] == number)
         found = touching[number][parts[window]]  # a row of the table, looked up by component: the union of matches
         lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing, rule))
-    alone = np.flatnonzero(~touching.any(axis=0))  # column 0 is the background
-    return LesionScores(tuple(lesions), tuple(alone[alone > 0].tolist()), rule.penalty_mm)
+    alone = 1 + np.flatnonzero(~touching[:, 1:].any(axis=0))
+    return LesionScores(tuple(lesions), tuple(alone.tolist()), rule.penalty_mm)
 
 
 def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
@@ -166,15 +169,6 @@ def _spread(flat: Mask, step: int) -> Mask:
     spread[step:] |= flat[:-step]
     spread[:-step] |= flat[step:]
     return spread
-
-
-def _touching(zones: NDArray[np.int32], parts: NDArray[np.int32], zone_count: int, part_count: int) -> Mask:
-    """(zones + 1, parts + 1) bool: whether a dilated lesion holds a voxel of a part; row and column 0 are False."""
-    touching = np.zeros((zone_count + 1, part_count + 1), bool)
-    at = np.flatnonzero(parts)  # only voxels of a part: column 0 stays False
-    touching[zones.reshape(-1)[at], parts.reshape(-1)[at]] = True
-    touching[0] = False
-    return touching
 
 
 def _around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from medsam_core.errors import OptionError
 from medsam_core.phantoms import head as phantom_head
@@ -65,10 +66,8 @@ def streams(seed: Seed, count: int) -> list[np.random.Generator]:
 def _box(inside: npt.NDArray[np.bool_], size: Sequence[int]) -> Window:
     """The voxels of a grid of `size` around the lattice nodes where `inside` is True, with a margin of one node."""
     spans = []
-    for axis, voxels in enumerate(size):
-        nodes = inside.shape[axis]
-        hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        start, stop = int(hit[0]) - 1, int(hit[-1]) + 2
+    for side, voxels, nodes in zip(ndimage.find_objects(inside.astype(np.uint8))[0], size, inside.shape, strict=True):
+        start, stop = side.start - 1, side.stop + 1
         # from nodes to voxels: the start rounds down, the stop rounds up
         spans.append((max(0, start * voxels // nodes), min(voxels, -(-stop * voxels // nodes))))
     return spans[0], spans[1], spans[2]

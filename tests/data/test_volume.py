@@ -387,7 +387,7 @@ def test_an_affine_that_is_singular(tmp_path: Path) -> None:
     content[312:328] = bytes(16)  # srow_z
     (tmp_path / "a.nii").write_bytes(bytes(content))
     assert text_of(read_image, tmp_path / "a.nii") == (
-        "a.nii: got an affine that is singular or not finite, expected an invertible one; repair its sform."
+        "a.nii: its affine is singular or not finite, expected an invertible one; repair its qform or sform."
     )
 
 
