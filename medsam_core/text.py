@@ -11,9 +11,9 @@ def few(names: Sequence[str], limit: int = 3) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 case`, `3 cases`. many: the plural where it is not `one` with an s."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def counted(number: int, one: str) -> str:
+    """`1 case`, `3 cases`."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
 
 
 def signed(value: float, digits: int = 3) -> str:

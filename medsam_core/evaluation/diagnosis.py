@@ -229,7 +229,7 @@ def _early_stop(masks: _Masks, lost: Sequence[int], key_slices: Sequence[int], s
     text = f"{len(lost)} slices at the truth's end are lost ({_ranges(numbers)}), {share} of its voxels"
     inside = [k - masks.first_slice for k in key_slices if 0 <= k - masks.first_slice < len(masks.truth)]
     life = half_life(masks.prediction, masks.truth, inside)
-    return f"{text}; half-life {life.slices} slices" if life is not None and life.lost else text
+    return text if np.isnan(life) else f"{text}; half-life {life:g} slices"
 
 
 def _voxels(mask: Bool) -> str:

@@ -344,7 +344,7 @@ def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
     kept = (pytester.path / "run" / "gates.toml").read_text()
     result = gate("--prompts", "box", "--resume", "run", run_dir=None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "the run to resume differs in its gates; resume with the options" in said(result)
+    assert "the run to resume differs in its gates; give the same options" in said(result)
     assert (pytester.path / "run" / "gates.toml").read_text() == kept
     assert outcome_of(pytester.path / "run") == "FAIL"
 
