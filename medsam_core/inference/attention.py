@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from medsam_core.inference.model import LoadedModel, sine_encoding
+from medsam_core.inference.model import LoadedModel
 
 ROWS = 256  # queries at a time, so that their scores stay in a core's cache
 
@@ -160,7 +161,7 @@ class MemoryAttention:
         if not module.add_tpos_enc_to_obj_ptrs:
             return tokens.to(self.dtype), tokens.to(self.dtype)
         width = module.hidden_dim if module.proj_tpos_enc_in_obj_ptrs else module.mem_dim
-        ages = sine_encoding(bank.pointer_ages / self.oldest_pointer, dim=width)
+        ages = get_1d_sine_pe(bank.pointer_ages / self.oldest_pointer, dim=width)
         encoded = module.obj_ptr_tpos_proj(ages).repeat_interleave(pieces, dim=0)
         return tokens.to(self.dtype), (tokens + encoded).to(self.dtype)
 
