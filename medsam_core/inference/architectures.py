@@ -140,9 +140,7 @@ class Architecture:
                 f"{sorted(found.keys() - fields)[:5]} and without {sorted(fields - found.keys())[:5]}, expected JSON "
                 "with the fields of this version; use a checkpoint written by it or name the architecture by an option."
             )
-        frozen: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
-        }
+        frozen: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in found.items()}
         return cls(**frozen)
 
 
