@@ -160,10 +160,8 @@ def _largest_cause(
     if label == MULTIFOCAL:
         count = count_components(untouched)
         return MULTIFOCAL, f"{count} of {total} components of the truth are not touched, {share} of its voxels"
-    return (
-        PART,
-        f"{share} of the truth is missed more than {BAND_MM:g} mm from what was found, on {_slices(deep, first)}",
-    )
+    where = _slices(deep, first)
+    return PART, f"{share} of the truth is missed more than {BAND_MM:g} mm from what was found, on {where}"
 
 
 def _beyond_band(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:

@@ -88,8 +88,7 @@ def prepare(
 ) -> Prepared:
     """Read one modality and the labels of a subject, and make the prompts and the pixels that the model will see.
 
-    cases: cases of this subject in this modality.
-    replay: prompts by case id, used instead of simulated ones.
+    cases: cases of this subject in this modality. replay: prompts by case id, used instead of simulated ones.
     Computes nothing on the device. Raises DataError or LabelError that names the file, PromptError for a case that
     `replay` lacks or that its prompts do not fit.
     """
@@ -177,7 +176,7 @@ def data_hash(image: Volume, labels: Volume) -> str:
 def _prompts(
     case: Case, truth: np.ndarray, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
 ) -> tuple[Prompt, ...]:
-    """Simulated prompts, or those of the manifest. Raises PromptError if they cannot have been recorded on this case."""
+    """Simulated prompts, or those of the manifest. Raises PromptError if they were not recorded on this case."""
     if replay is None:
         return simulate(
             truth,

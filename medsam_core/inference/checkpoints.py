@@ -188,19 +188,13 @@ def load_weights(file: CheckpointFile | str | Path) -> Weights:
             f"checkpoint {file.path}: got a model that is not a table of tensors, expected a state dict; "
             "save module.state_dict()."
         )
-    _check_field_of_view(file, metadata)
-    return Weights(file, state_dict, metadata)
-
-
-def _check_field_of_view(file: CheckpointFile, metadata: Mapping[str, str]) -> None:
-    """Raise CheckpointError for weights of an older version that see a part of the slice: their masks would differ."""
     stored = re.search(r'"field_of_view": *"([^"]*)"', metadata.get("architecture", ""))
-    seen = stored[1] if stored else WHOLE_SLICE
-    if seen != WHOLE_SLICE:
+    if stored and stored[1] != WHOLE_SLICE:  # an older version's: the masks would differ
         raise CheckpointError(
-            f"checkpoint {file.path}: got weights for the field of view {seen!r}, expected ones that see the whole "
-            "slice; use other weights, or an older version of medsam-core that has this field of view."
+            f"checkpoint {file.path}: got weights for the field of view {stored[1]!r}, expected ones that see the "
+            "whole slice; use other weights, or an older version of medsam-core that has this field of view."
         )
+    return Weights(file, state_dict, metadata)
 
 
 def _read_safetensors(file: CheckpointFile) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
