@@ -20,7 +20,7 @@ SLOW = ("sam2.1-small", "sam2-base+", "sam2.1-large")
 
 
 def settings(model):
-    """Every plain attribute of every module: what the configuration decided beside the weights."""
+    """Every plain attribute of every module: what the configuration decided, without the weights."""
     found = {}
     for name, module in model.named_modules():
         for key, value in vars(module).items():
