@@ -19,7 +19,8 @@ from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prep
 from medsam_core.header import CohortIdentity
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
-from medsam_core.prompts.manifest import Manifest, read_manifest
+from medsam_core.prompts.manifest import read_manifest
+from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.overlay import write_overlay
 from medsam_core.runs import read_run
 
@@ -154,6 +155,6 @@ class Evaluator:
             return {}
 
 
-def manifest_of(path: Path, cohort: CohortIdentity) -> Manifest:
+def manifest_of(path: Path, cohort: CohortIdentity) -> dict[str, tuple[Prompt, ...]]:
     """The prompts to replay, which must be of this cohort or of one that this is a part of."""
     return read_manifest(path, cohort=cohort.fingerprint, subjects=cohort.subjects)
