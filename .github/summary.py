@@ -19,18 +19,18 @@ def summary(directory: Path) -> str:
     try:
         run = read_run(directory)
         verdict = json.loads((directory / VERDICT).read_text(encoding="utf-8"))
-        profile = run.header["settings"]["profile"]
+        profile = run.header.settings.profile
         table = markdown_table(run.records, profile=profile)
         worst = case_lines(run.records, profile=profile)
     except (MedsamError, OSError, ValueError) as error:
         return f"### MedSAM-2 gate: no verdict\n\n{error}\n"
     broken = [result["text"] for result in verdict["results"] if result["outcome"] == "FAIL"]
     reasons = "".join(f"- {text}\n" for text in [*broken, *verdict["reasons"]])
-    head = f"{len(run.records)} of {len(run.plan)} cases scored on {run.header['device']}"
+    head = f"{len(run.records)} of {len(run.plan)} cases scored on {run.header.device}"
     return "\n".join(
         [
             f"### MedSAM-2 gate: {verdict['outcome']}\n",
-            f"{head}, checkpoint {run.header['checkpoint']['name']}.\n",
+            f"{head}, checkpoint {run.header.checkpoint.name}.\n",
             reasons,
             table,
             "\n<details><summary>worst cases</summary>\n\n```",
