@@ -19,7 +19,7 @@ from medsam_core.errors import MedsamError, RunError
 from medsam_core.files import write_whole
 from medsam_core.gates.wording import metric_name
 from medsam_core.reports.page_assets import SCRIPT, STYLE
-from medsam_core.reports.tables import WORDS, cells, control_lines, ranked, rows
+from medsam_core.reports.tables import WORDS, control_lines, ranked, rows
 from medsam_core.runs import Run
 from medsam_core.text import counted, few
 
@@ -111,7 +111,7 @@ def _scores(records: Sequence[CaseRecord], profile: str) -> str:
         return f'<p class="soft">{_text(error)}</p>'
     if not found:
         return "<p>No case was scored.</p>"
-    titles, *lines = cells(found)
+    titles, *lines = found
     kinds = ["" if title in WORDS else "n" for title in titles]
     table = _table(
         list(zip(titles, kinds, strict=True)),
