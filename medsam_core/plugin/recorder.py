@@ -73,7 +73,7 @@ class Recorder:
             verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, reasons=(*verdict.reasons, reason))
         self._write_prompts(writer)
         writer.close()
-        write_page(writer.run(), verdict.to_json(), writer.directory / "page.html")
+        write_page(writer.run(), verdict, writer.directory / "page.html")
         writer.write(VERDICT, verdict.to_json())
         return verdict
 
