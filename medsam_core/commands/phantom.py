@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     size = "slices, rows and columns of a volume (default: 155 240 240)"
     parser.add_argument("--size", type=int, nargs=3, default=(155, 240, 240), metavar=("D", "H", "W"), help=size)
-    parser.add_argument("--seed", type=int, default=19, help="of the random numbers (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=19, help="seed of the random numbers (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -25,12 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="RUN",
         help="a run of the same cases, e.g. on another device: floors are under its scores too; may be repeated",
     )
-    parser.add_argument(
-        "--margin", type=float, default=0.05, help="of a case floor below the worst case (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--mean-margin", type=float, default=0.02, help="of a mean floor below the mean (default: %(default)s)"
-    )
+    for option, margin, what in (("--margin", 0.05, "worst case"), ("--mean-margin", 0.02, "mean")):
+        help_ = f"how far a floor is below the {what} (default: %(default)s)"
+        parser.add_argument(option, type=float, default=margin, help=help_)
     parser.add_argument("--baseline", metavar="NAME", help="also propose gates relative to this baseline")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here instead of to the terminal")
     parser.add_argument("--force", action="store_true", help="overwrite the file of -o")

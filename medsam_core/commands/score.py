@@ -37,9 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="a NIfTI label map, or a folder of them")
     parser.add_argument("truth", type=Path, metavar="TRUTH", help="a label map, or a folder of them")
     parser.add_argument("--profile", default="brats2019", help="definitions of the scores (default: %(default)s)")
-    parser.add_argument(
-        "--metrics", metavar="M,…", help="default: the official ones of the profile, such as dice, hd95"
-    )
+    metrics = f"default: {', '.join(_OFFICIAL)}; with a lesion-wise profile also its lesion scores"
+    parser.add_argument("--metrics", metavar="M,…", help=metrics)
     parser.add_argument("--labels", metavar="CONVENTION", help="what the labels mean (default: by the profile)")
     parser.add_argument("--binary", action="store_true", help="score everything above 0 as one region")
     region = "predictions are masks of this region, such as pytest --save-masks writes; truths are label maps"
