@@ -6,7 +6,6 @@ import argparse
 import csv
 import io
 import json
-import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_whole(arguments.csv, _csv(scores), error=OptionError, fix="choose another place for --csv")
     if arguments.json is not None:
         content = {"profile": profile.name, "labels": labels, "cases": scores, "mean": means}
-        text = json.dumps(_without_nan(content), indent=2) + "\n"
+        content = json.loads(json.dumps(content), parse_constant=lambda _: None)  # strict JSON has no nan
+        text = json.dumps(content, indent=2) + "\n"
         write_whole(arguments.json, text, error=OptionError, fix="choose another place for --json")
     return 0
 
@@ -136,7 +136,7 @@ def pairs_of(prediction: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
             f"{prediction} and {truth}: got a folder and a file, expected two of the same kind; change one."
         )
     if not truth.is_dir():
-        return {_case(truth): (prediction, truth)}
+        return {_parts(truth)[0]: (prediction, truth)}
     predictions, truths = _label_maps(prediction), _label_maps(truth)
     missing = sorted(truths.keys() - predictions.keys())
     if missing:
@@ -178,15 +178,15 @@ def _label_maps(folder: Path) -> dict[str, Path]:
 
     files = sorted(path for path in folder.rglob("*") if path.name.lower().endswith((".nii", ".nii.gz")))
     files = [path for path in files if path.is_file()]
-    segmentations = [path for path in files if _is_segmentation(path)]
-    images = [path.name for path in files if not _is_segmentation(path)]
-    if segmentations and images:  # listed first: what may be a label map because its name is not that of an image
-        names = sorted(images, key=lambda name: (parse(name) is not None, name))
+    segmentations = [path for path in files if _parts(path)[1]]
+    others = [path.name for path in files if not _parts(path)[1]]
+    if segmentations and others:
+        others.sort(key=lambda name: (parse(name) is not None, name))  # first those that may be label maps
         count = counted(len(segmentations), "file")
-        print(f"{folder}: took the {count} named seg, ignored {few(names, 5)}", file=sys.stderr)
+        print(f"{folder}: took the {count} named seg, ignored {few(others, 5)}", file=sys.stderr)
     found: dict[str, Path] = {}
     for path in segmentations or files:
-        case = _case(path)
+        case, _ = _parts(path)
         if case in found:
             raise DataError(f"{folder}: {found[case]} and {path} are both {case}, expected one of each; remove one.")
         found[case] = path
@@ -195,13 +195,10 @@ def _label_maps(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _is_segmentation(path: Path) -> bool:
-    ending = _ENDING.search(path.name)
-    return bool(ending and ending[1])
-
-
-def _case(path: Path) -> str:
-    return _ENDING.sub("", path.name, count=1)
+def _parts(path: Path) -> tuple[str, str]:
+    """The case's name, and `_seg` or `-seg` if the file's name ends in it, else ""."""
+    case, seg, *_ = _ENDING.split(path.name, maxsplit=1)
+    return case, seg or ""
 
 
 def _table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]], metrics: Sequence[str]) -> str:
@@ -224,9 +221,3 @@ def _csv(scores: Scores) -> str:
         for region, values in regions.items():
             writer.writerow([case, region, *values.values()])
     return text.getvalue()
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -187,17 +187,11 @@ def _draw_prompt(panel: Image.Image, prompt: Prompt, crop: tuple[slice, slice], 
         last = min((x1 + 1 - left) * scale, panel.width - 1), min((y1 + 1 - top) * scale, panel.height - 1)
         draw.rectangle((*first, *last), outline=_PROMPT, width=1)
     for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True):
-        _cross(draw, (x - left + 0.5) * scale, (y - top + 0.5) * scale, positive=label == 1)
-
-
-def _cross(draw: ImageDraw.ImageDraw, x: float, y: float, *, positive: bool) -> None:
-    arms = ((9, 0), (0, 9)) if positive else ((6, 6), (6, -6))
-    for fill, width in (
-        (0, 5),
-        (_PROMPT if positive else _BACKGROUND, 2),
-    ):  # first a dark rim, to be seen on bright tissue
-        for dx, dy in arms:
-            draw.line((x - dx, y - dy, x + dx, y + dy), fill=fill, width=width)
+        cx, cy = (x - left + 0.5) * scale, (y - top + 0.5) * scale
+        arms, colour = (((9, 0), (0, 9)), _PROMPT) if label == 1 else (((6, 6), (6, -6)), _BACKGROUND)
+        for fill, width in ((0, 5), (colour, 2)):  # first a dark rim, to be seen on bright tissue
+            for dx, dy in arms:
+                draw.line((cx - dx, cy - dy, cx + dx, cy + dy), fill=fill, width=width)
 
 
 def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.Image]) -> Image.Image:
@@ -208,16 +202,15 @@ def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.I
     canvas = Image.new("L", (width, top + height + _LINE + 2 * _PAD), 18)
     draw = ImageDraw.Draw(canvas)
     _fit(draw, (_PAD, _PAD), result.record.id, width - 2 * _PAD - 240, size=18)
-    draw.text(
-        (width - _PAD, _PAD),
-        f"volume: {_dice_text(result.prediction, result.truth)}",
-        font=_font(18),
-        fill=_WHITE,
-        anchor="ra",
-    )
+    dice = f"volume: {_dice_text(result.prediction, result.truth)}"
+    draw.text((width - _PAD, _PAD), dice, font=_font(18), fill=_WHITE, anchor="ra")
     left = (width - wide) // 2
     for number, panel in zip(slices, panels, strict=True):
-        title = f"{_role(result, number, first=number == slices[0])} {number}"
+        prompted = bool(_prompts_on(result, number))
+        if number == slices[0]:
+            title = f"key slice {number}" if prompted else f"not prompted, slice {number}"
+        else:
+            title = f"worst slice (prompted too) {number}" if prompted else f"worst slice {number}"
         dice = _dice_text(result.prediction[number], result.truth[number])
         _fit(draw, (left, _PAD + _LINE + 4), f"{title}: {dice}", panel.width, size=15)
         canvas.paste(panel, (left, top))
@@ -226,13 +219,6 @@ def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.I
     greys = [round(level * 255 / _WHITE) for level in range(_GREYS) for _ in range(3)]
     canvas.putpalette(greys + [channel for index in sorted(_COLOURS) for channel in _COLOURS[index]])
     return canvas
-
-
-def _role(result: ScoredCase, number: int, *, first: bool) -> str:
-    prompted = bool(_prompts_on(result, number))
-    if not first:
-        return "worst slice (prompted too)" if prompted else "worst slice"
-    return "key slice" if prompted else "not prompted, slice"
 
 
 def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -> None:

@@ -116,8 +116,7 @@ def _scores(run: Run) -> str:
         return "<p>No case was scored.</p>"
     titles, *lines = found
     table = _table(
-        {title: "" if title in WORDS else "n" for title in titles},
-        [[_text(cell) for cell in line] for line in lines],
+        {title: "" if title in WORDS else "n" for title in titles}, [[_text(cell) for cell in line] for line in lines]
     )
     note = f"Dice over the volume by profile {profile}; key slice: on the prompted slices of the cases with the region."
     controls = "".join(f"<p>{_text(line)}</p>" for line in control_lines(run.records, profile=profile))
