@@ -174,7 +174,7 @@ def test_one_run_given_twice_is_no_repeat(make_record, make_run, tmp_path, comma
         with pytest.raises(GateError) as caught:
             command("calibrate", "a", "b", again, "-o", "floor.json")
         assert str(caught.value) == (
-            f"{again}: the same run as a, expected every repeat once; give the directories of different runs."
+            f"{again}: the same run as a, expected every repeat once; name the directories of different runs."
         )
     assert not (tmp_path / "floor.json").exists()
 
@@ -190,7 +190,9 @@ def test_the_command_runs_the_suite_k_times(make_record, make_run, tmp_path, com
     with pytest.raises(GateError, match="--repeats: got 1, expected at least 2"):
         command("calibrate", "--repeats", 1, "-o", output)
     monkeypatch.setattr("subprocess.run", copying(run.directory, 4))
-    with pytest.raises(RunError, match=r"a repeat ended with exit code 4 \(ERROR: no such option\); mend the options"):
+    with pytest.raises(
+        RunError, match=r"a repeat ended with exit code 4 \(ERROR: no such option\); correct the options"
+    ):
         command("calibrate", "--repeats", 2, "-o", output)
 
 
