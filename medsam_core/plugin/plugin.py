@@ -14,7 +14,7 @@ import pytest
 
 from medsam_core.errors import MedsamError
 from medsam_core.plugin.hooks import MedsamSession
-from medsam_core.plugin.options import add_options, configuration_from, given_options
+from medsam_core.plugin.options import OPTIONS, configuration_from, destination, given_options
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
@@ -29,8 +29,11 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options."""
-    add_options(parser)
+    """Declare every option under one heading."""
+    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
+    for flag, default, metavar, text in OPTIONS:
+        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
+        group.addoption(flag, default=default, help=text, dest=destination(flag), **kind)
 
 
 def pytest_configure(config: pytest.Config) -> None:
