@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
     drop = "FAIL if a case drops by more, or `none` (default: %(default)s)"
     parser.add_argument("--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help=drop)
-    parser.add_argument("--format", choices=("text", "markdown", "junit", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "markdown", "junit", "json"), default="text", help="default: text")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, and print only the verdict")
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
 

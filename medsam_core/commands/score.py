@@ -162,15 +162,13 @@ def mean_scores(scores: Scores) -> Regions:
 
 
 def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
+    from medsam_core.cases import check_choices
     from medsam_core.metrics import METRICS
 
     if text is None:
         return _OFFICIAL + _LESIONS if lesions else _OFFICIAL
-    chosen = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in chosen if name not in METRICS]
-    if unknown or not chosen:
-        got = f"unknown {', '.join(unknown)}" if unknown else "none"
-        raise OptionError(f"--metrics: got {got}, expected some of {', '.join(METRICS)}; correct the list.")
+    chosen = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    check_choices("metric", chosen, tuple(METRICS))
     return chosen
 
 

@@ -51,13 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _check_named(config: pytest.Config, configuration: Configuration) -> None:
+    from medsam_core.prompts.manifest import read_manifest
     from medsam_core.runs import prepare_directory
 
     if configuration.gates is not None:
         _ = configuration.loaded_gates
     if configuration.prompts_from is not None:
-        from medsam_core.prompts.manifest import read_manifest
-
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:
         _ = configuration.cohort
