@@ -12,7 +12,6 @@ from medsam_core.errors import GateError, RunError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "calibrate",
         help="measure this machine's noise by running the same gate several times",

@@ -6,11 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-FORMATS = ("text", "markdown", "junit", "json")
+RULE = ("metric", "scope", "margin", "listed_drop", "case_drop_maximum")
+"""Options that are fields of `comparison.Rule`, with the same defaults."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command; its defaults are those of `comparison.Rule`."""
     parser = subparsers.add_parser(
         "compare",
         help="compare a run with a baseline or another run",
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
     drop = "FAIL if a case drops by more, or `none` (default: %(default)s)"
     parser.add_argument("--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help=drop)
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
+    parser.add_argument("--format", choices=("text", "markdown", "junit", "json"), default="text", help="default: text")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, and print only the verdict")
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
 
@@ -43,13 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.runs import read_run
 
     check_choices("scope", (arguments.scope,), SCOPES)
-    rule = Rule(
-        metric=arguments.metric,
-        scope=arguments.scope,
-        margin=arguments.margin,
-        listed_drop=arguments.listed_drop,
-        case_drop_maximum=arguments.case_drop_maximum,
-    )
+    rule = Rule(**{name: getattr(arguments, name) for name in RULE})
     with local(arguments.reference) as there, local(arguments.run) as here:
         reference = find_reference(there, arguments.baselines or FOLDER)
         stored = read_run(here)

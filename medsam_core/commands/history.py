@@ -8,7 +8,6 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "history", help="list runs by date, and plot them", description="List the runs under a folder, oldest first."
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "judge", help="judge a stored run again", description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 wrong use."
     )

@@ -10,7 +10,6 @@ from medsam_core.data.regions import CONVENTIONS
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "list",
         help="show the subjects of a BraTS or MSD folder",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "phantom",
         help="write a synthetic cohort in BraTS layout",

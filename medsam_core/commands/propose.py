@@ -10,7 +10,6 @@ from medsam_core.errors import GateError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "propose",
         help="propose a gates file from a run's measured scores",

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from medsam_core.errors import DataError, OptionError
 from medsam_core.files import check_writable, write_whole
 from medsam_core.text import aligned, counted, few
 
-Scores = dict[str, dict[str, dict[str, float]]]
-"""Case → region → "<profile>/<metric>" → value."""
+Regions = dict[str, dict[str, float]]
+"""Region → "<profile>/<metric>" → value."""
+Scores = dict[str, Regions]
+"""By case."""
 
 _OFFICIAL = ("dice", "hd95", "sensitivity", "specificity", "volume_difference_ml")
 _LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
@@ -25,7 +27,6 @@ _ENDING = re.compile(r"([_-]seg)?(\.nii(\.gz)?)?\Z", re.IGNORECASE)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "score",
         help="score segmentations against the truth",
@@ -84,7 +85,7 @@ def score_files(
     profile: str,
     metrics: Sequence[str],
     region: str | None = None,
-) -> dict[str, dict[str, float]]:
+) -> Regions:
     """The scores of two label maps on disk: {region: {"<profile>/<metric>": value}}.
 
     labels: the label convention of both files; None: one region "mask" of everything above 0.
@@ -151,7 +152,7 @@ def pairs_of(prediction: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
     return {case: (predictions[case], truths[case]) for case in sorted(truths)}
 
 
-def mean_scores(scores: Scores) -> dict[str, dict[str, float]]:
+def mean_scores(scores: Scores) -> Regions:
     """The mean of every score over all cases; nan if it is nan for any case."""
     first = next(iter(scores.values()))
     return {
@@ -161,15 +162,13 @@ def mean_scores(scores: Scores) -> dict[str, dict[str, float]]:
 
 
 def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
+    from medsam_core.cases import check_choices
     from medsam_core.metrics import METRICS
 
     if text is None:
         return _OFFICIAL + _LESIONS if lesions else _OFFICIAL
-    chosen = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in chosen if name not in METRICS]
-    if unknown or not chosen:
-        got = f"unknown {', '.join(unknown)}" if unknown else "none"
-        raise OptionError(f"--metrics: got {got}, expected some of {', '.join(METRICS)}; correct the list.")
+    chosen = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    check_choices("metric", chosen, tuple(METRICS))
     return chosen
 
 
@@ -201,23 +200,26 @@ def _parts(path: Path) -> tuple[str, str]:
     return case, seg or ""
 
 
-def _table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]], metrics: Sequence[str]) -> str:
+def _lines(scores: Iterable[tuple[str, Regions]]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    for case, regions in scores:
+        for region, values in regions.items():
+            yield case, region, values
+
+
+def _table(scores: Iterable[tuple[str, Regions]], metrics: Sequence[str]) -> str:
     from medsam_core.metrics import METRICS
 
     units = [f"{name} [{METRICS[name].unit}]" if METRICS[name].unit == "mm" else name for name in metrics]
     lines = [["case", "region", *units]]
-    for case, regions in rows:
-        for region, values in regions.items():
-            lines.append([case, region, *(f"{value:.4f}".rstrip("0").rstrip(".") for value in values.values())])
-    return "\n".join(aligned(lines, right=range(2, len(lines[0]))))
+    for case, region, values in _lines(scores):
+        lines.append([case, region, *(f"{value:.4f}".rstrip("0").rstrip(".") for value in values.values())])
+    return "\n".join(aligned(lines, right=range(2, len(units) + 2)))
 
 
 def _csv(scores: Scores) -> str:
-    first = next(iter(next(iter(scores.values())).values()))
     text = io.StringIO(newline="")
+    lines = list(_lines(scores.items()))
     writer = csv.writer(text)
-    writer.writerow(["case", "region", *first])
-    for case, regions in scores.items():
-        for region, values in regions.items():
-            writer.writerow([case, region, *values.values()])
+    writer.writerow(["case", "region", *lines[0][2]])
+    writer.writerows([case, region, *values.values()] for case, region, values in lines)
     return text.getvalue()

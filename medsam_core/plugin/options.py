@@ -66,14 +66,6 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
 )  # fmt: skip
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Declare every option under the heading `medsam`."""
-    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
-    for flag, default, metavar, text in OPTIONS:
-        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
-        group.addoption(flag, default=default, help=text, dest=_destination(flag), **kind)
-
-
 def given_options(config: pytest.Config) -> str:
     """The options that differ from their defaults, as one would type them: for the rerun line of a failed case.
 
@@ -81,7 +73,7 @@ def given_options(config: pytest.Config) -> str:
     """
     words: list[str] = []
     for flag, default, metavar, _ in OPTIONS:
-        value = config.getoption(_destination(flag))
+        value = config.getoption(destination(flag))
         if value != default and flag not in ("--run-dir", "--resume"):
             words.append(f"{flag}={value}" if metavar else flag)
     return shlex.join(words)
@@ -96,7 +88,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
 
     def get(flag: str) -> Any:
-        return config.getoption(_destination(flag))
+        return config.getoption(destination(flag))
 
     def words(flag: str) -> tuple[str, ...]:
         return tuple((get(flag) or "").replace(",", " ").split())
@@ -170,7 +162,8 @@ def _workers(config: pytest.Config) -> int:
     return int(worker["workercount"]) if worker else len(config.getoption("tx", None) or ())
 
 
-def _destination(flag: str) -> str:
+def destination(flag: str) -> str:
+    """The name under which pytest keeps an option's value."""
     return "medsam_" + flag.strip("-").replace("-", "_")
 
 

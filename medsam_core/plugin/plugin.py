@@ -14,7 +14,7 @@ import pytest
 
 from medsam_core.errors import MedsamError
 from medsam_core.plugin.hooks import MedsamSession
-from medsam_core.plugin.options import add_options, configuration_from, given_options
+from medsam_core.plugin.options import OPTIONS, configuration_from, destination, given_options
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
@@ -29,8 +29,11 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options."""
-    add_options(parser)
+    """Declare every option under one heading."""
+    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
+    for flag, default, metavar, text in OPTIONS:
+        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
+        group.addoption(flag, default=default, help=text, dest=destination(flag), **kind)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,13 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _check_named(config: pytest.Config, configuration: Configuration) -> None:
+    from medsam_core.prompts.manifest import read_manifest
     from medsam_core.runs import prepare_directory
 
     if configuration.gates is not None:
         _ = configuration.loaded_gates
     if configuration.prompts_from is not None:
-        from medsam_core.prompts.manifest import read_manifest
-
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:
         _ = configuration.cohort

@@ -52,7 +52,8 @@ def junit(comparison: RunComparison) -> str:
 
     FAIL is a failure and INCONCLUSIVE an error, because a build server shows a skipped test as green.
     """
-    suite = ElementTree.Element("testsuite", name=_xml(f"compare {comparison.current} {comparison.reference}"))
+    root = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(root, "testsuite", name=_xml(f"compare {comparison.current} {comparison.reference}"))
     comparable = Outcome.INCONCLUSIVE if comparison.reasons else Outcome.PASS
     cases = [(group.group, group.outcome, group.text) for group in comparison.groups]
     cases.append(("comparable", comparable, "; ".join(comparison.reasons)))
@@ -65,8 +66,6 @@ def junit(comparison: RunComparison) -> str:
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(outcomes.count(Outcome.FAIL)))
     suite.set("errors", str(outcomes.count(Outcome.INCONCLUSIVE)))
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
     ElementTree.indent(root)
     return f"<?xml version='1.0' encoding='utf-8'?>\n{ElementTree.tostring(root, encoding='unicode')}\n"
 
