@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from medsam_core.gates.judging import GateResult
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.gates.gate import Gate
+from medsam_core.gates.bounds import BOUNDS, Bound
+from medsam_core.gates.gate import Gate, GateResult
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import CaseVerdict, Verdict, judge
 from medsam_core.outcome import Outcome
@@ -148,13 +148,14 @@ def test_what_comes_from_files_is_escaped(make_record: Make, tmp_path: Path) -> 
     evil = '"><script>alert(1)</script>'
     record = make_record(f"S{evil}", grade=evil, diagnosis=evil, notes=(evil,), overlay="javascript:alert(1).png")
     header = made_header([record.id, evil], device=evil, checkpoint={"name": evil, "sha256": evil})
+    bound = Bound(*BOUNDS["case_minimum"], 0.5)
     text = page(
         Run(tmp_path / "run", header, (record,)),
         Verdict(
             Outcome.INCONCLUSIVE,
             reasons=(evil,),
             notes=(evil,),
-            results=(GateResult(Gate(1, "dice", "volume", {}, ()), evil, 0.5, 0.4, 1, Outcome.FAIL, evil),),
+            results=(GateResult(Gate(1, "dice", "volume", {}, (bound,)), bound, 0.4, 1, Outcome.FAIL, evil),),
             cases=(CaseVerdict(record.id, Outcome.FAIL, (evil,)),),
         ),
         links_from=tmp_path,
