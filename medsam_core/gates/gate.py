@@ -76,7 +76,8 @@ class Gate:
             return None
         before = Reference(baseline.name, baseline.score(record.id, key)) if baseline else NO_REFERENCE
         controls = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
-        best = max(controls, key=lambda control: control.score, default=NO_REFERENCE)
+        # a control whose score is unknown may be the hardest to beat
+        best = max(controls, key=lambda control: (math.isnan(control.score), control.score), default=NO_REFERENCE)
         return GatedCase(record, record.scores[key], self.metric, before, best)
 
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:

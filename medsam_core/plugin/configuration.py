@@ -193,7 +193,7 @@ class Configuration:
         """What is written into `run.json`."""
         from medsam_core.inference import devices
 
-        device, gates = devices.resolve_device(self.device), self.gates_path
+        device, gates = devices.resolve_device(self.device), self.loaded_gates
         return RunHeader(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.command,
@@ -209,7 +209,7 @@ class Configuration:
             ),
             cohort=self.cohort_identity,
             plan=tuple(case.id for case in self.plan),
-            gates=GatesIdentity(file=gates.name, sha256=sha256_of(gates)) if gates else None,
+            gates=GatesIdentity(file=gates.path.name, sha256=gates.sha256) if gates else None,
             baseline=self.baseline,
             prompts_from=sha256_of(self.prompts_from) if self.prompts_from else None,
             environment=environment(),
