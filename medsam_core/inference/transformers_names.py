@@ -69,7 +69,7 @@ def is_transformers(names: Iterable[str]) -> bool:
 def in_sam2_names(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
     """The tensors under sam2's names; a name that the table does not know stays.
 
-    Raises CheckpointError if the file is of `Sam2Model`, which has no memory.
+    Raises CheckpointError if the file is of `Sam2Model`, which has no memory, or if it does not fit sam2's model.
     """
     if _MEMORY not in tensors:
         raise CheckpointError(
@@ -83,8 +83,12 @@ def in_sam2_names(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, 
         for pattern, replacement in _TABLE:
             name = re.sub(pattern, replacement, name)
         renamed[name] = value
-    if _GAUSSIAN not in renamed and _SHARED in tensors:
-        renamed[_GAUSSIAN] = tensors[_SHARED]
+    shared = tensors.get(_SHARED)
+    if shared is not None and bool((renamed.setdefault(_GAUSSIAN, shared) != shared).any()):
+        raise CheckpointError(
+            f"checkpoint {path}: got two different position embeddings for the image and for prompts, expected the "
+            f"same values in {_SHARED} as in the prompt encoder, as sam2 has only one; save a model whose two are tied."
+        )
     hidden = _hidden_layers(renamed)
     levels = len({match[2] for name in renamed if (match := _DOWNSAMPLER.match(name)) and match[2]})
     found = {_numbered(name, hidden, levels): value for name, value in renamed.items() if name != _POINTS}
