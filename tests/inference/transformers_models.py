@@ -11,6 +11,7 @@ import warnings
 import torch
 
 from medsam_core.inference.architectures import Architecture
+from medsam_core.prompts.prompt import Prompt
 
 sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]
 with warnings.catch_warnings():
@@ -61,7 +62,7 @@ def config_of(architecture: Architecture) -> Sam2VideoConfig:
     )
 
 
-def lively_model(architecture: Architecture, *, seed: int = 1, presence: float = 6.0) -> Sam2VideoModel:
+def lively_model(architecture: Architecture, *, seed: int = 2, presence: float = 6.0) -> Sam2VideoModel:
     """Made-up weights with which masks are neither empty nor full.
 
     presence: what is added to the object score, so that the object is there.
@@ -80,19 +81,24 @@ def lively_model(architecture: Architecture, *, seed: int = 1, presence: float =
     return model
 
 
-def logits_by_box(
-    model: Sam2VideoModel, frames: torch.Tensor, box: tuple[float, ...], shape: tuple[int, int, int]
-) -> torch.Tensor:
-    """(D, s, s) mask logits by transformers' own tracking, from a box on the first slice to the last.
+def tracked(
+    model: Sam2VideoModel, frames: torch.Tensor, prompt: Prompt, shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mask logits (D, s, s) and object scores (D,) by transformers' own tracking, from the first slice to the last.
 
-    frames: (D, 3, S, S). box: (x0, y0, x1, y1) in voxels of the volume of `shape`.
+    frames: (D, 3, S, S). prompt: a box or points on the first slice. shape: (D, H, W) of the volume.
     """
     depth, height, width = shape
     size = frames.shape[-1]
+    corners = [] if prompt.box is None else [prompt.box[:2], prompt.box[2:]]
+    labels = [2] * len(corners[:1]) + [3] * len(corners[1:]) + list(prompt.point_labels)
+    places = torch.tensor([*corners, *prompt.points]) * torch.tensor([size / width, size / height])
     session = Sam2VideoInferenceSession(frames, height, width, dtype=torch.float32)
-    corners = torch.tensor(box, dtype=torch.float32).reshape(1, 1, 2, 2) * torch.tensor([size / width, size / height])
     number = session.obj_id_to_idx(1)
-    session.add_point_inputs(number, 0, {"point_coords": corners, "point_labels": torch.tensor([[[2, 3]]])})
+    inputs = {"point_coords": places[None, None], "point_labels": torch.tensor([[labels]])}
+    session.add_point_inputs(number, 0, inputs)
     session.obj_with_new_inputs.append(1)
     with torch.inference_mode():
-        return torch.stack([model(session, frame_idx=index).pred_masks[0, 0] for index in range(depth)])
+        outputs = [model(session, frame_idx=index) for index in range(depth)]
+    scores = torch.stack([output.object_score_logits.reshape(()) for output in outputs])
+    return torch.stack([output.pred_masks[0, 0] for output in outputs]), scores
