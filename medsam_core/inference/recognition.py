@@ -48,9 +48,9 @@ def recognise(
     """(architecture, notes on where its image size is from).
 
     image_size: as the user gave it, in pixels; a multiple of 32. name: the preset that the user named.
-    The sources, in this order: the user; "architecture" in the file's metadata; the published file that has this hash,
-    or by the name of which it was downloaded; the tensors, which do not tell the image size. That is then read from the
-    config.json beside weights of transformers. Raises CheckpointError if the tensors belong to no known architecture,
+    The sources, in this order: the user; "architecture" in the file's metadata; the published file that has this hash
+    or that was downloaded by name; the tensors, which do not say the image size. That is then read from the config.json
+    beside weights of transformers. Raises CheckpointError if the tensors belong to no known architecture,
     or if the image size is not known; OptionError for an unusable image size.
     """
     notes: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def _size_unknown(found: Architecture, weights: Weights) -> CheckpointError:
 
 def by_tensors(tensors: Mapping[str, torch.Tensor], path: str) -> Architecture:
     """The preset with this trunk. Its image size is only the usual one. Raises CheckpointError if there is none."""
-    if PATCH not in tensors:
+    if PATCH not in tensors or tensors[PATCH].ndim != 4:
         raise CheckpointError(
             f"checkpoint {path}: got tensors such as {', '.join(list(tensors)[:3])}, expected those of SAM 2 "
             f"({PATCH}); use a SAM 2, SAM 2.1 or MedSAM2 checkpoint, or --medsam-predictor=command for another model."
@@ -107,7 +107,9 @@ def by_tensors(tensors: Mapping[str, torch.Tensor], path: str) -> Architecture:
 
 def _stages(tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
     """How many blocks of the trunk have the same width, from the first to the last."""
-    depths = {int(match[1]): tensors[key].shape[0] for key in tensors if (match := _BLOCK.fullmatch(key))}
+    depths = {
+        int(match[1]): len(value) for key, value in tensors.items() if value.ndim and (match := _BLOCK.fullmatch(key))
+    }
     return tuple(len(list(blocks)) for _, blocks in groupby(depths[block] for block in sorted(depths)))
 
 

@@ -52,7 +52,7 @@ def find_state_dict(content: Any, path: Path, choice: str | None) -> StateDict:
         raise OptionError(f"--medsam-weights: got {choice!r}, expected one of {', '.join(CHOICES)}; choose one.")
     if not isinstance(content, Mapping):
         raise _without_model(path, type(content).__name__)
-    places = {kind: key for kind, keys in _KEYS.items() for key in reversed(keys) if _is_table(content.get(key))}
+    places = _places(content)
     if not places and any(map(_is_tensor, content.values())):
         if choice == "ema":
             raise CheckpointError(
@@ -112,6 +112,13 @@ def without_prefixes(found: StateDict, path: Path) -> StateDict:
         return found
     note = f"The names in {path.name} have the prefix {' and '.join(left_out)}, which was left out."
     return StateDict(bare, (*found.notes, note), found.part)
+
+
+def _places(content: Mapping[Any, Any]) -> dict[str, str]:
+    """The kind of weights → the key under which they are; tables with tensors go before those of settings."""
+    keys = [(kind, key) for kind, known in _KEYS.items() for key in reversed(known) if _is_table(content.get(key))]
+    holding = [(kind, key) for kind, key in keys if any(map(_is_tensor, _innermost(content[key]).values()))]
+    return dict(holding or keys)
 
 
 def _innermost(table: Mapping[Any, Any]) -> Mapping[Any, Any]:

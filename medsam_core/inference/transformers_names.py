@@ -84,7 +84,10 @@ def in_sam2_names(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, 
             name = re.sub(pattern, replacement, name)
         renamed[name] = value
     shared = tensors.get(_SHARED)
-    if shared is not None and bool((renamed.setdefault(_GAUSSIAN, shared) != shared).any()):
+    own = renamed.get(_GAUSSIAN)
+    if own is None and shared is not None:
+        renamed[_GAUSSIAN] = shared
+    elif own is not None and shared is not None and (own.shape != shared.shape or bool((own != shared).any())):
         raise CheckpointError(
             f"checkpoint {path}: got two different position embeddings for the image and for prompts, expected the "
             f"same values in {_SHARED} as in the prompt encoder, as sam2 has only one; save a model whose two are tied."
@@ -92,7 +95,8 @@ def in_sam2_names(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, 
     hidden = _hidden_layers(renamed)
     levels = len({match[2] for name in renamed if (match := _DOWNSAMPLER.match(name)) and match[2]})
     found = {_numbered(name, hidden, levels): value for name, value in renamed.items() if name != _POINTS}
-    for row in range(len(renamed.get(_POINTS, ()))):
+    points = renamed.get(_POINTS)
+    for row in range(len(points) if points is not None and points.ndim else 0):
         found[f"sam_prompt_encoder.point_embeddings.{row}.weight"] = renamed[_POINTS][row : row + 1]
     return found
 

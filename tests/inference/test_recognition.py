@@ -137,6 +137,12 @@ def test_metadata_that_would_build_another_model_than_the_tensors_is_refused(emb
         recognise(weights(embedded, metadata={"architecture": json.dumps(stored)}))
 
 
+def test_a_first_layer_of_another_shape_is_no_sam2(hiera_tiny):
+    scalar = hiera_tiny | {"image_encoder.trunk.patch_embed.proj.weight": hiera_tiny["no_mem_embed"][0, 0, 0]}
+    with pytest.raises(CheckpointError, match="expected those of SAM 2 "):
+        recognise(weights(scalar))
+
+
 def test_metadata_over_tensors_of_something_else_is_refused():
     stored = {"architecture": ARCHITECTURES["embedded"].to_json()}
     with pytest.raises(CheckpointError, match="embed_dim 32 in its metadata and no such tensor in its tensors"):

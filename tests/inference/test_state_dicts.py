@@ -83,6 +83,12 @@ def test_a_lightning_checkpoint_has_its_state_dict_taken(saved, tensors):
     )
 
 
+def test_a_table_of_settings_under_model_is_not_taken_for_the_weights(saved, tensors):
+    assert same(
+        load_weights(saved({"model": {"name": "tiny", "layers": {}}, "state_dict": tensors})).state_dict, tensors
+    )
+
+
 def test_what_else_lightning_holds_is_named_and_not_dropped(saved, small_model):
     tensors = small_model.module.state_dict()
     table = prefixed("model.", tensors) | {"criterion.weight": torch.ones(2), "model.lora.down": torch.ones(2)}
