@@ -79,12 +79,12 @@ def recognise(
 def _size_unknown(found: Architecture, weights: Weights) -> CheckpointError:
     fits = "SAM 2.1 tiny and MedSAM2" if found.name == "sam2.1-tiny" else found.name
     own = ARCHITECTURES["embedded"]
-    usual = "512 for MedSAM2 and what was trained from it, 1024 for SAM 2 and 2.1"
+    usual = "=512 (MedSAM2 and models trained from it) or --medsam-image-size=1024 (SAM 2 and 2.1)"
     if found.name == own.name:
-        usual = f"{own.image_size} for the embedded checkpoint"
+        usual = f"={own.image_size} (the embedded checkpoint)"
     return CheckpointError(
-        f"checkpoint {weights.file.path}: got tensors of {fits} and nothing that says for which image size they were "
-        f"trained, expected to know it, because they run at any; give --medsam-image-size ({usual})."
+        f"checkpoint {weights.file.path}: got tensors of {fits} and no image size, expected the one they were trained "
+        f"for (they run at any, with other scores); give --medsam-image-size{usual}."
     )
 
 

@@ -5,6 +5,7 @@ Torch and safetensors are imported when first needed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
             problems.setdefault(f"in the layout {str(value.layout).removeprefix('torch.')}", []).append(name)
         elif value.dtype not in floating:
             problems.setdefault(f"of type {str(value.dtype).removeprefix('torch.')}", []).append(name)
-        elif not torch.isfinite(value.float()).all():
+        elif value.numel() and not all(map(math.isfinite, map(float, value.float().aminmax()))):
             problems.setdefault("with NaN or infinity", []).append(name)
     if problems:
         found = "; ".join(f"{counted(len(names), 'tensor')} {what} ({few(names)})" for what, names in problems.items())

@@ -105,7 +105,7 @@ def test_options_override_what_was_recognised(small, tmp_path):
     assert load_model(tmp_path / "w.pt", architecture="embedded").architecture.image_size == 320
     assert load_model(tmp_path / "w.pt", image_size=192).module.image_size == 192
     assert load_model(tmp_path / "w.pt", architecture=SMALL).module.image_size == 128
-    with pytest.raises(CheckpointError, match="nothing that says for which image size they were trained"):
+    with pytest.raises(CheckpointError, match="and no image size, expected the one they were trained for"):
         load_model(tmp_path / "w.pt")
     with pytest.raises(OptionError, match="image size: got 100"):
         load_model(tmp_path / "w.pt", image_size=100)

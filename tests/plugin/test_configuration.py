@@ -216,5 +216,5 @@ def test_weights_of_an_unknown_image_size_are_refused_before_anything_is_scored(
     made = Configuration(
         Settings(), PhantomCohort(tmp_path), tmp_path / "run", checkpoint=str(tmp_path / "w.safetensors")
     )
-    with pytest.raises(CheckpointError, match=r"nothing that says for which image size .*give --medsam-image-size"):
+    with pytest.raises(CheckpointError, match=r"and no image size, expected the one .*give --medsam-image-size"):
         _ = made.checkpoint_identity
