@@ -44,8 +44,8 @@ def test_size_and_generation_are_seen_in_the_tensors_but_not_the_image_size(name
     assert recognise(found, image_size=512) == (ARCHITECTURES[name].with_image_size(512), ())
     sentence = (
         f"checkpoint /nowhere/{name}.pt: got tensors of {name} and no image size, expected the one they were trained "
-        "for (they run at any, with other scores); give --medsam-image-size=512 (MedSAM2 and models trained from it) or "
-        "--medsam-image-size=1024 (SAM 2 and 2.1)."
+        "for (they run at any, with other scores); give --medsam-image-size=512 (MedSAM2 and models trained from it) "
+        "or --medsam-image-size=1024 (SAM 2 and 2.1)."
     )
     with pytest.raises(CheckpointError, match=f"^{re.escape(sentence)}$"):
         recognise(found)
