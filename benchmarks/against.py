@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from medsam_core.errors import MedsamError, OptionError
-from medsam_core.inference.checkpoints import EMBEDDED_NAME, NAMES, resolve
+from medsam_core.inference.checkpoints import EMBEDDED_NAME, resolve
+from medsam_core.inference.published import NAMES
 from medsam_core.latency.interleaved import compare_rounds, order
 from medsam_core.latency.measurement import Measurement, read_measurement
 from medsam_core.phantoms.cohort import write_cohort

@@ -12,7 +12,19 @@ from types import ModuleType
 from medsam_core import __version__
 from medsam_core.errors import MedsamError
 
-COMMANDS = ("list", "phantom", "score", "judge", "propose", "accept", "compare", "history", "calibrate", "latency")
+COMMANDS = (
+    "list",
+    "checkpoints",
+    "phantom",
+    "score",
+    "judge",
+    "propose",
+    "accept",
+    "compare",
+    "history",
+    "calibrate",
+    "latency",
+)
 
 DESCRIPTION = """\
 Commands around the MedSAM-2 regression gate on BraTS MRI. The gate itself runs under pytest:

@@ -181,9 +181,17 @@ def load_predictor(
     precision: str = "auto",
     architecture: str | Architecture | None = None,
     image_size: int | None = None,
+    weights: str | None = None,
     batch_size: int | None = None,
     compiled: bool = False,
 ) -> Predictor:
     """A Predictor for weights by path or name (None: the embedded ones); see `load_model` and `Predictor`."""
-    model = load_model(checkpoint, device=device, precision=precision, architecture=architecture, image_size=image_size)
+    model = load_model(
+        checkpoint,
+        device=device,
+        precision=precision,
+        architecture=architecture,
+        image_size=image_size,
+        weights=weights,
+    )
     return Predictor(model, batch_size=batch_size, compiled=compiled)

@@ -85,6 +85,8 @@ class Configuration:
     """A path or a name; None for the embedded checkpoint."""
     architecture: str | None = None
     image_size: int | None = None
+    weights: str | None = None
+    """"model" or "ema" of a checkpoint that holds both; None for "model"."""
     device: str = "auto"
     precision: str = "auto"
     compiled: bool = False
@@ -157,7 +159,7 @@ class Configuration:
             model = self.predictor.model
         else:
             known: dict[str, Any] = {"architecture": self.architecture, "image_size": self.image_size}
-            model = load_model(self.checkpoint, device="cpu", precision="fp32", **known)
+            model = load_model(self.checkpoint, device="cpu", precision="fp32", weights=self.weights, **known)
         return CheckpointIdentity(
             name=model.checkpoint.name,
             sha256=model.checkpoint.sha256,
@@ -177,6 +179,7 @@ class Configuration:
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
+            weights=self.weights,
             compiled=self.compiled,
         )
 

@@ -82,7 +82,9 @@ OPTIONS: tuple[Option, ...] = (
      "medsam2-latest or sam2.1-tiny (default: the embedded checkpoint)"),
     Option("architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
      "sam2.1-small …; a wrong name lists all"),
-    Option("image-size", None, "N", "side of the square image that the model sees (default: as the architecture says)"),
+    Option("image-size", None, "N", "side of the square image that the model sees, needed where the checkpoint does "
+     "not say it: 512 for MedSAM2, 1024 for SAM 2 (default: as the checkpoint says)"),
+    Option("weights", None, "NAME", "model or ema, where a checkpoint holds both (default: model)"),
     Option("device", "auto", "D", "auto, cpu, cuda or cuda:N (default: {default}: cuda if there is a GPU)"),
     Option("precision", "auto", "P", "auto, fp32 or bf16 (default: {default}: bf16 on cuda, fp32 on cpu)"),
     Option("compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against "
