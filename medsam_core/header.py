@@ -73,6 +73,9 @@ class Environment:
     cuda: str | None = None
     medsam_core: str | None = None
     commit: str | None = None
+    """Of the repository that the session ran in; None if it is in none or has no commit."""
+    dirty: bool | None = None
+    """Whether a tracked file differed from the commit."""
     torch: str | None = None
     sam2: str | None = None
     numpy: str | None = None

@@ -87,7 +87,9 @@ def test_a_broken_case_bound_fails_and_says_what_where_and_how_to_rerun(gate, py
     assert result.ret == 1
     result.assert_outcomes(failed=2, passed=10, deselected=12)
     result.stdout.re_match_lines(
-        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"]
+        [
+            r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: \S+ -m pytest '/.*/test_gate.py::"
+        ]
     )
     run = read_run(pytester.path / "run")
     broken = [record for record in run.records if record.diagnosis]
@@ -270,6 +272,11 @@ BAD_INPUT = [
     (("--checkpoint", "nowhere.pt"), "nowhere.pt"),
     (("--checkpoint", "medsam3"), "medsam3"),
     (("--architecture", "sam9"), "sam9"),
+    (("--image-size", "100"), "100"),
+    (("--key-slice", "last"), "unknown key slice 'last'"),
+    (("--metrics", "dise"), "unknown metric 'dise'"),
+    (("--overlays", "some"), "--overlays: got 'some', expected a whole number"),
+    (("--baseline", "nosuch"), "nosuch: neither a run"),
     (("--gates", "nowhere.toml"), "nowhere.toml"),
     (("--prompts-from", "nowhere.json"), "nowhere.json"),
     (("--labels", "mine"), "unknown label convention 'mine'"),
@@ -288,6 +295,19 @@ def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentenc
     assert sentence in errors[0]
     assert "Traceback" not in said(result)
     assert not (pytester.path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--precision", "fp8"), ("--device", "tpu"), ("--image-size", "100"), ("--baseline", "nosuch")],
+    ids=" ".join,
+)
+def test_a_mistake_is_found_before_the_phantoms_are_drawn(pytester, options):
+    pytester.makepyfile(test_gate=SUITE)
+    result = pytester.runpytest_inprocess(*PLUGIN, "-m", "not gpu", "--phantom-dir", "phantoms", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert options[1] in result.stderr.str()
+    assert not (pytester.path / "phantoms").exists()
 
 
 @pytest.mark.parametrize("options", [("--limit", "1"), ("--regions", "TC")], ids=" ".join)
