@@ -23,7 +23,8 @@ def git(tmp_path, monkeypatch):
     return run
 
 
-def test_outside_of_a_repository_there_is_no_commit(git):
+@pytest.mark.usefixtures("git")
+def test_outside_of_a_repository_there_is_no_commit():
     assert (_commit(), _dirty()) == (None, None)
 
 
