@@ -60,6 +60,8 @@ class Decisions:
     threads: str = ""
     compiled: str = ""
     """ "asked for" with --compile, else ""."""
+    ambient: str = ""
+    """What the process was set to and what was set aside while the model worked, such as autocast."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -502,6 +502,24 @@ def test_the_header_says_what_was_decided_and_why(gate, monkeypatch):
     asked.stdout.fnmatch_lines(["device: cpu: *", "precision fp32, threads *"])
 
 
+def test_what_a_conftest_sets_changes_no_score_and_is_in_the_header(gate, pytester):
+    assert gate("--device", "cpu", model=True).ret == 0
+    pytester.makeconftest(
+        "import torch\nmedium = torch.set_float32_matmul_precision\n"
+        "def pytest_runtest_setup(item):\n    torch.set_default_dtype(torch.float64)\n"
+        "def pytest_unconfigure():\n    medium('highest')\n    torch.set_default_dtype(torch.float32)\n"
+        "medium('medium')\n"
+    )
+    result = gate("--device", "cpu", model=True, run_dir="set")
+    assert result.ret == 0, said(result)
+    plain, found = (read_run(pytester.path / name) for name in ("run", "set"))
+    assert [record.scores for record in found.records] == [record.scores for record in plain.records]
+    assert (plain.header.decided.ambient, found.header.decided.ambient) == ("", "float32 matmul precision medium")
+    result.stdout.fnmatch_lines(["set aside while the model works: float32 matmul precision medium"])
+    later = "set aside while the model works: float32 matmul precision medium, default dtype float64"
+    assert found.records[0].notes == (later,)
+
+
 def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pytester, monkeypatch):
     from sam2.modeling.sam2_base import SAM2Base
 
