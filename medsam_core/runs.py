@@ -28,8 +28,8 @@ QUESTION = ("settings", "checkpoint", "cohort", "plan", "device", "precision", "
 CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
 _DAMAGED = "give a directory that a run wrote, or score the run again"
-_JUDGE = "delete it and resume the run with --resume"
-_CANNOT_WRITE = "choose another --run-dir"
+_JUDGE = "delete it and resume the run with --medsam-resume"
+_CANNOT_WRITE = "choose another --medsam-run-dir"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ class RunWriter:
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._failure = RunError(
-                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then --resume."
+                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then "
+                "--medsam-resume."
             )
             raise self._failure from None
         self.records[record.id] = record
@@ -172,7 +173,7 @@ class RunWriter:
 
 def _question(header: RunHeader) -> dict[str, Any]:
     asked = {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
-    return asked | {"use of --compile": bool(header.decided.compiled)}
+    return asked | {"use of --medsam-compile": bool(header.decided.compiled)}
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:
@@ -186,7 +187,8 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         raise RunError(f"{directory}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
     if not resume and (directory / HEADER).exists():
         raise RunError(
-            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give --resume."
+            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give "
+            "--medsam-resume."
         )
     if (directory / CASES).exists() and not (directory / HEADER).exists():
         raise RunError(

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medsam_core.plugin.options import given_options
-
-PATHS = ("root", "gates", "prompts-from", "phantom-dir")
-"""Options with a path."""
-PATHS_OR_NAMES = ("checkpoint", "baseline")
-"""Options with a path or a name, and a name must stay one."""
+from medsam_core.plugin.options import NEVER_REPEATED, OPTIONS, PATH_OR_NAME, PATHS
 
 
 def rerun_command(item: pytest.Item) -> str:
@@ -28,18 +23,26 @@ def rerun_command(item: pytest.Item) -> str:
             words += ["-p", plugin]
     if config.option.markexpr and config.option.markexpr not in config.getini("addopts"):
         words += ["-m", config.option.markexpr]
-    words += [_with_full_path(config, word) for word in shlex.split(given_options(config))]
-    return shlex.join(words)
+    return shlex.join([*words, *given_options(config)])
 
 
-def _with_full_path(config: pytest.Config, word: str) -> str:
-    """`--option=value` with the full path, if the value is one."""
-    flag, _, value = word.partition("=")
-    name = flag.removeprefix("--").removeprefix("brats-")
-    path = _absolute(config, value)
-    if name in PATHS or (name in PATHS_OR_NAMES and (path.is_file() or (path / "run.json").is_file())):
-        return f"{flag}={path}"
-    return word
+def given_options(config: pytest.Config) -> list[str]:
+    """The options of the command line with full paths; without the run directory, which is not to be written over.
+
+    They have an equals sign because pytest takes a path after a blank for the path of a test.
+    """
+    words = []
+    for option in OPTIONS:
+        value = config.getoption(option.key)
+        if value is None or option.name in NEVER_REPEATED:
+            continue
+        path = _absolute(config, value) if option.metavar else None
+        # a name stays a name, even if a folder is called so
+        named = option.metavar == PATH_OR_NAME and path and (path.is_file() or (path / "run.json").is_file())
+        if option.metavar in PATHS or named:
+            value = path
+        words.append(f"{option.flag}={value}" if option.metavar else option.flag)
+    return words
 
 
 def _absolute(config: pytest.Config, value: str) -> Path:

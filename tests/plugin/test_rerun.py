@@ -36,8 +36,8 @@ def failed(pytester, small_cohort, monkeypatch):
     monkeypatch.chdir(folder)
 
     def run(*options):
-        chosen = ("--brats-root=cohort", "--gates=strict.toml", "--limit=1", "--regions=WT", "--prompts=box")
-        result = pytester.runpytest_inprocess(*PLUGINS, *chosen, "--run-dir=run", *options)
+        chosen = ("root=cohort", "gates=strict.toml", "limit=1", "regions=WT", "prompts=box", "run-dir=run")
+        result = pytester.runpytest_inprocess(*PLUGINS, *(f"--medsam-{one}" for one in chosen), *options)
         assert result.ret == 1, result.stdout.str() + result.stderr.str()
         return [line.partition("rerun: ")[2] for line in result.stdout.lines if re.match(r".*Dice.*rerun: ", line)]
 
@@ -58,12 +58,12 @@ def test_the_line_scores_the_case_again_from_another_folder(failed, options, tmp
 
 
 def test_the_line_names_the_interpreter_and_full_paths_and_keeps_names(failed):
-    (line,) = failed("--baseline=phantom")
+    (line,) = failed("--medsam-baseline=phantom")
     words = shlex.split(line)
     folder = Path.cwd()
     assert words[:3] == [sys.executable, "-m", "pytest"]
     assert words[3].startswith(f"{folder}/test_gate.py::test_case[")
-    assert f"--gates={folder}/strict.toml" in words
-    assert "--baseline=phantom" in words
+    assert f"--medsam-gates={folder}/strict.toml" in words
+    assert "--medsam-baseline=phantom" in words
     assert "no:hypothesispytest" not in words
     assert not [word for word in words if "run-dir" in word]
