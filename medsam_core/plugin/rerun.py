@@ -10,14 +10,21 @@ import pytest
 
 from medsam_core.plugin.options import NEVER_REPEATED, OPTIONS, PATH_OR_NAME, PATHS
 
+PLUGIN, SUITE = "medsam_core.plugin.plugin", "medsam_core.suite.test_accuracy"
+_SUITE_FILE = Path(__file__).parents[1] / "suite" / "test_accuracy.py"
+
 
 def rerun_command(item: pytest.Item) -> str:
     """One shell line: this interpreter, the test by its full path, and what the session was given but its own run."""
     config = item.config
     _, _, test = item.nodeid.partition("::")
-    words = [sys.executable, "-m", "pytest", f"{item.path}::{test}"]
-    if config.option.inifilename:
-        words += ["-c", str(_absolute(config, config.option.inifilename))]
+    words = [sys.executable, "-m", "pytest"]
+    if item.path == _SUITE_FILE:  # by its name: pytest does not look into an environment's folder for a path
+        words += ["--pyargs", f"{SUITE}::{test}"]
+    else:
+        words.append(f"{item.path}::{test}")
+    if config.inipath and (config.option.inifilename or not item.path.is_relative_to(config.rootpath)):
+        words += ["-c", str(config.inipath)]
     for plugin in config.option.plugins:  # of the command line and of addopts; "no:…" changes no score
         if not plugin.startswith("no:"):
             words += ["-p", plugin]

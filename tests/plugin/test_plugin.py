@@ -1,6 +1,7 @@
 """The gate as its users run it: exit codes, sentences, the run directory, and what never passes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,53 @@ class TestWithoutGpu:
         result = gate("--medsam-device", "cuda:7")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert "cuda:7" in said(result)
+
+
+GUEST = "def test_it(medsam_case, medsam_evaluate, medsam_check):\n    medsam_check(medsam_evaluate(medsam_case))\n"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would run on the GPU")
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_minus_m_gpu_selects_a_test_that_nobody_marked(pytester, small_cohort, workers):
+    pytester.makepyfile(test_guest=GUEST, test_other="def test_other():\n    pass\n")
+    given = (*STAND_IN, *PLUGIN, "--medsam-root", str(small_cohort), "--medsam-allow-no-gpu", *workers)
+    for expression in ("gpu", "not latency and gpu"):
+        result = pytester.runpytest_inprocess(*given, "-m", expression)
+        assert result.parseoutcomes()["skipped"] == 12, said(result)
+        assert "passed" not in result.parseoutcomes()
+    for expression in ("not gpu", "not (gpu or latency)", "not latency or gpu"):
+        result = pytester.runpytest_inprocess(*given, "-m", expression, "-k", "WT and box")
+        assert result.parseoutcomes()["passed"] == 2, said(result)
+
+
+def test_minus_m_gpu_without_a_gpu_is_an_error_before_the_model_is_loaded(pytester, small_cohort, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pytester.makepyfile(test_guest=GUEST)
+    result = pytester.runpytest_inprocess(*STAND_IN, *PLUGIN, "--medsam-root", str(small_cohort), "-m", "gpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no CUDA device was found" in said(result)
+    assert "no verdict" not in said(result)
+    assert not (pytester.path / "runs").exists()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_options_without_a_test_of_a_case_end_with_what_to_write_or_run(pytester, small_cohort, workers):
+    given = (*PLUGIN, "--medsam-root", str(small_cohort), *workers)
+    result = pytester.runpytest_inprocess(*given)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is *"])
+    found = re.search(r"test_gate.py:\n((?: +.*\n)+)", result.stdout.str())
+    pytester.makepyfile(test_gate=found[1])
+    result = pytester.runpytest_inprocess(*STAND_IN, *given, "-k", "WT and box")
+    assert result.parseoutcomes()["passed"] == 2, "what it says works"
+    assert "no test asks" not in said(result)
+
+
+@pytest.mark.parametrize("options", [(), ("--medsam-limit=1", "-k", "nothing")], ids=["no option", "deselected"])
+def test_without_options_or_with_a_case_that_was_not_selected_there_is_no_note(pytester, options):
+    pytester.makepyfile(test_gate=GUEST if options else "def test_ok():\n    pass\n")
+    cohort = ("--medsam-phantom-subjects=1", "--medsam-phantom-size=16,64,64") if options else ()
+    assert "no test asks" not in said(pytester.runpytest_inprocess(*PLUGIN, *cohort, *options))
 
 
 def test_cpu_and_gpu_cases_do_not_mix_in_one_session(gate):
