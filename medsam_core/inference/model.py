@@ -17,6 +17,7 @@ from sam2.modeling.sam.transformer import Attention, RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
 from medsam_core.errors import CheckpointError
+from medsam_core.inference import ambient
 from medsam_core.inference.architectures import BACKBONE_STRIDE, Architecture, architecture_named
 from medsam_core.inference.checkpoints import CheckpointFile, resolve
 from medsam_core.inference.devices import resolve_device, resolve_precision
@@ -148,6 +149,7 @@ class LoadedModel:
     """Decisions that a reader of the results should see, such as an assumed image size; one sentence each."""
 
 
+@ambient.set_aside()
 def load_model(
     checkpoint: str | Path | None = None,
     *,

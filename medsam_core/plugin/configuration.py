@@ -201,7 +201,7 @@ class Configuration:
 
     def header(self) -> RunHeader:
         """What is written into `run.json`."""
-        from medsam_core.inference import devices
+        from medsam_core.inference import ambient, devices
 
         device, gates = devices.resolve_device(self.device), self.loaded_gates
         return RunHeader(
@@ -216,6 +216,7 @@ class Configuration:
                 precision=devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
+                ambient=", ".join(ambient.differences()),
                 options=self.ini,
             ),
             cohort=self.cohort_identity,

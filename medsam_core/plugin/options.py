@@ -6,7 +6,6 @@ All of them begin with `medsam`, so that the plugin can be installed beside any 
 from __future__ import annotations
 
 import copy
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,17 +179,6 @@ def ini_summary(config: pytest.Config) -> str:
         flags = ", ".join(BY_NAME[name].flag for name in over)
         parts.append(f"the command line goes before it with {flags}")
     return f"{_ini_name(config)}: {'; '.join(parts)}" if parts else ""
-
-
-def given_options(config: pytest.Config) -> str:
-    """The options of the command line, as one would type them: for the rerun line of a failed case.
-
-    They have an equals sign because pytest takes a path after a blank for the path of a test.
-    """
-    given = [(option, config.getoption(option.key)) for option in OPTIONS if option.name not in NEVER_REPEATED]
-    return shlex.join(
-        f"{option.flag}={value}" if option.metavar else option.flag for option, value in given if value is not None
-    )
 
 
 def refuse_former_names(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
