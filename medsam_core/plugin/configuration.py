@@ -169,9 +169,10 @@ class Configuration:
     @cached_property
     def predictor(self) -> Predictor:
         """The loaded model; made on first use, once per process."""
+        from medsam_core.inference import devices
         from medsam_core.inference.predictor import load_predictor
 
-        return load_predictor(
+        made = load_predictor(
             self.checkpoint,
             device=self.device,
             precision=self.precision,
@@ -179,6 +180,8 @@ class Configuration:
             image_size=self.image_size,
             compiled=self.compiled,
         )
+        made.threads = devices.threads_for(self.workers)[0]  # a worker's share, whoever asks first
+        return made
 
     @cached_property
     def cohort_identity(self) -> CohortIdentity:

@@ -9,9 +9,11 @@ import struct
 import zlib
 
 import pytest
+import torch
 
 from medsam_core.cases import Settings
 from medsam_core.errors import DataError
+from medsam_core.inference.devices import THREAD_VARIABLES
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
@@ -187,3 +189,12 @@ def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_coh
     assert recorder.header.settings.metrics == resumed.header.settings.metrics == ("iou", "dice")
     assert all({"brats2019/iou@volume", "brats2019/dice@volume"} <= set(record.scores) for record in recorder.records)
     assert again.to_json() == verdict.to_json()
+
+
+def test_the_model_of_a_worker_uses_its_share_of_the_threads(small_checkpoint, tmp_path, monkeypatch):
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    given = {"device": "cpu", "checkpoint": str(small_checkpoint)}
+    of_many = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", workers=1000, **given)
+    alone = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", **given)
+    assert (of_many.predictor.threads, alone.predictor.threads) == (1, torch.get_num_threads())
