@@ -171,9 +171,10 @@ class Configuration:
     @cached_property
     def predictor(self) -> Predictor:
         """The loaded model; made on first use, once per process."""
+        from medsam_core.inference import devices
         from medsam_core.inference.predictor import load_predictor
 
-        return load_predictor(
+        made = load_predictor(
             self.checkpoint,
             device=self.device,
             precision=self.precision,
@@ -182,6 +183,8 @@ class Configuration:
             weights=self.weights,
             compiled=self.compiled,
         )
+        made.threads = devices.threads_for(self.workers)[0]  # a worker's share, whoever asks first
+        return made
 
     @cached_property
     def cohort_identity(self) -> CohortIdentity:

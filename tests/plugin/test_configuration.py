@@ -9,9 +9,11 @@ import struct
 import zlib
 
 import pytest
+import torch
 
 from medsam_core.cases import Settings
 from medsam_core.errors import CheckpointError, DataError
+from medsam_core.inference.devices import THREAD_VARIABLES
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
@@ -190,7 +192,6 @@ def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_coh
 
 
 def test_the_header_says_which_of_two_sets_of_weights_was_run(small_checkpoint, tmp_path):
-    import torch
     from safetensors.torch import load_file
 
     tensors = load_file(small_checkpoint)
@@ -218,3 +219,12 @@ def test_weights_of_an_unknown_image_size_are_refused_before_anything_is_scored(
     )
     with pytest.raises(CheckpointError, match=r"and no image size, expected the one .*give --medsam-image-size"):
         _ = made.checkpoint_identity
+
+
+def test_the_model_of_a_worker_uses_its_share_of_the_threads(small_checkpoint, tmp_path, monkeypatch):
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    given = {"device": "cpu", "checkpoint": str(small_checkpoint)}
+    of_many = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", workers=1000, **given)
+    alone = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", **given)
+    assert (of_many.predictor.threads, alone.predictor.threads) == (1, torch.get_num_threads())
