@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate, pad
 
 from medsam_core.inference.devices import on_device
 from medsam_core.inference.tracking import Output, Track
-from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.prompt import Prompt, slices_seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class PredictionBuilder:
         depth, height, width = shape
         self.prompts = prompts
         self.shape = shape
-        self.spans = [_span(prompt.key_slice, depth, protocol) for prompt in prompts]
+        self.spans = [slices_seen(prompt.key_slice, depth, protocol) for prompt in prompts]
         self._starts = np.cumsum([0, *map(len, self.spans)]).tolist()
         total = self._starts[-1]
         self._device = device
@@ -122,10 +122,3 @@ class PredictionBuilder:
                 )
             )
         return found
-
-
-def _span(key_slice: int, depth: int, protocol: str) -> range:
-    """The slices that the protocol sees."""
-    if protocol == "slicewise":
-        return range(key_slice, key_slice + 1)
-    return range(key_slice if protocol == "forward" else 0, depth)

@@ -23,6 +23,16 @@ PROTOCOLS = ("bidirectional", "forward", "slicewise")
 (a prompt on every slice)."""
 
 
+def slices_seen(key_slice: int, depth: int, protocol: str) -> range:
+    """The slices on which the protocol may find the object of a prompt on `key_slice`, of a volume of `depth` slices.
+
+    protocol: one of PROTOCOLS.
+    """
+    if protocol == "slicewise":
+        return range(key_slice, key_slice + 1)
+    return range(key_slice if protocol == "forward" else 0, depth)
+
+
 class StoredMask(TypedDict):
     """A mask of a slice as run lengths in row order."""
 
