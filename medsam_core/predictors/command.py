@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -16,23 +15,14 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medsam_core.errors import PredictorError
 from medsam_core.inference.checkpoints import resolve
 from medsam_core.predictors.contract import PackedPrediction, PredictorIdentity
-from medsam_core.predictors.exchange import (
-    Scan,
-    Unreadable,
-    challenge_box,
-    challenge_clicks,
-    objects,
-    prompts_as_json,
-    read_arrays,
-    scan_of,
-)
+from medsam_core.predictors.exchange import Scan, Unreadable, read_arrays, scan_of, write_input
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -216,30 +206,6 @@ def from_request(request: PredictorRequest) -> CommandPredictor:
         name=request.options.get("name", "command"),
         version=request.options.get("version", ""),
     )
-
-
-def write_input(path: Path, scan: Scan, prompts: Sequence[Prompt], protocol: str) -> None:
-    """Write the npz that the program reads, and beside it the same prompts as JSON.
-
-    prompts: of one mode, so that `boxes` and `clicks` have an item for each of them.
-    """
-    depth = scan.shape[0]
-    arrays: dict[str, Any] = {"imgs": scan.pixels, "spacing": scan.spacing, "protocol": np.array(protocol)}
-    if prompts[0].box is not None:
-        arrays["boxes"] = objects([challenge_box(prompt, depth, protocol) for prompt in prompts])
-    if prompts[0].points:
-        clicks = [challenge_clicks(prompt) for prompt in prompts]
-        arrays["clicks"] = objects([one for one, _ in clicks])
-        arrays["clicks_order"] = objects([order for _, order in clicks])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
-    stored = {
-        "protocol": protocol,
-        "shape": scan.shape,
-        "spacing": scan.spacing.tolist(),
-        "prompts": json.loads(prompts_as_json(prompts)),
-    }
-    path.with_suffix(".json").write_text(json.dumps(stored), encoding="utf-8")
 
 
 def program_sha256(arguments: Sequence[str], name: str = "command") -> str:

@@ -102,3 +102,27 @@ def objects(items: Sequence[Any]) -> np.ndarray:
     array = np.empty(len(items), object)
     array[:] = items
     return array
+
+
+def write_input(path: Path, scan: Scan, prompts: Sequence[Prompt], protocol: str) -> None:
+    """Write the npz that a program reads, and beside it the same prompts as JSON.
+
+    prompts: of one mode, so that `boxes` and `clicks` have an item for each of them.
+    """
+    depth = scan.shape[0]
+    arrays: dict[str, Any] = {"imgs": scan.pixels, "spacing": scan.spacing, "protocol": np.array(protocol)}
+    if prompts[0].box is not None:
+        arrays["boxes"] = objects([challenge_box(prompt, depth, protocol) for prompt in prompts])
+    if prompts[0].points:
+        clicks = [challenge_clicks(prompt) for prompt in prompts]
+        arrays["clicks"] = objects([one for one, _ in clicks])
+        arrays["clicks_order"] = objects([order for _, order in clicks])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    stored = {
+        "protocol": protocol,
+        "shape": scan.shape,
+        "spacing": scan.spacing.tolist(),
+        "prompts": json.loads(prompts_as_json(prompts)),
+    }
+    path.with_suffix(".json").write_text(json.dumps(stored), encoding="utf-8")
