@@ -95,7 +95,7 @@ def _device_name(config: pytest.Config) -> str:
     """E.g. `nvidia-h200` or `amd-epyc-avx2-2-cores`."""
     import torch
 
-    from medsam_core.plugin.configuration import environment
+    from medsam_core.plugin.identity import environment
 
     seen = environment()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -109,7 +109,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """What has to be equal for two measurements to be compared, under the key `medsam`."""
     import torch
 
-    from medsam_core.plugin.configuration import environment
+    from medsam_core.plugin.identity import environment
 
     configuration = config.pluginmanager.get_plugin("medsam-session").configuration  # type: ignore[union-attr]
     model, seen = configuration.predictor.model, environment()

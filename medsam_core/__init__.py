@@ -27,39 +27,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "MedsamError": "errors",
-    "Predictor": "inference.predictor",
-    "Prompt": "prompts.prompt",
-    "Volume": "data.volume",
-    "find_subjects": "data.cohort",
-    "load": "data.cohort",
-    "load_predictor": "inference.predictor",
-    "read_image": "data.volume",
-    "read_labels": "data.volume",
-    "region_mask": "data.regions",
-    "score": "metrics",
-    "simulate": "prompts.simulation",
-    "write_mask": "data.volume",
+    "data.cohort": ("find_subjects", "load"),
+    "data.regions": ("region_mask",),
+    "data.volume": ("Volume", "read_image", "read_labels", "write_mask"),
+    "errors": ("MedsamError",),
+    "inference.predictor": ("Predictor", "load_predictor"),
+    "metrics": ("score",),
+    "prompts.prompt": ("Prompt",),
+    "prompts.simulation": ("simulate",),
 }
 
-__all__ = [
-    "MedsamError",
-    "Predictor",
-    "Prompt",
-    "Volume",
-    "find_subjects",
-    "load",
-    "load_predictor",
-    "read_image",
-    "read_labels",
-    "region_mask",
-    "score",
-    "simulate",
-    "write_mask",
-]
+__all__ = ["MedsamError", "Predictor", "Prompt", "Volume", "find_subjects", "load", "load_predictor", "read_image"]
+__all__ += ["read_labels", "region_mask", "score", "simulate", "write_mask"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ Plain values: nothing here reads an image or runs a model, so runs, gates and re
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ SCOPES = ("volume", "region_slices", "key_slice")
 ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice)$")]
 """`<profile>/<metric>@<scope>`."""
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
+DEFAULT_METRICS = ("dice", "iou", "sensitivity", "precision", "volume_ml", "truth_volume_ml", "volume_difference_ml")
 
 
 @dataclass(frozen=True, order=True)
@@ -44,10 +46,12 @@ class Case:
     @property
     def id(self) -> str:
         """Stable, readable and sortable: `Brats18_2013_21_1/t1ce/WT/box`, plus the protocol unless bidirectional."""
-        parts = [self.subject, self.modality, self.region, self.prompt]
-        if self.protocol != "bidirectional":
-            parts.append(self.protocol)
-        return "/".join(parts)
+        protocol = () if self.protocol == "bidirectional" else (self.protocol,)
+        return "/".join((self.subject, self.modality, self.region, self.prompt, *protocol))
+
+
+CASE_WORDS = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}
+"""What each part of a case may be; the subject is free."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,7 @@ class Settings:
     """The name of a label convention; None for each subject's own."""
     profile: str = "brats2019"
     """The name of the profile that defines the scores, one of `metrics.PROFILES`."""
-    metrics: tuple[str, ...] = (
-        "dice",
-        "iou",
-        "sensitivity",
-        "precision",
-        "volume_ml",
-        "truth_volume_ml",
-        "volume_difference_ml",
-    )
+    metrics: tuple[str, ...] = DEFAULT_METRICS
     """Names of `metrics.METRICS`, each once."""
 
     def __post_init__(self) -> None:
@@ -101,19 +97,12 @@ class Settings:
         ):
             check_choices(what, chosen, known)
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
-            raise OptionError(
-                f"jitter: got {self.jitter_voxels}, expected a finite number of voxels ≥ 0; correct --jitter."
-            )
+            raise OptionError(f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --jitter.")
 
     def cases(self, subject: str) -> tuple[Case, ...]:
         """Every case of one subject under these settings, in a fixed order."""
-        return tuple(
-            Case(subject, modality, region, prompt, protocol)
-            for modality in self.modalities
-            for region in self.regions
-            for prompt in self.prompts
-            for protocol in self.protocols
-        )
+        parts = itertools.product(self.modalities, self.regions, self.prompts, self.protocols)
+        return tuple(Case(subject, *part) for part in parts)
 
 
 def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
@@ -181,9 +170,7 @@ class CaseRecord:
         """
         key = score_key(profile or self._profile(), metric, scope)
         if key not in self.scores:
-            raise OptionError(
-                f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one of them."
-            )
+            raise OptionError(f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one.")
         return self.scores[key]
 
     def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str | None = None) -> list[str]:
@@ -212,23 +199,13 @@ class CaseRecord:
 
         Raises Malformed, naming the field, for anything else.
         """
-        if isinstance(data, dict) and isinstance(data.get("scores"), dict):
-            data = {**data, "scores": {key: number(value) for key, value in data["scores"].items()}}
-        if isinstance(data, dict) and isinstance(data.get("controls"), dict):
-            data["controls"] = {
-                name: {key: number(value) for key, value in scores.items()} if isinstance(scores, dict) else scores
-                for name, scores in data["controls"].items()
-            }
+        if isinstance(data, dict):
+            data = data | {name: number(data[name]) for name in ("scores", "controls") if name in data}
         record = shape(data, cls)
-        case = record.case
-        for what, got, known in (
-            ("modality", case.modality, MODALITIES),
-            ("region", case.region, REGIONS),
-            ("prompt", case.prompt, MODES),
-            ("protocol", case.protocol, PROTOCOLS),
-        ):
+        for part, known in CASE_WORDS.items():
+            got = getattr(record.case, part)
             if got not in known:
-                raise Malformed(f"case.{what}: got {got!r} where one of {', '.join(known)} belongs")
+                raise Malformed(f"case.{part}: got {got!r} where one of {', '.join(known)} belongs")
         return record
 
 

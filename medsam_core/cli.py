@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from medsam_core import __version__
 from medsam_core.errors import MedsamError
@@ -23,32 +24,29 @@ Commands around the MedSAM-2 regression gate on BraTS MRI. The gate itself runs 
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser with every command; each lives in `medsam_core/commands/<name>.py`."""
+    """The parser with every command; each is a module of `medsam_core.commands`."""
     top = argparse.ArgumentParser(
         prog="medsam-core", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     top.add_argument("--version", action="version", version=f"medsam-core {__version__}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"medsam_core.commands.{name}")
-        module.add_parser(subparsers)
+        _module(name).add_parser(subparsers)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code: 2 for a mistake of the user's, told in one sentence."""
+    """Run one command and return its exit code: 2, with one sentence on stderr, for a mistake of the user."""
     chosen = parser().parse_args(arguments)
-    module = importlib.import_module(f"medsam_core.commands.{chosen.command}")
     try:
-        code: int = module.run(chosen)
+        return int(_module(chosen.command).run(chosen))
     except MedsamError as error:
         print(f"medsam-core {chosen.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return code
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"medsam_core.commands.{command}")

@@ -53,9 +53,9 @@ def read_json(
 ) -> T:
     """A stored JSON object as a value of `kind`.
 
-    version: the newest `schema` that can be read; a newer or unknown one is refused. what: what is expected, for the
-    sentence, e.g. "a run header". fix: what to do about a damaged file. prepare: changes the built-in types before
-    they are shaped. Raises `error` in one sentence; FileNotFoundError passes through `read_content`.
+    version: the newest `schema` that can be read; a newer or unknown one is refused.
+    what: what is expected, for the error, e.g. "a run header". fix: what to do about a damaged file.
+    prepare: changes the built-in types before they are shaped. Raises `error` in one sentence.
     """
     content = read_content(path, what=what, error=error, fix=fix)
     try:
@@ -91,7 +91,9 @@ def finite_or_text(value: float) -> float | str:
 
 
 def number(value: Any) -> Any:
-    """The inverse of `finite_or_text`; anything else stays as it is, for `shape` to refuse."""
+    """The inverse of `finite_or_text`, also inside mappings; anything else is left for `shape` to refuse."""
+    if isinstance(value, dict):
+        return {key: number(one) for key, one in value.items()}
     return float(value) if isinstance(value, str) and value in NON_FINITE else value
 
 

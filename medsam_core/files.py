@@ -37,9 +37,8 @@ def shipped(kind: str, name: str) -> Path | None:
 def written_whole(path: Path | str, *, error: type[MedsamError], fix: str, make_folder: bool = False) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` when the block ends: readers never see half a file.
 
-    The temporary file is in the same folder and has the same ending. If the block
-    fails, the old file stays as it was and nothing else is left. A link, a pipe or a device such as /dev/stdout is
-    written directly, because no file may replace it.
+    The temporary file is in the same folder and has the same ending. If the block fails, the old file stays and nothing
+    else is left. A link, a pipe or a device such as /dev/stdout is written directly, because no file may replace it.
     make_folder: whether a missing folder is made; without, it is an error.
     error, fix: what is raised if the system refuses: `<path>: cannot be written (<reason>); <fix>.`
     """

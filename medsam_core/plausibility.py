@@ -21,7 +21,7 @@ MINIMUM_PERFECT = 3
 def implausible(records: Sequence[CaseRecord]) -> list[str]:
     """Why the records cannot be believed, a sentence for each kind of contradiction; [] if there is none.
 
-    Only the scores that a record has are compared, without NaN and absent regions.
+    Only the scores that a record has are looked at; NaN is left to the gates.
     """
     found: dict[str, list[str]] = {}
     for record in sorted(records, key=lambda record: record.id):

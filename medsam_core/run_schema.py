@@ -15,20 +15,13 @@ from typing import Any
 import msgspec
 
 from medsam_core import header
-from medsam_core.cases import Case, CaseRecord, Settings
-from medsam_core.data.regions import REGIONS
+from medsam_core.cases import CASE_WORDS, Case, CaseRecord
 from medsam_core.decoding import NON_FINITE
-from medsam_core.modalities import MODALITIES
-from medsam_core.prompts.prompt import MODES, PROTOCOLS, StoredMask, StoredPrompt
+from medsam_core.prompts.prompt import StoredMask, StoredPrompt
 
-_TYPES: tuple[type, ...] = (
-    *(kind for kind in vars(header).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)),
-    Settings,
-    Case,
-    CaseRecord,
-    StoredPrompt,
-    StoredMask,
-)
+_OF_HEADER = (kind for kind in vars(header).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind))
+_TYPES: tuple[type, ...] = (*_OF_HEADER, Case, CaseRecord, StoredPrompt, StoredMask)
+"""Everything that is stored; Settings is in the header."""
 
 
 def run_schema() -> dict[str, Any]:
@@ -39,7 +32,7 @@ def run_schema() -> dict[str, Any]:
     for kind in _TYPES:
         fields = definitions[kind.__name__]["properties"]
         for name, text in _field_docs(kind).items():
-            # beside a $ref, draft 2020-12 allows a description
+            # draft 2020-12 allows a description next to a $ref
             fields[name] = {**fields[name], "description": text}
     record = definitions["CaseRecord"]
     for scores in (record["properties"]["scores"], record["properties"]["controls"]["additionalProperties"]):
@@ -47,8 +40,7 @@ def run_schema() -> dict[str, Any]:
     record["properties"]["id"] = {"type": "string", "description": "The case's id; its parts are in `case`."}
     record["required"].append("id")
     case = definitions["Case"]["properties"]
-    known = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}
-    for name, words in known.items():
+    for name, words in CASE_WORDS.items():
         case[name]["enum"] = list(words)
     version = definitions["RunHeader"]["properties"]["schema"]
     version |= {"minimum": 1, "maximum": header.SCHEMA}

@@ -118,13 +118,15 @@ class RunWriter:
         cases = self.directory / CASES
         if resume and (self.directory / HEADER).exists():
             self._check_same_question(_read_header(self.directory / HEADER))
-            if (self.directory / VERDICT).is_file():  # of the session before: this one may end otherwise, or not at all
-                (self.directory / VERDICT).unlink()
-            _drop_incomplete_line(cases)  # before it is read: what is cut is not scored
+            # of the session before: this one may end otherwise, or not at all
+            (self.directory / VERDICT).unlink(missing_ok=True)
             self.records = _read_records(cases)
         else:
             self.write(HEADER, header.to_json())
         try:
+            if cases.exists():  # cut the line that a killed session left incomplete: the next record must not join it
+                with cases.open("r+b") as stream:
+                    stream.truncate(stream.read().rfind(b"\n") + 1)
             self._stream = cases.open("a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{cases}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
@@ -139,8 +141,7 @@ class RunWriter:
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._failure = RunError(
-                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then go on "
-                "with --resume."
+                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then --resume."
             )
             raise self._failure from None
         self.records[record.id] = record
@@ -165,18 +166,13 @@ class RunWriter:
         for key in new:
             if old[key] != new[key]:
                 raise RunError(
-                    f"{self.directory}: the run to resume differs in its {key}; resume with the options it was started "
-                    "with, or start a new run."
+                    f"{self.directory}: the run to resume differs in its {key}; give the same options or start another."
                 )
-        if bool(before.decided.compiled) != bool(self.header.decided.compiled):
-            raise RunError(
-                f"{self.directory}: the run to resume was started {'with' if before.decided.compiled else 'without'} "
-                "--compile; resume it the same way, or start a new run."
-            )
 
 
 def _question(header: RunHeader) -> dict[str, Any]:
-    return {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
+    asked = {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
+    return asked | {"use of --compile": bool(header.decided.compiled)}
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:
@@ -187,18 +183,14 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RunError(
-            f"run directory {directory}: cannot be written ({error.strerror}); choose another with --run-dir."
-        ) from None
+        raise RunError(f"{directory}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
     if not resume and (directory / HEADER).exists():
         raise RunError(
-            f"run directory {directory}: already holds a run, expected a new or empty folder; "
-            "choose another with --run-dir, or go on in this one with --resume."
+            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give --resume."
         )
     if (directory / CASES).exists() and not (directory / HEADER).exists():
         raise RunError(
-            f"run directory {directory}: holds {CASES} without {HEADER}, expected both or neither: nothing says what "
-            "its cases were asked; choose another folder with --run-dir."
+            f"{directory}: holds {CASES} without {HEADER}, which says how they were scored; {_CANNOT_WRITE}."
         )
 
 
@@ -217,14 +209,3 @@ def _read_records(path: Path) -> dict[str, CaseRecord]:
             raise RunError(f"{path}: line {number}: {problem}, expected a case record; {_DAMAGED}.") from None
         records[record.id] = record
     return records
-
-
-def _drop_incomplete_line(path: Path) -> None:
-    """Cut what follows the last newline, so that the next record does not begin in the middle of that line."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole != len(content):
-        with path.open("r+b") as stream:
-            stream.truncate(whole)

@@ -1,8 +1,8 @@
-"""Lists, counts and differences in words."""
+"""Lists, counts, differences and tables in text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def few(names: Sequence[str], limit: int = 3) -> str:
@@ -11,9 +11,9 @@ def few(names: Sequence[str], limit: int = 3) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 case`, `3 cases`. many: the plural where it is not `one` with an s."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def counted(number: int, one: str) -> str:
+    """`1 case`, `3 cases`."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -22,3 +22,15 @@ def signed(value: float, digits: int = 3) -> str:
         return "NaN"
     text = f"{abs(value):.{digits}f}"
     return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """A line per row, its columns two blanks apart and aligned left, those at the places in `right` aligned right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = enumerate(zip(row, widths, strict=True))
+        lines.append(
+            "  ".join(cell.rjust(wide) if place in right else cell.ljust(wide) for place, (cell, wide) in cells)
+        )
+    return [line.rstrip() for line in lines]

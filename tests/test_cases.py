@@ -19,10 +19,10 @@ from medsam_core.errors import OptionError
         ({"labels": "mine"}, "unknown label convention 'mine'"),
         ({"regions": ()}, "region: got none, expected at least one of WT, TC, ET; name one."),
         ({"regions": ("WT", "WT")}, "region: got WT, WT with a repetition"),
-        ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number of voxels ≥ 0"),
+        ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number ≥ 0"),
     ],
 )
-def test_an_unknown_choice_is_told_in_a_sentence(given, sentence):
+def test_an_unknown_choice_is_reported_in_a_sentence(given, sentence):
     with pytest.raises(OptionError) as caught:
         Settings(**given)
     assert str(caught.value).startswith(sentence)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = "fixtures/embedded.safetensors"
 MIB = 1 << 20
-LIMITS = {WEIGHTS: 8 * MIB, "docs/overlay.png": MIB // 2}
+LIMITS = {WEIGHTS: 8 * MIB, "docs/page.png": MIB // 2}
 """Every binary file that may be tracked, and its largest size in bytes."""
 LARGEST_TEXT = MIB // 4
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".onnx", ".npz", ".npy")
@@ -53,7 +53,7 @@ def test_the_embedded_checkpoint_is_the_only_weights_file_and_pictures_are_liste
         ("docs/another.png", 900, b"\x89PNG\0", "docs/another.png: a binary file"),
         ("weights", 900, b"PK\0", "weights: a binary file"),
         (WEIGHTS, 8 * MIB + 1, b"\0", "got 8388609 bytes, expected at most 8388608"),
-        ("docs/overlay.png", MIB, b"\x89PNG\0", "expected at most 524288"),
+        ("docs/page.png", MIB, b"\x89PNG\0", "expected at most 524288"),
         ("table.csv", MIB, b"a,b", "table.csv: got 1048576 bytes, expected at most 262144"),
     ],
 )
@@ -63,4 +63,4 @@ def test_a_file_that_may_not_be_tracked_is_named(path, size, head, said):
 
 
 def test_listed_files_within_their_limits_and_text_are_fine():
-    assert faults([(WEIGHTS, 8 * MIB, b"\0"), ("docs/overlay.png", 1000, b"\0"), ("README.md", 9_000, b"# text")]) == []
+    assert faults([(WEIGHTS, 8 * MIB, b"\0"), ("docs/page.png", 1000, b"\0"), ("README.md", 9_000, b"# text")]) == []

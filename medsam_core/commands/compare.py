@@ -1,4 +1,4 @@
-"""`medsam-core compare REFERENCE RUN`: is the run as good as the reference, paired case by case?"""
+"""`medsam-core compare REFERENCE RUN`: is the run as good as the reference, compared case by case?"""
 
 from __future__ import annotations
 
@@ -6,38 +6,32 @@ import argparse
 import json
 from pathlib import Path
 
-FORMATS = ("text", "markdown", "junit", "json")
+RULE = ("metric", "scope", "margin", "listed_drop", "case_drop_maximum")
+"""Options that are fields of `comparison.Rule`, with the same defaults."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command; its defaults are those of `comparison.Rule`."""
     parser = subparsers.add_parser(
         "compare",
         help="compare a run with a baseline or another run",
-        description="Paired comparison by region and prompt. Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 misuse.",
+        description="Compare case by case, for each region and prompt. Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, "
+        "2 wrong use.",
     )
     parser.add_argument("reference", metavar="REFERENCE", help="a run, a baseline file or a baseline's name")
     parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
-    parser.add_argument("--metric", default="dice", help="default: %(default)s")
-    parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")
-    parser.add_argument(
-        "--margin", type=float, default=0.010, help="mean drop that is tolerated (default: %(default)s)"
-    )
-    parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that fell further (%(default)s)")
-    parser.add_argument(
-        "--case-drop-maximum",
-        type=_limit,
-        default=0.20,
-        metavar="DROP",
-        help="FAIL if a case fell further, or `none` (default: %(default)s)",
-    )
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, and print the verdict only")
+    parser.add_argument("--metric", default="dice", help="what is compared (default: %(default)s)")
+    parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
+    parser.add_argument("--margin", type=float, default=0.010, help="the mean may drop by this (default: %(default)s)")
+    parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
+    drop = "FAIL if a case drops by more, or `none` (default: %(default)s)"
+    parser.add_argument("--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help=drop)
+    parser.add_argument("--format", choices=("text", "markdown", "junit", "json"), default="text", help="default: text")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, and print only the verdict")
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print or write the comparison; its exit code. Raises GateError or RunError in one sentence."""
+    """Print or write the comparison and return its exit code. Raises GateError or RunError."""
     from medsam_core.cases import SCOPES, check_choices
     from medsam_core.errors import RunError
     from medsam_core.files import write_whole
@@ -49,13 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.runs import read_run
 
     check_choices("scope", (arguments.scope,), SCOPES)
-    rule = Rule(
-        metric=arguments.metric,
-        scope=arguments.scope,
-        margin=arguments.margin,
-        listed_drop=arguments.listed_drop,
-        case_drop_maximum=arguments.case_drop_maximum,
-    )
+    rule = Rule(**{name: getattr(arguments, name) for name in RULE})
     with local(arguments.reference) as there, local(arguments.run) as here:
         reference = find_reference(there, arguments.baselines or FOLDER)
         stored = read_run(here)
@@ -66,12 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "text":
         text = "\n".join(comparison.lines()) + "\n"
     else:
-        text = (markdown if arguments.format == "markdown" else junit)(comparison)
+        text = markdown(comparison) if arguments.format == "markdown" else junit(comparison)
     if arguments.output is None:
         print(text, end="")
-        return comparison.outcome.exit_code
-    write_whole(arguments.output, text, error=RunError, fix="choose another place")
-    print(comparison.lines()[0])
+    else:
+        write_whole(arguments.output, text, error=RunError, fix="choose another place")
+        print(comparison.lines()[0])
     return comparison.outcome.exit_code
 
 

@@ -1,4 +1,4 @@
-"""`medsam-core history [FOLDER]`: the runs under a folder or URL, and a plot of metric and time over their dates."""
+"""`medsam-core history [FOLDER]`: the runs under a folder or URL by date, and a plot of their scores and times."""
 
 from __future__ import annotations
 
@@ -8,30 +8,18 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "history", help="list runs by date, and plot them", description="List the runs under a folder, oldest first."
     )
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        default="runs",
-        metavar="FOLDER",
-        help="a folder or an fsspec URL (default: runs)",
-    )
-    parser.add_argument("--metric", default="dice", help="default: %(default)s")
-    parser.add_argument("--scope", default="volume", help="volume (default), region_slices or key_slice")
-    parser.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help="draw metric and time over time (.svg, .png or what else matplotlib writes)",
-    )
+    parser.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="or an fsspec URL (default: runs)")
+    parser.add_argument("--metric", default="dice", help="whose means are shown (default: %(default)s)")
+    parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot means and times by date: .png, .svg or .pdf")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the list, draw the plot. Raises RunError or OptionError in one sentence."""
+    """Print the list, draw the plot. Raises RunError or OptionError."""
     from medsam_core.cases import SCOPES, check_choices
     from medsam_core.gates.remote import local
     from medsam_core.metrics import METRICS

@@ -1,4 +1,4 @@
-"""`medsam-core judge RUN`: the verdict on a stored run, computed again from its records without inference."""
+"""`medsam-core judge RUN`: the verdict on a stored run, computed again from its records, without the model."""
 
 from __future__ import annotations
 
@@ -8,27 +8,24 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "judge", help="judge a stored run again", description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 misuse."
+        "judge", help="judge a stored run again", description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 wrong use."
     )
     parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
+    parser.add_argument("--gates", type=Path, metavar="FILE", help="default: the gates that the run was judged by")
     parser.add_argument(
-        "--gates", type=Path, metavar="FILE", help="a gates file (default: the one that the run was judged by)"
-    )
-    parser.add_argument(
-        "--baseline", metavar="NAME", help="a baseline or a run (default: what the session or the gates file named)"
+        "--baseline", metavar="NAME", help="a baseline or a run (default: that of the run, or its gates)"
     )
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the verdict; its exit code. Raises GateError or RunError in one sentence. Writes nothing."""
+    """Print the verdict and return its exit code. Raises GateError or RunError. Writes nothing."""
     from medsam_core.gates.baseline import FOLDER
+    from medsam_core.gates.gates_file import gates_of, reference_of
     from medsam_core.gates.noise import check_gates, floor_of
     from medsam_core.gates.remote import local
-    from medsam_core.gates.stored import gates_of, reference_of
     from medsam_core.gates.verdict import judge_run
     from medsam_core.runs import read_run
 

@@ -1,15 +1,14 @@
-"""`medsam-core latency compare NEW.json` and `accept NEW.json --as NAME`: what benchmarks/test_latency.py measured."""
+"""`medsam-core latency compare NEW.json` and `latency accept NEW.json --as NAME`: the latencies of the stages."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-FACTOR = 1.2  # of gates.latency, which is not imported only to be asked for help
+FACTOR = 1.2  # as in medsam_core.latency, whose import would slow down --help
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "latency",
         help="compare or accept stage latencies",
@@ -20,31 +19,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "compare",
         help="compare a measurement with an accepted one",
         description="Exit code: 0 PASS, 1 FAIL (a stage is slower by more than the factor), 10 INCONCLUSIVE (another "
-        "machine, too noisy, or nothing accepted), 2 misuse. Nothing is written.",
+        "machine, too noisy, or nothing accepted), 2 wrong use. Nothing is written.",
     )
     compare.add_argument("measurement", type=Path, metavar="NEW.json", help="what --benchmark-json wrote")
-    compare.add_argument(
-        "--against", metavar="NAME", help="an accepted name or file (default: the accepted one of this machine)"
-    )
-    compare.add_argument("--across-checkpoints", action="store_true", help="other weights of the same architecture too")
+    compare.add_argument("--against", metavar="NAME", help="an accepted name or file (default: that of this machine)")
+    compare.add_argument("--across-checkpoints", action="store_true", help="allow other weights of one architecture")
     accept = actions.add_parser(
         "accept",
         help="accept a measurement",
-        description="Write benchmarks/baselines/latency/NAME.json, to be committed. One that is not shown to be as "
-        "fast as the one it would replace is refused.",
+        description="Write benchmarks/baselines/latency/NAME.json, for you to commit. Refused if it is not shown to be "
+        "as fast as the measurement that it would replace.",
     )
     accept.add_argument("measurement", type=Path, metavar="NEW.json", help="what --benchmark-json wrote")
     accept.add_argument("--as", dest="name", required=True, metavar="NAME", help="the accepted measurement's name")
-    accept.add_argument("--force", action="store_true", help="replace a faster one")
+    accept.add_argument("--force", action="store_true", help="accept it even if it is slower")
     for one in (compare, accept):
-        one.add_argument(
-            "--factor", type=float, default=FACTOR, help="how much slower a stage may be (default: %(default)s)"
-        )
+        one.add_argument("--factor", type=float, default=FACTOR, help="allowed slowdown (default: %(default)s)")
         one.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines/latency")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it; the exit code. Raises GateError or OptionError in one sentence."""
+    """Compare or accept, and return the exit code. Raises GateError or OptionError."""
     from medsam_core.errors import OptionError
     from medsam_core.latency.measurement import FOLDER, accept_latency, compare_latency, find_accepted, read_measurement
 

@@ -1,4 +1,4 @@
-"""`medsam-core list ROOT`: which subjects a folder holds, as the gate would see them. No voxel is read."""
+"""`medsam-core list ROOT`: the subjects of a folder, as the gate would find them. Reads no voxels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from medsam_core.data.regions import CONVENTIONS
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "list",
         help="show the subjects of a BraTS or MSD folder",
@@ -32,6 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     named = sorted({subject.convention for subject in subjects if subject.convention is not None})
     conventions = [str(CONVENTIONS[name]) for name in named]
     if any(subject.convention is None for subject in subjects):
-        conventions.append("not told by the names, to be given with --labels")
+        conventions.append("unclear from the names, choose one with --labels")
     print(f"{len(subjects)} subjects; labels: {'; '.join(conventions)}")
     return 0

@@ -7,24 +7,19 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
     parser = subparsers.add_parser(
         "phantom",
         help="write a synthetic cohort in BraTS layout",
         description="Write synthetic subjects in BraTS layout: t1, t1ce, t2, flair and a label map (1 necrotic core, "
-        "2 oedema, 4 enhancing tumour). The same seed gives the same voxels; subjects already there are kept.",
+        "2 oedema, 4 enhancing tumour). The same seed gives the same voxels; subjects that exist already are kept.",
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="where the cohort is written")
-    parser.add_argument("--subjects", type=int, default=6, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="the folder to write to")
     parser.add_argument(
-        "--size",
-        type=int,
-        nargs=3,
-        default=(155, 240, 240),
-        metavar=("D", "H", "W"),
-        help="voxels of a volume: slices, rows, columns (default: 155 240 240)",
+        "--subjects", type=int, default=6, metavar="N", help="number of subjects (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=19, help="seed of the cohort (default: %(default)s)")
+    size = "slices, rows and columns of a volume (default: 155 240 240)"
+    parser.add_argument("--size", type=int, nargs=3, default=(155, 240, 240), metavar=("D", "H", "W"), help=size)
+    parser.add_argument("--seed", type=int, default=19, help="seed of the random numbers (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,12 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.phantoms.cohort import write_cohort
 
     with tqdm(total=arguments.subjects, unit="subject", desc="phantoms") as bar:
-        names = write_cohort(
-            arguments.directory,
-            subjects=arguments.subjects,
-            size=tuple(arguments.size),
-            seed=arguments.seed,
-            progress=lambda *_: bar.update(),
-        )
+        given = {"subjects": arguments.subjects, "size": tuple(arguments.size), "seed": arguments.seed}
+        names = write_cohort(arguments.directory, **given, progress=lambda *_: bar.update())
     print(f"{len(names)} subjects in {arguments.directory}: {names[0]} … {names[-1]}")
     return 0

@@ -1,4 +1,4 @@
-"""`medsam-core propose RUN`: a gates file with floors from what a run measured, for a person to look at."""
+"""`medsam-core propose RUN`: a gates file with floors under a run's scores, for a person to check."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from medsam_core.errors import GateError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
     parser = subparsers.add_parser(
         "propose",
         help="propose a gates file from a run's measured scores",
-        description="Print a gates file with floors under what a run measured, with the margins that its head "
-        "explains. Read it, save it, and give it to pytest with --gates=FILE.",
+        description="Print a gates file whose floors are the scores of a run less a margin; its head explains how. "
+        "Read it, save it, and pass it to pytest with --gates=FILE.",
     )
-    parser.add_argument("run", metavar="RUN", help="a run directory or fsspec URL, every planned case scored")
+    parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL, with every planned case")
     parser.add_argument(
         "--repeat",
         action="append",
         default=[],
         metavar="RUN",
-        help="under this run's scores, too: the same cases on another device or in another precision; may be repeated",
+        help="a run of the same cases, e.g. on another device: floors are under its scores too; may be repeated",
     )
-    parser.add_argument("--margin", type=float, default=0.05, help="below the worst case (default: %(default)s)")
-    parser.add_argument("--mean-margin", type=float, default=0.02, help="below the mean (default: %(default)s)")
-    parser.add_argument("--baseline", metavar="NAME", help="add gates against this baseline, which the file names")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here, not to the terminal")
-    parser.add_argument("--force", action="store_true", help="overwrite FILE")
+    for option, margin, what in (("--margin", 0.05, "worst case"), ("--mean-margin", 0.02, "mean")):
+        help_ = f"how far a floor is below the {what} (default: %(default)s)"
+        parser.add_argument(option, type=float, default=margin, help=help_)
+    parser.add_argument("--baseline", metavar="NAME", help="also propose gates relative to this baseline")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here instead of to the terminal")
+    parser.add_argument("--force", action="store_true", help="overwrite the file of -o")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print or write the proposal. Raises GateError or RunError in one sentence; never overwrites unasked."""
+    """Print or write the proposal. Raises GateError or RunError."""
     from medsam_core.files import write_whole
     from medsam_core.gates.proposal import propose_gates
     from medsam_core.gates.remote import local
@@ -41,13 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         first, *repeats = (read_run(stack.enter_context(local(one))) for one in (arguments.run, *arguments.repeat))
-        text = propose_gates(
-            first,
-            repeats=repeats,
-            margin=arguments.margin,
-            mean_margin=arguments.mean_margin,
-            baseline=arguments.baseline,
-        )
+        margins = {"margin": arguments.margin, "mean_margin": arguments.mean_margin}
+        text = propose_gates(first, repeats=repeats, **margins, baseline=arguments.baseline)
     if arguments.output is None:
         print(text, end="")
         return 0

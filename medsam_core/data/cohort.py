@@ -14,14 +14,12 @@ from medsam_core.data import layouts
 from medsam_core.data.folders import contents, walk
 from medsam_core.data.name_mapping import TABLES, read_table, with_table
 from medsam_core.data.regions import LabelConvention, check_labels, convention_named
-from medsam_core.data.subject import ImageFile, Subject
+from medsam_core.data.subject import Subject
 from medsam_core.data.unassigned import Leftover, check_leftovers
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError
 from medsam_core.modalities import MODALITIES
 from medsam_core.text import few
-
-__all__ = ["ImageFile", "LoadedSubject", "Subject", "check_subjects", "find_subjects", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +47,9 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
     have lost its images: an empty folder, a folder of unknown files, a segmentation without an image.
     """
     root = Path(root)
-    if not root.exists():
-        raise DataError(f"{root}: no such folder, expected a folder of BraTS or MSD subjects; check the path.")
     if not root.is_dir():
-        raise DataError(f"{root}: a file, expected a folder of BraTS or MSD subjects; give the folder that holds it.")
+        got = "a file" if root.exists() else "no such folder"
+        raise DataError(f"{root}: {got}, expected a folder of BraTS or MSD subjects; check the path.")
     by_id: dict[str, tuple[Subject, Path]] = {}
     mapping: dict[str, Mapping[str, str]] = {}
     # if the root is one subject's folder, the data set's table is above it
@@ -63,8 +60,7 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
         other = by_id.setdefault(subject.id, (subject, folder))[1]
         if other is not folder:
             raise DataError(
-                f"{subject.id}: found twice, in {other} and in {folder}, expected every subject once; "
-                "give a root with only one of them."
+                f"{subject.id}: found twice, in {other} and in {folder}, expected once; give a root with one of them."
             )
     if not by_id:
         raise DataError(f"{root}: {contents(root)}, expected subjects as in {layouts.KNOWN_LAYOUTS}; check the path.")
@@ -73,28 +69,24 @@ def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
     return tuple(replace(subject, notes=(*subject.notes, *notes.get(subject.id, ()))) for subject in found)
 
 
-def check_subjects(subjects: Iterable[Subject], modality: str, *, segmentation: bool = True) -> None:
+def check_subjects(subjects: Iterable[Subject], modality: str) -> None:
     """Raise DataError, naming the subjects, if some lack the modality or the segmentation.
 
     modality: "t1ce", "t1", "t2", "flair" or another name for one of them; OptionError for an unknown name.
-    segmentation: False if the subjects need none.
     """
     subjects = tuple(subjects)
     modality = layouts.canonical_modality(modality)
-    lacking = [subject.id for subject in subjects if modality not in subject.images]
-    if lacking:
-        common = [name for name in MODALITIES if all(name in subject.images for subject in subjects)]
-        fix = f"choose {' or '.join(common)}, which all have" if common else "leave these subjects out"
-        raise DataError(
-            f"{few(lacking, 5)}: no {modality} image in {len(lacking)} of {len(subjects)} subjects, "
-            f"expected one in each; add the files or {fix}."
-        )
-    lacking = [subject.id for subject in subjects if subject.segmentation is None]
-    if segmentation and lacking:
-        raise DataError(
-            f"{few(lacking, 5)}: no segmentation in {len(lacking)} of {len(subjects)} subjects, "
-            "expected one in each; add the files or leave these subjects out."
-        )
+    common = [name for name in MODALITIES if all(name in subject.images for subject in subjects)]
+    leave_out = "leave these subjects out"
+    other = f"choose {' or '.join(common)}, which all have" if common else leave_out
+    no_image = [subject.id for subject in subjects if modality not in subject.images]
+    no_labels = [subject.id for subject in subjects if subject.segmentation is None]
+    for what, lacking, fix in ((f"{modality} image", no_image, other), ("segmentation", no_labels, leave_out)):
+        if lacking:
+            raise DataError(
+                f"{few(lacking, 5)}: no {what} in {len(lacking)} of {len(subjects)} subjects, expected one in each; "
+                f"add the files or {fix}."
+            )
 
 
 def load(subject: Subject, modality: str, *, convention: str | LabelConvention | None = None) -> LoadedSubject:

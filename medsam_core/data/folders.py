@@ -12,7 +12,7 @@ from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.data.unassigned import Leftover, broken_links, folder_without_subject, subjects_without_images
 from medsam_core.errors import DataError
 from medsam_core.modalities import MODALITIES
-from medsam_core.text import counted
+from medsam_core.text import counted, few
 
 _DEPTH = 5  # root / Kaggle's wrapper / the archive's own folder / HGG / subject
 _HIDDEN = (".", "__MACOSX", "lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
@@ -72,24 +72,23 @@ def listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
                     continue
                 if not entry.is_dir():
                     files[entry.name] = folder / entry.name
-                elif layouts.is_nifti(entry.name):
+                elif layouts.NIFTI.fullmatch(entry.name):
                     files.update(_nested(folder / entry.name))
                 else:
                     folders.append(entry.name)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be listed ({error.strerror}), expected a readable folder; check its permissions."
+            f"{folder}: not readable ({error.strerror}), expected a folder; check its permissions."
         ) from error
     return files, sorted(folders)
 
 
 def _nested(folder: Path) -> dict[str, Path]:
     """The file in a folder with the name of a file; if there are several, the one with the folder's name."""
-    files = {name: path for name, path in listing(folder)[0].items() if layouts.is_nifti(name)}
+    files = {name: path for name, path in listing(folder)[0].items() if layouts.NIFTI.fullmatch(name)}
     if len(files) > 1 and folder.name not in files:
         raise DataError(
-            f"{folder}: a folder of {len(files)} files ({', '.join(sorted(files))}), expected one file; "
-            "move the others elsewhere."
+            f"{folder}: {len(files)} files in it ({', '.join(sorted(files))}), expected one; move the others elsewhere."
         )
     chosen = files.get(folder.name) or next(iter(files.values()), None)
     return {} if chosen is None else {folder.name: chosen}
@@ -107,7 +106,7 @@ def _msd_subjects(folder: Path, images: Mapping[str, Path], leftovers: list[Left
     broken = [
         (name.split(".")[0], folder / name)
         for name in images
-        if layouts.MSD_IMAGE.fullmatch(layouts.when_finished(name) or "")
+        if layouts.MSD_IMAGE.fullmatch(layouts.when_finished(name))
     ]
     leftovers += subjects_without_images(by_stem, alone, broken)
     for stem, names in by_stem.items():
@@ -138,7 +137,7 @@ def _brats_subjects(folder: Path, files: Mapping[str, Path], leftovers: list[Lef
     broken = [
         (known.stem or folder.name, folder / name)
         for name in files
-        if (known := layouts.parse(layouts.when_finished(name) or "")) is not None
+        if (known := layouts.parse(layouts.when_finished(name))) is not None
     ]
     leftovers += subjects_without_images(with_images, alone, broken)
     for key, kinds in with_images.items():
@@ -181,11 +180,6 @@ def _one_of(subject: str, kind: str, names: list[str], files: Mapping[str, Path]
 def contents(root: Path) -> str:
     """What a folder without subjects holds, in words: `no subject among 1 folder (sub) and 2 files (a.dcm, b.dcm)`."""
     files, folders = listing(root)
-    if not files and not folders:
-        return "an empty folder"
-    parts = []
-    for names, what in ((folders, "folder"), (sorted(files), "file")):
-        if names:
-            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            parts.append(f"{counted(len(names), what)} ({shown})")
-    return f"no subject among {' and '.join(parts)}"
+    listed = ((folders, "folder"), (sorted(files), "file"))
+    parts = [f"{counted(len(names), what)} ({few(names)})" for names, what in listed if names]
+    return f"no subject among {' and '.join(parts)}" if parts else "an empty folder"

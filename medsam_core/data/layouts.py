@@ -37,18 +37,19 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _ODD_SEGMENTATION = re.compile(r"(?P<stem>.*?)[_-]?segm?(?:entation)?\.nii(?:\.gz)?", re.IGNORECASE)
-_NIFTI = re.compile(r".+\.nii(\.gz)?", re.IGNORECASE)
+NIFTI = re.compile(r".+\.nii(\.gz)?", re.IGNORECASE)
 _SITE = re.compile(r"brats1\d_(?P<site>2013|[A-Za-z]+\d{0,2})_.+", re.IGNORECASE)
 _MODERN = re.compile(r"brats-(?P<cohort>[A-Za-z]+)-", re.IGNORECASE)
 _POST_TREATMENT = re.compile(r"brats-gli-\d{5}-[1-9]\d\d", re.IGNORECASE)
 _RELEASE = re.compile(r"brats(?:-?peds?)?-?(?:20)?(?P<year>2[3-9])(?!\d)", re.IGNORECASE)
-_SUBJECT = re.compile(r"brats(1\d|20)_|brats2021_\d|brats-[A-Za-z]+(-[A-Za-z]+)?-\d", re.IGNORECASE)
+SUBJECT = re.compile(r"brats(1\d|20)_|brats2021_\d|brats-[A-Za-z]+(-[A-Za-z]+)?-\d", re.IGNORECASE)
 _UNFINISHED = re.compile(r"(?P<name>.+)\.(part|partial|filepart|crdownload|download|tmp)", re.IGNORECASE)
-_DOCUMENT = re.compile(
+DOCUMENT = re.compile(
     r".+\.(csv|tsv|txt|md|rst|pdf|docx?|xlsx?|ods|json|ya?ml|xml|html?|png|jpe?g|svg|py|ipynb|sh|log)"
     r"|readme|licen[cs]e|copying|changes|notice",
     re.IGNORECASE,
 )
+"""A table, a text or a picture, such as released archives have next to their subjects."""
 _YEARS = (("brats2021_", "brats2021"), ("brats20_", "brats2020"), ("brats19_", "brats2019"))
 
 
@@ -66,12 +67,9 @@ class FileName:
 
 def canonical_modality(name: str) -> str:
     """ "t1", "t1ce", "t2" or "flair" for any name in use (t1c, T1gd, t2w, t2f …). Raises OptionError for others."""
-    try:
-        return _SYNONYMS[name.lower()]
-    except KeyError:
-        raise OptionError(
-            f"modality {name!r}: unknown, expected one of {', '.join(MODALITIES)}; choose one of these."
-        ) from None
+    if name.lower() not in _SYNONYMS:
+        raise OptionError(f"modality {name!r}: unknown, expected one of {', '.join(MODALITIES)}; choose one of these.")
+    return _SYNONYMS[name.lower()]
 
 
 def parse(name: str) -> FileName | None:
@@ -83,25 +81,10 @@ def parse(name: str) -> FileName | None:
     return FileName(match["stem"] or "", _SYNONYMS.get(suffix, "seg"), suffix in ("t1n", "t1c", "t2w", "t2f"))
 
 
-def is_nifti(name: str) -> bool:
-    """Whether the name ends in .nii or .nii.gz."""
-    return _NIFTI.fullmatch(name) is not None
-
-
-def when_finished(name: str) -> str | None:
-    """The name of a file after its download: `a_t1.nii.gz` for `a_t1.nii.gz.part`; None for a finished file."""
+def when_finished(name: str) -> str:
+    """The name of a file after its download: `a_t1.nii.gz` for `a_t1.nii.gz.part`; "" for a finished file."""
     match = _UNFINISHED.fullmatch(name)
-    return match["name"] if match else None
-
-
-def is_document(name: str) -> bool:
-    """Whether a file is a table, a text or a picture, such as released archives have next to their subjects."""
-    return _DOCUMENT.fullmatch(name) is not None
-
-
-def is_subject_name(name: str) -> bool:
-    """Whether a folder is named like a BraTS subject."""
-    return _SUBJECT.match(name) is not None
+    return match["name"] if match else ""
 
 
 def is_odd_segmentation(name: str, subject: str) -> bool:
@@ -122,11 +105,8 @@ def layout_of(subject: str, *, modern: bool) -> str:
 
     modern: whether the files are named t1n, t1c, t2w, t2f; it decides where the subject's name says nothing.
     """
-    lowered = subject.lower()
-    for beginning, layout in _YEARS:
-        if lowered.startswith(beginning):
-            return layout
-    return "brats2023" if modern or _MODERN.match(subject) else "brats2018"
+    by_files = "brats2023" if modern or _MODERN.match(subject) else "brats2018"
+    return next((layout for beginning, layout in _YEARS if subject.lower().startswith(beginning)), by_files)
 
 
 def convention_of(subject: str, layout: str, folders: Iterable[str]) -> str | None:
@@ -140,11 +120,10 @@ def convention_of(subject: str, layout: str, folders: Iterable[str]) -> str | No
     match = _MODERN.match(subject)
     cohort = match["cohort"].lower() if match else ""
     if cohort == "ped":
-        for folder in folders:
-            release = _RELEASE.search(folder)
-            if release is not None:
-                return "brats2023" if release["year"] == "23" else "brats2024-ped"
-        return None
+        release = next(filter(None, map(_RELEASE.search, folders)), None)
+        if release is None:
+            return None
+        return "brats2023" if release["year"] == "23" else "brats2024-ped"
     # time points from 100 on are post-treatment gliomas; since 2025 metastases may have a resection cavity
     return "brats2024" if cohort == "met" or _POST_TREATMENT.match(subject) else "brats2023"
 

@@ -1,4 +1,4 @@
-"""NIfTI files as files: read with a check of their checksum, written whole or not at all, damage reported."""
+"""NIfTI files as files: read with a check of their checksum, damage reported, patients' names left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from medsam_core.errors import DataError
-from medsam_core.files import written_whole
 
 # what reading the voxels of a damaged file raises; the last two if its header claims absurd sizes
 DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
@@ -41,15 +40,14 @@ def open_nifti(path: Path) -> Any:
     elif content[4:8] == b"n+2\0":
         kind = nibabel.Nifti2Image
     else:
-        raise not_nifti(path)
+        raise _not_nifti(path)
     try:
         return kind.from_bytes(content)
     except Exception as error:  # nibabel has no common base for what a broken header raises
-        raise not_nifti(path) from error
+        raise _not_nifti(path) from error
 
 
-def not_nifti(path: Path) -> DataError:
-    """The error for a file that is no NIfTI image."""
+def _not_nifti(path: Path) -> DataError:
     return DataError(f"{path.name}: not a NIfTI image, expected .nii or .nii.gz content; convert or download it again.")
 
 
@@ -70,12 +68,3 @@ def mask_header(source: Any) -> Any:
         header[field] = 0
     header.extensions.clear()
     return header
-
-
-def save_whole(image: Any, path: Path) -> None:
-    """Write a nibabel image: the file appears whole or not at all. Raises DataError if it cannot be written there."""
-    import nibabel
-
-    fix = "choose a folder with free space that this user may write to"
-    with written_whole(path, error=DataError, fix=fix, make_folder=True) as partial:
-        nibabel.save(image, partial)

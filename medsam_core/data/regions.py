@@ -42,62 +42,40 @@ class LabelConvention:
         return f"{self.name} ({', '.join(f'{value} {tissue}' for value, tissue in self.meanings.items())})"
 
 
-def _convention(
-    name: str, meanings: dict[int, str], *, oedema: int, enhancing: int, outside: int = 0
-) -> LabelConvention:
-    tumour = frozenset(meanings) - {outside}
-    regions = {"WT": tumour, "TC": tumour - {oedema}, "ET": frozenset({enhancing})}
-    return LabelConvention(name, meanings, regions)
+_CORE, _OEDEMA, _ENHANCING = "necrotic and non-enhancing core", "oedema", "enhancing tumour"
+_CAVITY = "resection cavity, no tumour"
+
+
+def _convention(name: str, meanings: dict[int, str]) -> LabelConvention:
+    """The convention with the regions that follow from its tissues."""
+    whole = frozenset(value for value, tissue in meanings.items() if tissue != _CAVITY)
+    core = frozenset(value for value in whole if meanings[value] != _OEDEMA)
+    enhancing = frozenset(value for value in core if meanings[value] == _ENHANCING)
+    return LabelConvention(name, meanings, {"WT": whole, "TC": core, "ET": enhancing})
 
 
 CONVENTIONS: Mapping[str, LabelConvention] = {
-    convention.name: convention
-    for convention in (
-        _convention(
-            "brats2019",
-            {1: "necrotic and non-enhancing core", 2: "oedema", 4: "enhancing tumour"},
-            oedema=2,
-            enhancing=4,
-        ),
-        _convention(
-            "brats2023",
-            {1: "necrotic and non-enhancing core", 2: "oedema", 3: "enhancing tumour"},
-            oedema=2,
-            enhancing=3,
-        ),
-        _convention(
-            "brats2024",
-            {1: "non-enhancing core", 2: "oedema", 3: "enhancing tumour", 4: "resection cavity, no tumour"},
-            oedema=2,
-            enhancing=3,
-            outside=4,
-        ),
-        _convention(
-            "brats2024-ped",
-            {1: "enhancing tumour", 2: "non-enhancing tumour", 3: "cysts", 4: "oedema"},
-            oedema=4,
-            enhancing=1,
-        ),
-        _convention(
-            "msd",
-            {1: "oedema", 2: "non-enhancing tumour", 3: "enhancing tumour"},
-            oedema=1,
-            enhancing=3,
-        ),
-    )
+    name: _convention(name, meanings)
+    for name, meanings in {
+        "brats2019": {1: _CORE, 2: _OEDEMA, 4: _ENHANCING},
+        "brats2023": {1: _CORE, 2: _OEDEMA, 3: _ENHANCING},
+        "brats2024": {1: "non-enhancing core", 2: _OEDEMA, 3: _ENHANCING, 4: _CAVITY},
+        "brats2024-ped": {1: _ENHANCING, 2: "non-enhancing tumour", 3: "cysts", 4: _OEDEMA},
+        "msd": {1: _OEDEMA, 2: "non-enhancing tumour", 3: _ENHANCING},
+    }.items()
 }
+"""Every convention by its name: each label value with its tissue, from which the regions follow."""
 
 
 def convention_named(convention: str | LabelConvention) -> LabelConvention:
     """The convention of that name; a LabelConvention is returned unchanged. Raises OptionError for an unknown name."""
     if isinstance(convention, LabelConvention):
         return convention
-    try:
-        return CONVENTIONS[convention]
-    except KeyError:
+    if convention not in CONVENTIONS:
         raise OptionError(
             f"label convention {convention!r}: unknown, expected one of {', '.join(CONVENTIONS)}; choose one of these."
-        ) from None
+        )
+    return CONVENTIONS[convention]
 
 
 def check_labels(labels: Array, convention: str | LabelConvention, *, name: str = "the segmentation") -> None:
@@ -108,10 +86,10 @@ def check_labels(labels: Array, convention: str | LabelConvention, *, name: str 
     """
     convention = convention_named(convention)
     if labels.dtype.kind not in "iu":
-        raise LabelError(
-            f"{name}: labels of dtype {labels.dtype}, expected integers; read the file with read_labels, which rounds."
-        )
-    found = _values(labels)
+        raise LabelError(f"{name}: labels of dtype {labels.dtype}, expected integers; read the file with read_labels.")
+    # of bytes, a histogram is ten times faster than sorting 9 million voxels
+    values = np.flatnonzero(np.bincount(labels.ravel())) if labels.dtype == np.uint8 else np.unique(labels)
+    found = set(values.tolist())
     unknown = sorted(found - convention.known)
     if not unknown:
         return
@@ -133,24 +111,12 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
     if region not in convention.regions:
         raise OptionError(f"region {region!r}: unknown, expected one of {', '.join(REGIONS)}; choose one of these.")
     check_labels(labels, convention)
-    return _mask(labels, convention.regions[region])
+    mask = np.zeros(labels.shape, dtype=np.bool_)
+    for value in convention.regions[region]:
+        mask |= labels == value
+    return mask
 
 
 def region_masks(labels: Array, convention: str | LabelConvention) -> dict[str, Array]:
     """The masks of WT, TC and ET, in that order; arguments and errors as for `region_mask`."""
-    convention = convention_named(convention)
-    check_labels(labels, convention)
-    return {region: _mask(labels, convention.regions[region]) for region in REGIONS}
-
-
-def _values(labels: Array) -> set[int]:
-    if labels.dtype == np.uint8:  # a histogram is ten times faster than sorting 9 million voxels
-        return {int(value) for value in np.flatnonzero(np.bincount(labels.ravel(), minlength=256))}
-    return {int(value) for value in np.unique(labels)}
-
-
-def _mask(labels: Array, values: frozenset[int]) -> Array:
-    mask = np.zeros(labels.shape, dtype=np.bool_)
-    for value in values:
-        mask |= labels == value
-    return mask
+    return {region: region_mask(labels, region, convention) for region in REGIONS}

@@ -35,7 +35,7 @@ def folder_without_subject(folder: Path, files: Iterable[str]) -> Leftover:
     if not names:
         return Leftover(folder, "an empty folder")
     # a failed download may leave an error page instead of images, so a folder with a subject's name is not harmless
-    harmless = all(map(layouts.is_document, names)) and not layouts.is_subject_name(folder.name)
+    harmless = all(map(layouts.DOCUMENT.fullmatch, names)) and not layouts.SUBJECT.match(folder.name)
     return Leftover(folder, f"a folder with {few(names)}", harmless=harmless)
 
 
@@ -64,7 +64,7 @@ def broken_links(files: Mapping[str, Path]) -> list[Leftover]:
     return [
         Leftover(path, "a link to nothing")
         for name, path in sorted(files.items())
-        if "." not in name and not layouts.is_document(name) and path.is_symlink() and not path.exists()
+        if "." not in name and not layouts.DOCUMENT.fullmatch(name) and path.is_symlink() and not path.exists()
     ]
 
 
@@ -108,9 +108,6 @@ def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> 
     key = one.subject.lower()
     if not key or key in ids:
         return ids.get(key)
+    low = {name.lower(): name for name in neighbours}
     own = one.path.parent.name.lower()
-    for name in neighbours:
-        low = name.lower()
-        if low == own or key.startswith((f"{low}_", f"{low}-")):
-            return name
-    return None
+    return next((low[name] for name in low if name == own or key.startswith((f"{name}_", f"{name}-"))), None)

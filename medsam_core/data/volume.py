@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.data.nifti import DAMAGED, mask_header, open_nifti, save_whole, truncated
+from medsam_core.data.nifti import DAMAGED, mask_header, open_nifti, truncated
 from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
+from medsam_core.files import written_whole
+from medsam_core.text import counted
 
 Array = np.ndarray[Any, Any]
 
@@ -71,22 +73,19 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None) -> V
     or Inf or with the same value in every voxel (nothing can be segmented in it).
     """
     path = Path(path)
-    image = open_nifti(path)
-    grid = _grid(path, image, channel)
+    raw, grid = _content(path, channel)
     with np.errstate(over="ignore"):  # a float64 too large for float32 becomes Inf and is refused below
-        voxels = _turned(_array(path, image, channel), grid, np.float32)
+        volume = _turned(raw, grid, np.float32)
+    voxels = volume.voxels
     low, high = float(voxels.min()), float(voxels.max())
     if not np.isfinite(low + high):  # NaN and Inf reach min or max, so these two check all voxels
         count = int(voxels.size - np.isfinite(voxels).sum())
         raise DataError(
-            f"{path.name}: {_voxels(count)} NaN or infinite, expected finite intensities everywhere; "
-            "replace them or leave the subject out."
+            f"{path.name}: {counted(count, 'voxel')} NaN or infinite, expected none; replace them or leave it out."
         )
     if low == high:
-        raise DataError(
-            f"{path.name}: every voxel is {low:g}, expected an image with structure; re-export it from the scan."
-        )
-    return Volume(voxels, _canonical_affine(grid), grid)
+        raise DataError(f"{path.name}: every voxel is {low:g}, expected an image; export it again from the scan.")
+    return volume
 
 
 def read_labels(path: str | os.PathLike[str]) -> Volume:
@@ -98,18 +97,15 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
     Raises LabelError for a value that is no integer in 0 … 255, DataError as `read_image` does for the file.
     """
     path = Path(path)
-    image = open_nifti(path)
-    grid = _grid(path, image, None)
-    raw = _array(path, image, None)
+    raw, grid = _content(path)
     if raw.dtype.kind == "f":
         raw = _rounded(path, raw)
     low, high = int(raw.min()), int(raw.max())
     if low < 0 or high > 255:
         raise LabelError(
-            f"{path.name}: label {low if low < 0 else high}, expected whole numbers from 0 to 255; "
-            "check that this file is the segmentation."
+            f"{path.name}: label {low if low < 0 else high}, expected 0 to 255; check that this is the segmentation."
         )
-    return Volume(_turned(raw, grid, np.uint8), _canonical_affine(grid), grid)
+    return _turned(raw, grid, np.uint8)
 
 
 def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
@@ -126,13 +122,10 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if mask.shape != like.shape:
         raise ShapeMismatch(
-            f"{path.name}: mask of shape {mask.shape}, expected {like.shape} as its image has; "
-            "pass the volume that the mask was made from."
+            f"{path.name}: mask of shape {mask.shape}, expected {like.shape}; pass the volume that it was made from."
         )
     if mask.dtype not in (np.bool_, np.uint8):
-        raise MaskError(
-            f"{path.name}: mask of dtype {mask.dtype}, expected bool or uint8; threshold it first, as in logits > 0."
-        )
+        raise MaskError(f"{path.name}: mask of dtype {mask.dtype}, expected bool or uint8; threshold it first.")
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise DataError(f"{path}: unknown ending, expected .nii or .nii.gz; rename the output file.")
     grid = like.grid
@@ -141,7 +134,9 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     ).reshape(grid.shape, order="F")
     header = mask_header(grid.header)
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    save_whole(kind(on_disk, grid.affine, header), path)
+    fix = "choose a folder with free space that this user may write to"
+    with written_whole(path, error=DataError, fix=fix, make_folder=True) as partial:
+        nibabel.save(kind(on_disk, grid.affine, header), partial)
 
 
 def check_same_grid(
@@ -154,8 +149,7 @@ def check_same_grid(
     """
     if image.shape != labels.shape:
         raise DataError(
-            f"{labels_name}: shape {labels.shape[::-1]}, expected {image.shape[::-1]} as in {image_name}; "
-            "re-export the segmentation on the image's grid."
+            f"{labels_name}: shape {labels.shape[::-1]}, expected {image.shape[::-1]} as in {image_name}; resample it."
         )
     if not np.allclose(labels.affine, image.affine, rtol=1e-6, atol=AFFINE_TOLERANCE):
         worst = float(np.abs(labels.affine - image.affine).max())
@@ -163,10 +157,6 @@ def check_same_grid(
             f"{labels_name}: affine differs from that of {image_name} by {worst:.4g}, expected at most "
             f"{AFFINE_TOLERANCE:g} in each entry; resample the segmentation onto the image's grid."
         )
-
-
-def _voxels(count: int) -> str:
-    return f"{count:,} voxel is" if count == 1 else f"{count:,} voxels are"
 
 
 def _grid(path: Path, image: Any, channel: int | None) -> Grid:
@@ -178,34 +168,32 @@ def _grid(path: Path, image: Any, channel: int | None) -> Grid:
     if channel is not None:
         if len(shape) != 4 or not 0 <= channel < shape[3]:
             raise DataError(
-                f"{path.name}: got channel {channel} for shape {shape}, expected a 4-D file with that channel; "
-                "give the multi-channel file or leave the channel out."
+                f"{path.name}: got channel {channel} for shape {shape}, expected 4 axes and that channel; check both."
             )
         rest = ()
     if len(spatial) < 3 or min(spatial) < 1 or any(length != 1 for length in rest):
         fix = f"name a channel from 0 to {rest[0] - 1}" if len(rest) == 1 and rest[0] > 1 else "export a 3-D volume"
         raise DataError(f"{path.name}: shape {shape}, expected three axes (x, y, z); {fix}.")
     if image.get_data_dtype().kind not in "iuf":
-        raise DataError(
-            f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export one grey value per voxel."
-        )
+        raise DataError(f"{path.name}: voxels of type {image.get_data_dtype()}, expected numbers; export grey values.")
     affine = np.asarray(image.affine, dtype=np.float64)
     codes = tuple(map(str, nibabel.aff2axcodes(affine))) if np.isfinite(affine).all() else ("None",)
     if "None" in codes or abs(np.linalg.det(affine[:3, :3])) < 1e-12:  # nibabel finds no direction for an axis
         raise DataError(
-            f"{path.name}: got an affine that is singular or not finite, expected a position for every voxel; "
-            "repair its qform or sform."
+            f"{path.name}: its affine is singular or not finite, expected an invertible one; repair its qform or sform."
         )
     return Grid(spatial + rest, affine, "".join(codes), image.header.copy())
 
 
-def _array(path: Path, image: Any, channel: int | None) -> Array:
-    """The file's voxels (x, y, z) in its own orientation; in its own dtype unless they are scaled."""
+def _content(path: Path, channel: int | None = None) -> tuple[Array, Grid]:
+    """The file's voxels (x, y, z) in its own orientation, in its own dtype unless they are scaled, and their grid."""
+    image = open_nifti(path)
+    grid = _grid(path, image, channel)
     try:
         raw = np.asarray(image.dataobj if channel is None else image.dataobj[..., channel])
     except DAMAGED as error:
         raise truncated(path) from error
-    return raw.reshape(raw.shape[:3])
+    return raw.reshape(raw.shape[:3]), grid
 
 
 def _rounded(path: Path, raw: Array) -> Array:
@@ -228,16 +216,11 @@ def _ornt_transform(start: str, end: str) -> Array:
     return np.asarray(ornt.ornt_transform(ornt.axcodes2ornt(tuple(start)), ornt.axcodes2ornt(tuple(end))))
 
 
-def _turned(raw: Array, grid: Grid, dtype: Any) -> Array:
-    """(x, y, z) on disk -> (D, H, W) in LPS, C-contiguous; for an LPS file no more than a cast."""
+def _turned(raw: Array, grid: Grid, dtype: Any) -> Volume:
+    """The volume of (x, y, z) on disk; for an LPS file no more than a cast."""
     import nibabel
 
-    turned = nibabel.apply_orientation(raw, _ornt_transform(grid.orientation, "LPS"))
-    return np.ascontiguousarray(turned.transpose(2, 1, 0), dtype=dtype)
-
-
-def _canonical_affine(grid: Grid) -> Array:
-    import nibabel
-
-    turn = nibabel.orientations.inv_ornt_aff(_ornt_transform(grid.orientation, "LPS"), grid.shape[:3])
-    return np.asarray(grid.affine @ turn)
+    turn = _ornt_transform(grid.orientation, "LPS")
+    voxels = nibabel.apply_orientation(raw, turn).transpose(2, 1, 0)
+    affine = grid.affine @ nibabel.orientations.inv_ornt_aff(turn, grid.shape[:3])
+    return Volume(np.ascontiguousarray(voxels, dtype=dtype), np.asarray(affine), grid)

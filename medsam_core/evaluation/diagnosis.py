@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import ShapeMismatch
+from medsam_core.metrics.lesionwise import count_components, label_components
+from medsam_core.metrics.masks import bounding_box
 from medsam_core.metrics.propagation import half_life
+from medsam_core.text import few
 
 if TYPE_CHECKING:
     from medsam_core.prompts.prompt import Prompt
@@ -40,18 +42,6 @@ POINT_REACH = 2
 """A prediction that comes this near to a click, in voxels of the slice, still shows what was clicked on."""
 
 Bool = np.ndarray
-
-
-@dataclass(frozen=True)
-class _Masks:
-    """Prediction and truth, cropped to the box around both."""
-
-    prediction: Bool
-    truth: Bool
-    first_slice: int
-    """The crop's first slice in the volume."""
-    spacing_mm: tuple[float, float, float]
-    """(dz, dy, dx)."""
 
 
 def explain(
@@ -93,12 +83,16 @@ def explain(
     wrong_object = _wrong_object(prediction, truth, prompts)
     if wrong_object:
         return WRONG_OBJECT, wrong_object
-    return _largest_cause(_crop(prediction, truth, spacing_mm), [prompt.key_slice for prompt in prompts])
+    window = bounding_box(prediction, truth)
+    assert window is not None  # both have voxels
+    first = window[0].start
+    keys = [prompt.key_slice - first for prompt in prompts]
+    return _largest_cause(prediction[window], truth[window], spacing_mm, first, keys)
 
 
 def _wrong_object(prediction: Bool, truth: Bool, prompts: Sequence[Prompt]) -> str | None:
     asked = sorted({prompt.key_slice for prompt in prompts})
-    place = f"key slice{'s' if len(asked) > 1 else ''} {', '.join(map(str, asked[:3]))}{' …' if asked[3:] else ''}"
+    place = f"key slice{'s' if len(asked) > 1 else ''} {few(list(map(str, asked)))}"
     if prompts and not any(_touches(prediction[prompt.key_slice], prompt) for prompt in prompts):
         if not any(prediction[number].any() for number in asked):
             return f"nothing predicted on {place}, but {_voxels(prediction)} on {_slices(prediction)}"
@@ -112,53 +106,36 @@ def _touches(plane: Bool, prompt: Prompt) -> bool:
     """Whether a predicted slice (H, W) has a voxel where the prompt points; background clicks do not count."""
     if prompt.mask is not None and (plane & prompt.mask).any():
         return True
-    if prompt.box is not None:
-        x0, y0, x1, y1 = prompt.box
-        if _part(plane, x0, y0, x1, y1).any():
+    boxes = [] if prompt.box is None else [prompt.box]
+    for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True):
+        if label == 1:
+            boxes.append((x - POINT_REACH, y - POINT_REACH, x + POINT_REACH, y + POINT_REACH))
+    for x0, y0, x1, y1 in boxes:
+        rows, columns = (slice(max(0, round(low)), max(0, round(high) + 1)) for low, high in ((y0, y1), (x0, x1)))
+        if plane[rows, columns].any():
             return True
-    return any(
-        _part(plane, x - POINT_REACH, y - POINT_REACH, x + POINT_REACH, y + POINT_REACH).any()
-        for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True)
-        if label == 1
-    )
+    return False
 
 
-def _part(plane: Bool, x0: float, y0: float, x1: float, y1: float) -> Bool:
-    low_x, low_y = max(0, round(x0)), max(0, round(y0))
-    return plane[low_y : max(0, round(y1) + 1), low_x : max(0, round(x1) + 1)]
+def _largest_cause(
+    prediction: Bool, truth: Bool, spacing_mm: tuple[float, float, float], first: int, keys: Sequence[int]
+) -> tuple[str, str]:
+    """Assign every wrong voxel to one cause and name the largest; among equal ones the first in LABELS.
 
-
-def _crop(prediction: Bool, truth: Bool, spacing_mm: tuple[float, float, float]) -> _Masks:
-    window = _extents(prediction | truth)
-    return _Masks(prediction[window], truth[window], window[0].start, spacing_mm)
-
-
-def _extents(mask: Bool) -> tuple[slice, slice, slice]:
-    """The smallest box (D, H, W) around a mask that is not empty."""
-    slices = mask.any(axis=(1, 2))
-    plane = np.asarray(mask.any(axis=0))
-    used = [np.flatnonzero(line) for line in (slices, plane.any(axis=1), plane.any(axis=0))]
-    z, y, x = (slice(int(numbers[0]), int(numbers[-1]) + 1) for numbers in used)
-    return z, y, x
-
-
-def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
-    """Assign every wrong voxel to one cause and name the largest; among equal ones the first in LABELS."""
-    found = masks.prediction & masks.truth
-    overspill, missed = masks.prediction & ~masks.truth, masks.truth & ~masks.prediction
-    far_overspill = overspill & _beyond_band(masks.truth, masks.spacing_mm)
-    untouched, total = _untouched_components(masks.truth, masks.prediction)
+    prediction, truth: cropped to the box around both. first: the crop's first slice in the volume.
+    keys: the prompted slices, counted from there.
+    """
+    overspill, missed = prediction & ~truth, truth & ~prediction
+    far_overspill = overspill & _beyond_band(truth, spacing_mm)
+    untouched, total = _untouched_components(truth, prediction)
+    lost = _lost_slices(prediction, truth & ~untouched, keys)
     in_lost = np.zeros_like(missed)
-    lost = _lost_slices(masks, masks.truth & ~untouched, key_slices)
     in_lost[lost] = missed[lost] & ~untouched[lost]
-    rest = missed & ~untouched & ~in_lost
-    deep = rest & _beyond_band(found, masks.spacing_mm)
+    deep = missed & ~untouched & ~in_lost & _beyond_band(prediction & truth, spacing_mm)
 
-    size = int(np.count_nonzero(masks.truth))
-    sizes = {label: int(np.count_nonzero(part)) for label, part in (
-        (LEAK, far_overspill), (EARLY_STOP, in_lost), (MULTIFOCAL, untouched), (PART, deep)
-    )}  # fmt: skip
-    wrong = int(np.count_nonzero(overspill)) + int(np.count_nonzero(missed))
+    causes = {LEAK: far_overspill, EARLY_STOP: in_lost, MULTIFOCAL: untouched, PART: deep}
+    sizes = {label: _count(part) for label, part in causes.items()}
+    size, wrong = _count(truth), _count(overspill | missed)
     on_boundary = wrong - sum(sizes.values())
     if sizes[LEAK] <= LEAK_FACTOR * size:
         sizes[LEAK] = 0
@@ -166,31 +143,33 @@ def _largest_cause(masks: _Masks, key_slices: Sequence[int]) -> tuple[str, str]:
     if sizes[label] == 0 or on_boundary > sizes[label]:
         return BOUNDARY, (
             f"{_percent(on_boundary, wrong)} of the wrong voxels are within {BAND_MM:g} mm of the boundary, "
-            f"{_percent(int(np.count_nonzero(missed)), size)} of the truth is missed and the overspill is "
-            f"{_percent(int(np.count_nonzero(overspill)), size)} of it"
+            f"{_percent(_count(missed), size)} of the truth is missed and the overspill is "
+            f"{_percent(_count(overspill), size)} of it"
         )
     share = _percent(sizes[label], size)
     if label == LEAK:
-        fullest = masks.first_slice + int(np.count_nonzero(far_overspill, axis=(1, 2)).argmax())
+        fullest = first + int(np.count_nonzero(far_overspill, axis=(1, 2)).argmax())
         return LEAK, (
             f"{_voxels(far_overspill)}, {share} of the truth's size, are more than {BAND_MM:g} mm outside it, "
             f"most of them on slice {fullest}"
         )
     if label == EARLY_STOP:
-        return EARLY_STOP, _early_stop(masks, lost, key_slices, share)
+        text = f"{len(lost)} slices at the truth's end are lost ({_ranges(lost, first)}), {share} of its voxels"
+        life = half_life(prediction, truth, [key for key in keys if 0 <= key < len(truth)])
+        return EARLY_STOP, text if np.isnan(life) else f"{text}; half-life {life:g} slices"
     if label == MULTIFOCAL:
-        count = ndimage.label(untouched, np.ones((3, 3, 3)))[1]
+        count = count_components(untouched)
         return MULTIFOCAL, f"{count} of {total} components of the truth are not touched, {share} of its voxels"
-    return PART, f"{share} of the truth is missed more than {BAND_MM:g} mm from what was found, on {_at(masks, deep)}"
+    where = _slices(deep, first)
+    return PART, f"{share} of the truth is missed more than {BAND_MM:g} mm from what was found, on {where}"
 
 
 def _beyond_band(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
     """Voxels whose centre is more than BAND_MM from the nearest centre of a mask that is not empty."""
     # everything outside the mask's box plus the band is beyond, so distances are computed only inside
-    near = tuple(
-        slice(max(0, extent.start - math.ceil(BAND_MM / step)), extent.stop + math.ceil(BAND_MM / step))
-        for extent, step in zip(_extents(mask), spacing_mm, strict=True)
-    )
+    margins = [math.ceil(BAND_MM / step) for step in spacing_mm]
+    box = zip(bounding_box(mask) or (), margins, strict=True)
+    near = tuple(slice(max(0, side.start - margin), side.stop + margin) for side, margin in box)
     beyond = np.ones(mask.shape, bool)
     beyond[near] = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm) > BAND_MM
     return beyond
@@ -198,25 +177,23 @@ def _beyond_band(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
 
 def _untouched_components(truth: Bool, prediction: Bool) -> tuple[Bool, int]:
     """The truth's components without a predicted voxel, and how many components there are."""
-    labels, total = ndimage.label(truth, np.ones((3, 3, 3)))
+    labels, total = label_components(truth)
     touched = np.zeros(total + 1, bool)
     touched[labels[prediction]] = True
     touched[0] = True  # the background is no component
     return ~touched[labels], total
 
 
-def _lost_slices(masks: _Masks, truth: Bool, key_slices: Sequence[int]) -> list[int]:
-    """Slices of the crop that the propagation did not reach: runs from the truth's ends inwards."""
-    if not key_slices:
+def _lost_slices(prediction: Bool, truth: Bool, keys: Sequence[int]) -> list[int]:
+    """Slices that the propagation did not reach: runs from the truth's ends inwards."""
+    if not keys:
         return []
-    low, high = min(key_slices) - masks.first_slice, max(key_slices) - masks.first_slice
-    present = [int(number) for number in np.flatnonzero(truth.any(axis=(1, 2)))]
+    present = np.flatnonzero(truth.any(axis=(1, 2))).tolist()
     lost: list[int] = []
-    for side in ([k for k in present if k < low], [k for k in present[::-1] if k > high]):
+    for side in ([k for k in present if k < min(keys)], [k for k in present[::-1] if k > max(keys)]):
         run = []
         for number in side:  # from the truth's end inwards
-            found = np.count_nonzero(truth[number] & masks.prediction[number])
-            if found >= LOST_SENSITIVITY * np.count_nonzero(truth[number]):
+            if _count(truth[number] & prediction[number]) >= LOST_SENSITIVITY * _count(truth[number]):
                 break
             run.append(number)
         if run and len(run) >= STOPPED_SHARE * len(side):
@@ -224,16 +201,12 @@ def _lost_slices(masks: _Masks, truth: Bool, key_slices: Sequence[int]) -> list[
     return sorted(lost)
 
 
-def _early_stop(masks: _Masks, lost: Sequence[int], key_slices: Sequence[int], share: str) -> str:
-    numbers = [masks.first_slice + number for number in lost]
-    text = f"{len(lost)} slices at the truth's end are lost ({_ranges(numbers)}), {share} of its voxels"
-    inside = [k - masks.first_slice for k in key_slices if 0 <= k - masks.first_slice < len(masks.truth)]
-    life = half_life(masks.prediction, masks.truth, inside)
-    return f"{text}; half-life {life.slices} slices" if life is not None and life.lost else text
+def _count(mask: Bool) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _voxels(mask: Bool) -> str:
-    count = int(np.count_nonzero(mask))
+    count = _count(mask)
     return f"{count:,} voxel{'' if count == 1 else 's'}"
 
 
@@ -242,19 +215,15 @@ def _slices(mask: Bool, first: int = 0) -> str:
     return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {numbers[0]}–{numbers[-1]}"
 
 
-def _at(masks: _Masks, mask: Bool) -> str:
-    return _slices(mask, masks.first_slice)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """`60–64, 103–132`: sorted numbers as runs."""
+def _ranges(numbers: Sequence[int], first: int) -> str:
+    """`60–64, 103–132`: sorted slices of the crop as runs of slices of the volume."""
     runs: list[list[int]] = []
     for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
         else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+            runs.append([number, number])
+    return ", ".join(f"{first + a}" if a == b else f"{first + a}–{first + b}" for a, b in runs)
 
 
 def _percent(part: int, whole: int) -> str:

@@ -32,12 +32,9 @@ class Lookahead(Generic[Part, Scored]):
         *,
         ahead: bool,
     ) -> None:
-        """Take the three stages.
+        """read: part -> what the device needs. segment: that -> masks, on the device. score: masks -> the result.
 
-        read: part -> what the device needs; does not use the device.
-        segment: that -> masks, on the device.
-        score: masks -> the result; does not use the device.
-        ahead: whether to read the next part and score the previous one meanwhile.
+        read and score do not use the device. ahead: whether they run in threads meanwhile.
         """
         self.read, self.segment, self.score, self.ahead = read, segment, score, ahead
         self._reader = ThreadPoolExecutor(1, "medsam-read")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from medsam_core.cases import Settings, score_key
 from medsam_core.metrics import score
-from medsam_core.metrics.overlap import Counts, dice, iou
+from medsam_core.metrics.overlap import count, dice, iou
 from medsam_core.prompts.controls import CONTROLS
 from medsam_core.prompts.prompt import Prompt
 
@@ -31,24 +32,21 @@ def score_case(
     region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
     key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
     scores: dict[str, float] = {}
-    for scope, slices in (("volume", None), ("region_slices", region_slices), ("key_slice", key_slices)):
-        estimates = predicted_iou
-        if slices is None:
-            pair = prediction, truth
-        elif len(slices):
-            pair = prediction[slices], truth[slices]
-            estimates = None if predicted_iou is None else predicted_iou[slices]
-        else:
-            pair, estimates = (np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])), None
+    for scope, slices in (("volume", slice(None)), ("region_slices", region_slices), ("key_slice", key_slices)):
+        pair, estimates = (prediction[slices], truth[slices]), None
+        if not len(pair[0]):
+            pair = np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])
+        elif predicted_iou is not None:
+            estimates = predicted_iou[slices]
         values = score(
             *pair,
             spacing_mm,
             profile=settings.profile,
             metrics=settings.metrics,
-            key_slices=key_slices.tolist() if slices is None else (),
+            key_slices=key_slices.tolist() if scope == "volume" else (),
             predicted_iou=estimates,
         )
-        scores.update({f"{key}@{scope}": value for key, value in values.items()})
+        scores |= {f"{key}@{scope}": value for key, value in values.items()}
     return scores
 
 
@@ -65,19 +63,16 @@ def score_controls(
     if not prompts:
         return found
     key_slices = sorted({prompt.key_slice for prompt in prompts})
-    truth_on_key_slices = int(np.count_nonzero(truth[key_slices]))
-    truth_total = int(np.count_nonzero(truth))
+    wholes = {"volume": truth, "key_slice": truth[key_slices]}
+    totals = {scope: int(np.count_nonzero(whole)) for scope, whole in wholes.items()}
     for name, control in CONTROLS.items():
         window = control(image, prompts, truth, protocol)
-        own = truth[window.where]
+        own, found[name] = truth[window.where], {}
         rows = [index - window.where[0].start for index in key_slices]
-        found[name] = {}
-        for scope, mask, inside, total, size in (
-            ("volume", window.mask, own, truth_total, truth.size),
-            ("key_slice", window.mask[rows], own[rows], truth_on_key_slices, truth[0].size * len(rows)),
-        ):
-            tp, predicted = int(np.count_nonzero(mask & inside)), int(np.count_nonzero(mask))
-            counts = Counts(tp, predicted - tp, total - tp, size - predicted - total + tp)
+        for scope, part in (("volume", slice(None)), ("key_slice", rows)):
+            inside = count(window.mask[part], own[part])
+            fn = totals[scope] - inside.tp
+            counts = replace(inside, fn=fn, tn=wholes[scope].size - inside.prediction - fn)
             found[name] |= {
                 score_key(settings.profile, "dice", scope): dice(counts),
                 score_key(settings.profile, "iou", scope): iou(counts),

@@ -88,30 +88,48 @@ def prepare(
 ) -> Prepared:
     """Read one modality and the labels of a subject, and make the prompts and the pixels that the model will see.
 
-    cases: cases of this subject in this modality.
-    replay: prompts by case id, used instead of simulated ones.
+    cases: cases of this subject in this modality. replay: prompts by case id, used instead of simulated ones.
     Computes nothing on the device. Raises DataError or LabelError that names the file, PromptError for a case that
     `replay` lacks or that its prompts do not fit.
     """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
-    cases = list(cases)
-    truths = {
-        region: region_mask(loaded.labels.voxels, region, loaded.convention)
-        for region in dict.fromkeys(case.region for case in cases)
-    }
-    prompts = {case: _prompts(case, truths[case.region], settings, replay) for case in cases}
+    truths: dict[str, np.ndarray] = {}
+    prompts = {}
+    for case in cases:
+        if case.region not in truths:
+            truths[case.region] = region_mask(loaded.labels.voxels, case.region, loaded.convention)
+        prompts[case] = _prompts(case, truths[case.region], settings, replay)
     encoded = predictor.encode(loaded.image) if any(prompts.values()) else None
     data = data_hash(loaded.image, loaded.labels)
     return Prepared(loaded, encoded, truths, prompts, data, time.perf_counter() - started)
 
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
-    """Segment the prompts of all cases on the device. Raises DeviceError, DataError or PromptError."""
-    started, said = time.perf_counter(), len(predictor.notes)
-    masks, predicted_iou = _predict(predictor, prepared)
+    """Segment the prompts of all cases on the device. Raises DeviceError, DataError or PromptError.
+
+    A case's mask is the union of the masks of its prompts, empty where nothing was prompted.
+    """
+    started, noted = time.perf_counter(), len(predictor.notes)
+    prompts, shape = prepared.prompts, prepared.loaded.image.shape
+    predicted_iou: dict[Case, np.ndarray] = {}
+    masks = {case: np.zeros(shape, bool) for case in prompts}
+    for protocol in dict.fromkeys(case.protocol for case in prompts):
+        asked = [(case, prompt) for case in prompts if case.protocol == protocol for prompt in prompts[case]]
+        if not asked or prepared.encoded is None:
+            continue
+        predictions = predictor.predict(prepared.encoded, [prompt for _, prompt in asked], protocol=protocol)
+        for (case, _), prediction in zip(asked, predictions, strict=True):
+            if prediction.mask.shape != shape:
+                raise DataError(
+                    f"{case.id}: prediction: got shape {prediction.mask.shape}, expected {shape} as the image has; "
+                    "return masks on the image's grid."
+                )
+            masks[case] |= prediction.mask
+            if len(prompts[case]) == 1:
+                predicted_iou[case] = prediction.predicted_iou
     without_encoding = replace(prepared, encoded=None)  # frees the device's memory for the next volume
-    notes = tuple(predictor.notes[said:])
+    notes = tuple(predictor.notes[noted:])
     return Segmented(without_encoding, masks, predicted_iou, time.perf_counter() - started, notes)
 
 
@@ -119,19 +137,15 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
     """Score the masks: a record with its arrays for each case, in the order of the cases. Does not use the device."""
     started = time.perf_counter()
     prepared, masks = segmented.prepared, segmented.masks
-    loaded, prompts = prepared.loaded, prepared.prompts
-    image, truths = loaded.image, {case: prepared.truths[case.region] for case in prompts}
-    scores = {
-        case: score_case(
-            masks[case], truths[case], image.spacing_mm, asked, settings, segmented.predicted_iou.get(case)
-        )
-        for case, asked in prompts.items()
-    }
+    loaded, prompts, truths = prepared.loaded, prepared.prompts, prepared.truths
+    image, estimates = loaded.image, segmented.predicted_iou
     counted = score_key(settings.profile, "truth_components", "volume")  # always: gates filter by it
-    components = {region: float(count_components(truth)) for region, truth in prepared.truths.items()}
-    controls = {
-        case: score_controls(image.voxels, truths[case], prompts[case], case.protocol, settings) for case in prompts
-    }
+    components = {region: float(count_components(truth)) for region, truth in truths.items()}
+    scores, controls = {}, {}
+    for case, asked in prompts.items():
+        truth = truths[case.region]
+        scores[case] = score_case(masks[case], truth, image.spacing_mm, asked, settings, estimates.get(case))
+        controls[case] = score_controls(image.voxels, truth, asked, case.protocol, settings)
     seconds = (prepared.seconds + segmented.seconds + time.perf_counter() - started) / max(len(prompts), 1)
     for case, asked in prompts.items():
         record = CaseRecord(
@@ -147,7 +161,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
             notes=(*loaded.subject.notes, *segmented.notes),
             controls=controls[case],
         )
-        yield ScoredCase(record, image, masks[case], truths[case], asked)
+        yield ScoredCase(record, image, masks[case], truths[case.region], asked)
 
 
 def data_hash(image: Volume, labels: Volume) -> str:
@@ -162,67 +176,38 @@ def data_hash(image: Volume, labels: Volume) -> str:
 def _prompts(
     case: Case, truth: np.ndarray, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
 ) -> tuple[Prompt, ...]:
-    if replay is not None:
-        return _replayed(case, truth, replay)
-    return simulate(
-        truth,
-        case.prompt,
-        key_slice=settings.key_slice,
-        protocol=case.protocol,
-        jitter_voxels=settings.jitter_voxels,
-        seed=settings.seed,
-        key=case.id,
-        per_component=settings.per_component,
-    )
-
-
-def _replayed(case: Case, truth: np.ndarray, replay: Mapping[str, tuple[Prompt, ...]]) -> tuple[Prompt, ...]:
-    """The manifest's prompts of the case. Raises PromptError if they cannot have been recorded on this case."""
+    """Simulated prompts, or those of the manifest. Raises PromptError if they were not recorded on this case."""
+    if replay is None:
+        return simulate(
+            truth,
+            case.prompt,
+            key_slice=settings.key_slice,
+            protocol=case.protocol,
+            jitter_voxels=settings.jitter_voxels,
+            seed=settings.seed,
+            key=case.id,
+            per_component=settings.per_component,
+        )
     if case.id not in replay:
         raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it again.")
-    prompts = tuple(replay[case.id])
+    prompts = replay[case.id]
+    where = f"{case.id}: prompts in the manifest"
     if any(prompt.key_slice >= len(truth) for prompt in prompts):
         raise PromptError(
-            f"{case.id}: prompts in the manifest: got a slice beyond the volume's {len(truth)}, expected one of them; "
+            f"{where}: got a slice beyond the volume's {len(truth)}, expected one of them; "
             "the manifest is of another cohort: record it again."
         )
     other = sorted({prompt.mode for prompt in prompts} - {case.prompt})
     if other:
         raise PromptError(
-            f"{case.id}: prompts in the manifest: got mode {other[0]!r}, expected {case.prompt!r} as in the case's "
+            f"{where}: got mode {other[0]!r}, expected {case.prompt!r} as in the case's "
             "id; the manifest was changed by hand: record it again."
         )
     # no bound counts a case without prompts, so only the labels may decide whether a case has some
     if bool(prompts) != bool(truth.any()):
-        got, expected, where = ("none", "some", "present") if truth.any() else (len(prompts), "none", "absent")
+        got, expected, state = ("none", "some", "present") if truth.any() else (len(prompts), "none", "absent")
         raise PromptError(
-            f"{case.id}: prompts in the manifest: got {got}, expected {expected}, because the region is {where}; "
+            f"{where}: got {got}, expected {expected}, because the region is {state}; "
             "the manifest was recorded on other labels: use those, or record it again."
         )
     return prompts
-
-
-def _predict(predictor: Predictor, prepared: Prepared) -> tuple[dict[Case, np.ndarray], dict[Case, np.ndarray]]:
-    """(masks, predicted IoU) by case.
-
-    A case's mask is the union of the masks of its prompts, empty where nothing was prompted. Only cases with one
-    prompt have a predicted IoU.
-    """
-    prompts, shape = prepared.prompts, prepared.loaded.image.shape
-    predicted_iou: dict[Case, np.ndarray] = {}
-    masks = {case: np.zeros(shape, bool) for case in prompts}
-    for protocol in dict.fromkeys(case.protocol for case in prompts):
-        asked = [(case, prompt) for case in prompts if case.protocol == protocol for prompt in prompts[case]]
-        if not asked or prepared.encoded is None:
-            continue
-        predictions = predictor.predict(prepared.encoded, [prompt for _, prompt in asked], protocol=protocol)
-        for (case, _), prediction in zip(asked, predictions, strict=True):
-            if prediction.mask.shape != shape:
-                raise DataError(
-                    f"{case.id}: prediction: shape {prediction.mask.shape}, expected {shape} as the image has; "
-                    "the predictor must return masks on the image's grid."
-                )
-            masks[case] |= prediction.mask
-            if len(prompts[case]) == 1:
-                predicted_iou[case] = prediction.predicted_iou
-    return masks, predicted_iou

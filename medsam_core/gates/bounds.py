@@ -44,7 +44,7 @@ class GatedCase:
 
 @dataclass(frozen=True)
 class Statistic:
-    """What a bound limits: a number from every case, and the reduction of these numbers to one."""
+    """What a bound limits: a number from every case, and the reduction of all numbers to one."""
 
     name: str
     words: str
@@ -56,8 +56,8 @@ class Statistic:
     reduce: Callable[[Sequence[float]], float]
     """The cases' numbers, the one nearest to breaking the bound first, to one number."""
     needs: Literal["baseline", "controls"] | None = None
-    one_case: Callable[[GatedCase, float, float], str] | None = None
-    """(case, its number, limit) to what is said of a case that breaks the bound alone; None if no case can."""
+    one_case: str | None = None
+    """What is said of a case that breaks the bound alone, for `Bound.text` to fill in; None if no case can."""
     versus: Callable[[float, float, int], float] | None = None
     """From the reduced scores, the baseline's scores reduced alike, and the metric's direction, to one number."""
     in_unit: bool = True
@@ -65,7 +65,7 @@ class Statistic:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of at least one number. fsum is exact before its one rounding: 30 scores of 0.9 pass a floor of 0.9."""
+    """Of at least one number. fsum rounds only once: 30 scores of 0.9 pass a floor of 0.9."""
     return math.fsum(values) / len(values)
 
 
@@ -99,44 +99,25 @@ def _case_change(case: GatedCase) -> float:
     return abs(_case_drop(case))
 
 
-def _reached(case: GatedCase, number: float, limit: float) -> str:
-    return compared(number, limit, case.metric)
-
-
-def _moved(how: str, what: str) -> Callable[[GatedCase, float, float], str]:
-    def say(case: GatedCase, number: float, limit: float) -> str:
-        name, before = case.baseline
-        return f"{case.score:.3f} {how} {before:.3f} in {name}: {what} {compared(number, limit, case.metric)}"
-
-    return say
-
-
 def _margin(case: GatedCase) -> float:
     return case.score - case.control.score
 
 
-def _unbeaten(case: GatedCase, _number: float, _limit: float) -> str:
-    return f"{compared(case.score, case.control.score, case.metric)} of the control {case.control.name}"
-
-
+_FELL = "{case.score:.3f} is worse than {case.baseline.score:.3f} in {case.baseline.name}: drop {reached}"
+_CHANGED = "{case.score:.3f} is not {case.baseline.score:.3f} in {case.baseline.name}: change {reached}"
+_UNBEATEN = "{against_control} of the control {case.control.name}"
 _score, _worst = operator.attrgetter("score"), operator.itemgetter(0)
-_BOTH, _MOST = ("minimum", "maximum"), ("maximum",)
+_BOTH, _MOST, _OVER = ("minimum", "maximum"), ("maximum",), ("controls",)
 STATISTICS = (
-    Statistic("case", "worst {}", _BOTH, _score, _worst, one_case=_reached),
+    Statistic("case", "worst {}", _BOTH, _score, _worst, one_case="{reached}"),
     Statistic("mean", "mean {}", _BOTH, _score, mean),
     Statistic("median", "median {}", _BOTH, _score, statistics.median),
     Statistic("worst_decile", "worst decile {}", _BOTH, _score, _worst_decile),
     Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, "baseline", versus=_ratio, in_unit=False),
     Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, "baseline", versus=_drop),
-    Statistic(
-        "case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _moved("is worse than", "drop")
-    ),
-    Statistic(
-        "case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _moved("is not", "change")
-    ),
-    Statistic(
-        "beats", "smallest margin of {} over the controls", ("controls",), _margin, _worst, "controls", _unbeaten
-    ),
+    Statistic("case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _FELL),
+    Statistic("case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _CHANGED),
+    Statistic("beats", "smallest margin of {} over the controls", _OVER, _margin, _worst, "controls", _UNBEATEN),
 )
 """Every statistic, in the order of a gate's results."""
 BOUNDS: Mapping[str, tuple[Statistic, str]] = MappingProxyType(
@@ -175,6 +156,12 @@ class Bound:
         """Whether one case alone can break it, so also in a run that is not complete."""
         return self.statistic.one_case is not None
 
+    def text(self, case: GatedCase) -> str:
+        """What is said of a case that breaks a per-case bound."""
+        reached = compared(self.statistic.number(case), self.limit, case.metric)
+        against_control = compared(case.score, case.control.score, case.metric)
+        return (self.statistic.one_case or "").format(case=case, reached=reached, against_control=against_control)
+
     def lacks(self, case: GatedCase) -> bool:
         """Whether the bound needs a score of the baseline, or of a control, that the case does not have."""
         needed = {"baseline": case.baseline, "controls": case.control}.get(self.statistic.needs or "")
@@ -197,10 +184,7 @@ class Decision:
 
 
 def decide(bound: Bound, cases: Sequence[GatedCase]) -> Decision:
-    """Apply a bound to one case, as a test does, or to all cases of a gate, as the verdict does.
-
-    cases: at least one. The value does not depend on their order.
-    """
+    """Apply a bound to one case, as a test does, or to all cases of a gate, in any order, as the verdict does."""
     row = bound.statistic
     unknown = [case for case in cases if math.isnan(case.score)] or [case for case in cases if bound.lacks(case)]
     if unknown:

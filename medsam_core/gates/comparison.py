@@ -1,9 +1,7 @@
 """A run against a reference, paired by case: is it as good, is it worse, or is neither shown?
 
-A group is a region × prompt, and a modality and protocol if there are several. It is a
-PASS if a mean drop as large as the margin is excluded,
-FAIL if that is not excluded and a drop is shown, or if one case fell too far,
-INCONCLUSIVE otherwise.
+A group is a region × prompt, and a modality and protocol if there are several. It is a FAIL if one case fell too far;
+else a PASS if a mean drop as large as the margin is excluded; else a FAIL if a drop is shown; else INCONCLUSIVE.
 The comparison is a PASS only if every group is, so this needs no correction for the number of groups
 (intersection-union). It is a FAIL if one group is, so the tests for a drop are corrected by Holm's method.
 """
@@ -12,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from medsam_core.errors import GateError
-from medsam_core.gates import breakdown
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.pairing import Comparability, Pair, comparability
-from medsam_core.gates.statistics import MINIMUM_N, Paired, direction, holm, mean_if_finite, paired
+from medsam_core.gates.statistics import MINIMUM_N, Paired, can_get_worse, direction, holm, mean_if_finite, paired
+from medsam_core.gates.subgroups import Subgroup, subgroups, text_lines
 from medsam_core.gates.wording import metric_name
 from medsam_core.metrics import METRICS
 from medsam_core.outcome import Outcome, worst
@@ -48,9 +46,8 @@ class Rule:
     resamples: int = 4999
 
     def __post_init__(self) -> None:
-        metric = METRICS.get(self.metric)
-        if metric is None or metric.better == "neither":
-            known = ", ".join(name for name, one in METRICS.items() if one.better != "neither")
+        if not can_get_worse(self.metric):
+            known = ", ".join(filter(can_get_worse, METRICS))
             raise GateError(
                 f"metric {self.metric!r}: expected one that can get worse: {known}; choose one of these with --metric."
             )
@@ -88,7 +85,6 @@ class GroupComparison:
     low: float
     """Lower end of the interval of the change."""
     high: float
-    """Upper end."""
     p_not_inferior: float
     """As in `Paired`."""
     p_worse: float
@@ -104,7 +100,7 @@ class GroupComparison:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """All groups, and why the two runs cannot be compared as a whole."""
+    """All groups, and why the two runs cannot be compared as wholes."""
 
     reference: str
     current: str
@@ -114,8 +110,8 @@ class RunComparison:
     """Why it is no PASS, apart from the groups."""
     notes: tuple[str, ...]
     outcome: Outcome
-    subgroups: tuple[breakdown.Subgroup, ...] = ()
-    """The same pairs divided by what the current run's records say of the cases; the verdict does not use them."""
+    subgroups: tuple[Subgroup, ...] = ()
+    """The same pairs, divided; the verdict does not use them."""
 
     def lines(self) -> list[str]:
         """For the terminal."""
@@ -124,48 +120,32 @@ class RunComparison:
             *(f"  {group.text}" for group in self.groups),
             *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
             *(f"  note: {note}" for note in self.notes),
-            *(f"  {line}" for line in breakdown.text_lines(self.subgroups)),
+            *(f"  {line}" for line in text_lines(self.subgroups)),
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only; a number that is not finite is None."""
-        return {
-            "outcome": self.outcome.value,
-            "exit_code": self.outcome.exit_code,
-            "reference": self.reference,
-            "current": self.current,
-            "rule": asdict(self.rule),
-            "reasons": list(self.reasons),
-            "notes": list(self.notes),
-            "groups": [
-                {name: _plain(value) for name, value in vars(group).items()}
-                | {"pairs": {pair.case: [_plain(pair.reference), _plain(pair.current)] for pair in group.pairs}}
-                for group in self.groups
-            ],
-            "subgroups": [{name: _plain(value) for name, value in vars(one).items()} for one in self.subgroups],
-        }
+        tree: dict[str, Any] = {**_plain(self), "exit_code": self.outcome.exit_code}
+        for group in tree["groups"]:
+            group["pairs"] = {pair["case"]: [pair["reference"], pair["current"]] for pair in group["pairs"]}
+        return tree
 
 
 def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunComparison:
-    """Compare a run with a reference. Deterministic, and the same in any order of the records.
+    """Compare a run with a reference. The order of the records does not matter.
 
     INCONCLUSIVE, with the reason, if the two are incomparable (another cohort, label convention, profile, prompts) or
-    incomplete (a case is missing or new). If they are comparable, one case that fell too far is a FAIL, even if others
-    are missing.
+    incomplete (a case is missing or new). Even with missing cases, one case that fell too far is a FAIL.
     """
     rule = rule or Rule()
     against = comparability(reference, run, rule.metric, rule.scope)
+    groups = {name: pairs for name, pairs in against.groups.items() if pairs}
     reasons = (*against.incomparable, *against.incomplete)
-    measured = {
-        name: paired([p.benefit for p in pairs], rule.margin, confidence=rule.confidence, resamples=rule.resamples)
-        for name, pairs in against.groups.items()
-        if pairs and all(math.isfinite(pair.benefit) for pair in pairs)
-    }
-    adjusted = dict(zip(measured, holm([one.p_worse for one in measured.values()]), strict=True))
+    measured = [_measured(pairs, rule) for pairs in groups.values()]
+    adjusted = holm([one.p_worse for one in measured])
     results = tuple(
-        _group(name, pairs, measured.get(name), adjusted.get(name, math.nan), rule, against)
-        for name, pairs in against.groups.items()
-        if pairs
+        _group(name, pairs, replace(one, p_worse=p_worse), rule, against)
+        for (name, pairs), one, p_worse in zip(groups.items(), measured, adjusted, strict=True)
     )
     unasked = [name for name, pairs in against.groups.items() if not pairs]
     return RunComparison(
@@ -174,16 +154,20 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
         rule=rule,
         groups=results,
         reasons=reasons,
-        notes=(
-            *against.notes,
-            *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
-        ),
+        notes=(*against.notes, *(f"{name}: no case was scored in both, nothing to compare" for name in unasked)),
         outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
-        subgroups=breakdown.subgroups(run.records, against.groups),
+        subgroups=subgroups(run.records, against.groups),
     )
 
 
-def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule) -> tuple[Outcome, str, bool]:
+def _measured(pairs: Sequence[Pair], rule: Rule) -> Paired:
+    benefits = [pair.benefit for pair in pairs]
+    if not all(map(math.isfinite, benefits)):
+        return Paired(len(pairs), math.nan)
+    return paired(benefits, rule.margin, confidence=rule.confidence, resamples=rule.resamples)
+
+
+def _decide(pairs: Sequence[Pair], measured: Paired, rule: Rule) -> tuple[Outcome, str, bool]:
     """Outcome of comparable, complete pairs, why, and whether a single case decided it."""
     nan = [pair.case for pair in pairs if not math.isfinite(pair.current)]
     if nan:
@@ -192,7 +176,6 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
     fell = [pair.case for pair in pairs if limit is not None and pair.benefit < -limit]
     if fell:
         return Outcome.FAIL, f"{counted(len(fell), 'case')} {rule.verb} by more than the limit {limit:g}", True
-    assert measured is not None  # every score is finite
     benefits = [pair.benefit for pair in pairs]
     if measured.n < MINIMUM_N:  # too few for a test: the verdict is about these cases only
         if min(benefits) >= -rule.margin:
@@ -202,21 +185,17 @@ def _decide(pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule
         return Outcome.INCONCLUSIVE, f"{measured.n} are too few to tell: add subjects", False
     if measured.p_not_inferior <= rule.alpha and measured.low >= -rule.margin:
         return Outcome.PASS, "a drop as large as the margin is excluded", False
-    if p_worse <= rule.alpha_worse and measured.high < 0:
-        return Outcome.FAIL, f"a drop is shown, p {p_worse:.2g} after Holm", False
+    if measured.p_worse <= rule.alpha_worse and measured.high < 0:
+        return Outcome.FAIL, f"a drop is shown, p {measured.p_worse:.2g} after Holm", False
     return Outcome.INCONCLUSIVE, "neither a drop nor its absence is shown: add subjects or widen the margin", False
 
 
-def _group(
-    name: str, pairs: Sequence[Pair], measured: Paired | None, p_worse: float, rule: Rule, against: Comparability
-) -> GroupComparison:
-    outcome, why, by_case = _decide(pairs, measured, p_worse, rule)
+def _group(name: str, pairs: Sequence[Pair], measured: Paired, rule: Rule, against: Comparability) -> GroupComparison:
+    outcome, why, by_case = _decide(pairs, measured, rule)
     if against.incomparable or (against.incomplete and not by_case):
         outcome, why = Outcome.INCONCLUSIVE, "the runs cannot be compared as wholes"
-    change = low = high = math.nan
-    if measured is not None:
-        change = rule.sign * measured.mean
-        low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
+    change = rule.sign * measured.mean
+    low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
     listed = min(rule.listed_drop, math.inf if rule.case_drop_maximum is None else rule.case_drop_maximum)
     fell = sorted((p for p in pairs if p.benefit < -listed), key=lambda pair: (pair.benefit, pair.case))
     digits = 3 if rule.margin >= 0.001 or rule.margin == 0 else 2 - math.floor(math.log10(rule.margin))
@@ -237,8 +216,8 @@ def _group(
         change=change,
         low=low,
         high=high,
-        p_not_inferior=measured.p_not_inferior if measured else math.nan,
-        p_worse=p_worse,
+        p_not_inferior=measured.p_not_inferior,
+        p_worse=measured.p_worse,
         outcome=outcome,
         why=why,
         dropped=tuple(pair.case for pair in fell),
@@ -247,6 +226,10 @@ def _group(
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {name: _plain(one) for name, one in vars(value).items()}
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value.value if isinstance(value, Outcome) else list(value) if isinstance(value, tuple) else value
+    return value.value if isinstance(value, Outcome) else value

@@ -1,18 +1,22 @@
-"""One gate: which cases it is about, which score it looks at, and which single cases break it."""
+"""One gate: which cases it is about, which score it looks at, and what it says of one record and of all of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from medsam_core.cases import MODALITIES, CaseRecord, score_key
 from medsam_core.data.regions import REGIONS
+from medsam_core.decoding import finite_or_text
 from medsam_core.gates.baseline import Baseline
-from medsam_core.gates.bounds import NO_REFERENCE, Bound, GatedCase, Reference, decide
+from medsam_core.gates.bounds import NO_REFERENCE, Bound, Decision, GatedCase, Reference, decide
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
-from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, metric_name, of_case
+from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case
+from medsam_core.outcome import Outcome
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
+from medsam_core.text import counted, few
 
 # None: any value, since grades and sites are the data set's own words.
 FILTERS: Mapping[str, tuple[str, ...] | None] = {
@@ -34,11 +38,8 @@ class Violation:
     """A case that breaks a gate."""
 
     case: str
-    gate: int
-    bound: str
     value: float | None
     """The case's score; None if the record has no such score."""
-    limit: float
     text: str
     """What a person reads: `Dice 0.412 < 0.700 (WT, box, key slice 95)`."""
 
@@ -56,7 +57,7 @@ class Gate:
     bounds: tuple[Bound, ...]
     """At least one."""
     same: tuple[str, ...] = ()
-    """What of SAME the run has to share with the baseline; the gate does not apply to other runs."""
+    """What of SAME must be the same in the run and the baseline; the gate does not apply to other runs."""
 
     @property
     def of_cohort(self) -> bool:
@@ -64,51 +65,41 @@ class Gate:
         return "volume_tercile" in self.filters
 
     def matches(self, record: CaseRecord, terciles: Mapping[str, str] | None = None) -> bool:
-        """Whether the record is of a case that this gate is about, prompted or not.
-
-        terciles: as `volume_terciles` gives for the cohort; without them a gate on a tercile matches nothing.
-        """
+        """Whether the gate is about the case. Without `volume_terciles`, one on a tercile matches no case."""
         return all(_filter_value(record, name, terciles) in accepted for name, accepted in self.filters.items())
 
     def case(self, record: CaseRecord, profile: str | None, baseline: Baseline | None = None) -> GatedCase | None:
-        """What the gate looks at in a record; None if the run did not compute the score.
-
-        profile: the gates file's; None takes the record's own, and finds no score if the record has several.
-        """
+        """What the gate looks at in a record, None without the score. profile: None for the record's, if it has one."""
         profiles = {key.split("/", 1)[0] for key in record.scores} if profile is None else {profile}
         key = score_key(profiles.pop(), self.metric, self.scope) if len(profiles) == 1 else ""
         if key not in record.scores:
             return None
-        return GatedCase(
-            record=record,
-            score=record.scores[key],
-            metric=self.metric,
-            baseline=_before(baseline, record.id, key),
-            control=_best_control(record, key),
-        )
+        before = Reference(baseline.name, baseline.score(record.id, key)) if baseline else NO_REFERENCE
+        controls = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
+        # a control whose score is unknown may be the hardest to beat
+        best = max(controls, key=lambda control: (math.isnan(control.score), control.score), default=NO_REFERENCE)
+        return GatedCase(record, record.scores[key], self.metric, before, best)
 
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:
         """The bounds that a prompted, matching record breaks by itself, without a baseline.
 
-        A missing or NaN score is one violation, also of a gate that only bounds a statistic of all cases: there is no
-        mean if one score is missing.
+        A missing or NaN score is one violation, even if only a statistic of all cases is limited: it has no mean then.
         """
         case = self.case(record, profile)
-        if case is None or math.isnan(case.score):
-            first, value = self.bounds[0], None if case is None else case.score
-            return (self._violation(first, record, value, "has no score" if case is None else "is NaN"),)
+        if case is None:
+            return (self._violation(record, None, "has no score"),)
+        if math.isnan(case.score):
+            return (self._violation(record, case.score, "is NaN"),)
         judged = [bound for bound in self.bounds if not bound.lacks(case)]
         return tuple(one for bound in judged for one in self.broken(bound, decide(bound, (case,)).breaking))
 
     def broken(self, bound: Bound, breaking: Iterable[GatedCase]) -> list[Violation]:
         """The violations of a per-case bound by the cases that break it."""
-        number, say = bound.statistic.number, bound.statistic.one_case
-        texts = [(case, say(case, number(case), bound.limit)) for case in breaking if say]
-        return [self._violation(bound, case.record, case.score, text) for case, text in texts]
+        return [self._violation(case.record, case.score, bound.text(case)) for case in breaking if bound.per_case]
 
-    def _violation(self, bound: Bound, record: CaseRecord, value: float | None, what: str) -> Violation:
-        text = f"{metric_name(self.metric, self.scope)} {what} ({of_case(record)})"
-        return Violation(record.id, self.number, bound.name, value, bound.limit, text)
+    def _violation(self, record: CaseRecord, value: float | None, what: str) -> Violation:
+        name = metric_name(self.metric, self.scope)
+        return Violation(record.id, value, f"{name} {what} ({of_case(record)})")
 
     @property
     def label(self) -> str:
@@ -118,18 +109,6 @@ class Gate:
         return f"gate {self.number} ({'; '.join(parts)})"
 
 
-def _before(baseline: Baseline | None, case: str, key: str) -> Reference:
-    if baseline is None or case not in baseline.cases:
-        return NO_REFERENCE
-    score = baseline.cases[case].scores.get(key, math.nan)
-    return Reference(baseline.name, score) if math.isfinite(score) else NO_REFERENCE
-
-
-def _best_control(record: CaseRecord, key: str) -> Reference:
-    found = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
-    return max(found, key=lambda one: one.score, default=NO_REFERENCE)
-
-
 def _filter_value(record: CaseRecord, name: str, terciles: Mapping[str, str] | None) -> str | None:
     if name == "volume_tercile":
         return (terciles or {}).get(record.id)
@@ -137,3 +116,134 @@ def _filter_value(record: CaseRecord, name: str, terciles: Mapping[str, str] | N
         return components(record)
     value: str | None = getattr(record if name in ("grade", "site") else record.case, name)
     return value
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The result of one bound of one gate."""
+
+    gate: Gate
+    bound: Bound
+    value: float | None
+    """The statistic (for a per-case bound that of the worst case), None if nothing could be evaluated."""
+    n: int
+    """Prompted cases that the gate applied to."""
+    outcome: Outcome
+    text: str
+    failing: tuple[str, ...] = ()
+    """Ids of the cases that break a per-case bound or have a NaN score, sorted."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types; a value that is not finite is written as text."""
+        return {
+            "gate": self.gate.number,
+            "metric": self.gate.metric,
+            "scope": self.gate.scope,
+            "filters": {name: list(values) for name, values in self.gate.filters.items()},
+            "bound": self.bound.name,
+            "limit": self.bound.limit,
+            "value": None if self.value is None else finite_or_text(self.value),
+            "n": self.n,
+            "outcome": self.outcome.value,
+            "text": self.text,
+            "failing": list(self.failing),
+        }
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a gate is judged with, the same for all gates of a run."""
+
+    profile: str | None
+    whole: bool
+    """Whether exactly the planned cases were scored."""
+    terciles: Mapping[str, str]
+    """As `volume_terciles` gives."""
+    baseline: Baseline | None
+    alike: bool
+    """Whether the baseline answered the same question as the run."""
+
+
+@dataclass(frozen=True)
+class JudgedGate:
+    """What one gate says about a run."""
+
+    results: tuple[GateResult, ...]
+    reasons: tuple[str, ...]
+    """Why the gate, or a bound of it, could not be judged."""
+    violations: tuple[Violation, ...]
+    cases: tuple[str, ...]
+    """Ids of the prompted cases that the gate applied to."""
+
+
+def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> JudgedGate:
+    """Judge the gate's bounds over the records, which are sorted and of planned cases only."""
+    matched = [record for record in scored if gate.matches(record, context.terciles)]
+    asked = [record for record in matched if record.prompted]
+    found = [gate.case(record, context.profile, context.baseline) for record in asked]
+    known = [case for case in found if case is not None]
+    missing = [record.id for record, case in zip(asked, found, strict=True) if case is None]
+    reasons = []
+    if not asked:
+        which = f"the region is absent in {counted(len(matched), 'matching case')}" if matched else "it matches no case"
+        reasons.append(f"{gate.label} evaluated nothing: {which}")
+    if missing:
+        name = metric_name(gate.metric, gate.scope) + (f" of profile {context.profile}" if context.profile else "")
+        reasons.append(f"{gate.label}: no score {name} in {counted(len(missing), 'case')}: {few(missing)}")
+    whole = context.whole and not reasons
+    # in an incomplete run, the missing cases may move another one into the next tercile
+    judgeable = bool(known) and (whole or not gate.of_cohort)
+    nan = any(math.isnan(case.score) for case in known)  # then every bound fails, with or without a baseline
+    results, violations = [], [one for record in asked for one in gate.violations(record, context.profile)]
+    for bound in gate.bounds:
+        lacking = _lacking(gate, bound, known, context) if known and not nan else None
+        if lacking is not None:
+            reasons.append(lacking)
+        if lacking is None and judgeable:
+            decision = decide(bound, known)
+            results.append(_result(gate, bound, decision, len(known), whole, context))
+            if bound.relative and not nan:  # the tests of single cases have no baseline
+                violations += gate.broken(bound, decision.breaking)
+        else:
+            text = lacking or (reasons[0] if reasons else f"{gate.label} {bound.name}: the run is not complete")
+            results.append(GateResult(gate, bound, None, len(known), Outcome.INCONCLUSIVE, text))
+    return JudgedGate(
+        results=tuple(results),
+        reasons=tuple(dict.fromkeys(reasons)),
+        violations=tuple(violations) if whole or not gate.of_cohort else (),
+        cases=tuple(record.id for record in asked),
+    )
+
+
+def _result(gate: Gate, bound: Bound, decision: Decision, n: int, whole: bool, context: Context) -> GateResult:
+    """In an incomplete run, a case alone can break a per-case bound; nothing else is decided."""
+    failing = tuple(case.record.id for case in decision.breaking)
+    name, head = metric_name(gate.metric, gate.scope), f"{gate.label} {bound.name}"
+    if any(math.isnan(case.score) for case in decision.breaking):
+        text = f"{head}: {name} is NaN in {counted(len(failing), 'case')}: {few(failing)}"
+        return GateResult(gate, bound, math.nan, n, Outcome.FAIL, text, failing)
+    outcome = Outcome.PASS if whole else Outcome.INCONCLUSIVE
+    if not decision.holds and (bound.per_case or whole):
+        outcome = Outcome.FAIL
+    against = f" against {context.baseline.name}" if bound.relative and context.baseline is not None else ""
+    text = (
+        f"{head}: {bound.statistic.words.format(name)} "
+        f"{compared(decision.value, bound.limit, gate.metric if bound.statistic.in_unit else '')} "
+        f"over {counted(n, 'case')}{against}{f', broken by {few(failing)}' if failing else ''}"
+        f"{'' if whole else ' of an incomplete run'}"
+    )
+    return GateResult(gate, bound, decision.value, n, outcome, text, failing)
+
+
+def _lacking(gate: Gate, bound: Bound, known: Sequence[GatedCase], context: Context) -> str | None:
+    """Why the bound cannot be judged, None if it can: a run of an older version has no controls, for example."""
+    baseline = context.baseline if bound.relative else None
+    if bound.relative and baseline is None:
+        return f"{gate.label} needs a baseline: give --baseline NAME, or accept a run as one"
+    if baseline is not None and not context.alike:
+        return f"{gate.label}: the baseline {baseline.name} is not of the same question"
+    lacking = [case.record.id for case in known if bound.lacks(case)]
+    if not lacking:
+        return None
+    what = f"{baseline.name} has no {metric_name(gate.metric, gate.scope)} for" if baseline else "no control scored in"
+    return f"{gate.label}: {what} {counted(len(lacking), 'case')}: {few(lacking)}"

@@ -1,8 +1,8 @@
 """Gates: the bounds that a run's scores must hold, read from a TOML file (docs/gates.md has the schema).
 
 A gate picks cases by region, prompt, protocol and the like, one metric and one scope. It limits each case's score, a
-statistic of all scores, or either against a baseline. Everything that can be misspelt is refused when the file is
-read, because a gate that silently matches nothing always passes.
+statistic of all scores, or either against a baseline. Every misspelling is refused when the file is read, because a
+gate that matches nothing would always pass.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from typing import Any
 
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
+from medsam_core.files import shipped_folders
+from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.runs import Run
 
 VERSION = 1
+FOLDERS = (Path("benchmarks/gates"), *shipped_folders("gates"))
+"""In the working directory, in an installed wheel, in the checkout."""
+IN_RUN = "gates.toml"
+"""The copy that a run keeps of its gates file."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,6 @@ class Gates:
     profile: str | None
     """The profile that defines the metrics, None for the run's."""
     gates: tuple[Gate, ...]
-    description: str = ""
     baseline: str | None = None
     """The name of the baseline that relative bounds refer to, None if the file names none."""
 
@@ -45,19 +51,15 @@ class Gates:
         """Whether some bound needs a baseline."""
         return any(bound.relative for gate in self.gates for bound in gate.bounds)
 
-    def violations(self, record: CaseRecord) -> tuple[Violation, ...]:
-        """The per-case bounds that this record breaks; () if its region is absent, so that it was not prompted.
+    def reference(self, folder: Path) -> Baseline | None:
+        """The named baseline, None if no bound needs one, none is named, or it is not there. Raises GateError."""
+        path = find_baseline(self.baseline, folder) if self.relative and self.baseline else None
+        return None if path is None else read_baseline(path)
 
-        Bounds that need more than this record (a baseline, or the cohort's volume terciles) are judged by `judge`.
-        """
-        if not record.prompted:
-            return ()
-        return tuple(
-            violation
-            for gate in self.gates
-            if gate.matches(record)
-            for violation in gate.violations(record, self.profile)
-        )
+    def violations(self, record: CaseRecord) -> tuple[Violation, ...]:
+        """The per-case bounds that a prompted record breaks by itself, without a baseline or the cohort's terciles."""
+        matching = [gate for gate in self.gates if record.prompted and gate.matches(record)]
+        return tuple(violation for gate in matching for violation in gate.violations(record, self.profile))
 
 
 def load_gates(path: Path | str) -> Gates:
@@ -71,7 +73,8 @@ def load_gates(path: Path | str) -> Gates:
         table = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, an integer too long, nested too deeply
         raise GateError(f"{path}: is not TOML ({error}); fix that place, docs/gates.md has the schema.") from None
-    _check_keys(str(path), table, ("version", "profile", "description", "baseline", "gate"))
+    for key in table:
+        _check_choice(str(path), "key", key, ("version", "profile", "description", "baseline", "gate"))
     version = table.get("version")
     if version != VERSION or isinstance(version, bool):
         raise GateError(f"{path}: version: got {version!r}, expected {VERSION}; begin the file with `version = 1`.")
@@ -84,18 +87,46 @@ def load_gates(path: Path | str) -> Gates:
     gates = table.get("gate", [])
     if not isinstance(gates, list) or not gates or not all(isinstance(gate, dict) for gate in gates):
         raise GateError(f"{path}: has no gate, expected at least one `[[gate]]` table; add one, see docs/gates.md.")
-    return Gates(
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        profile=profile,
-        gates=tuple(_gate(f"{path}: gate {number}", number, gate) for number, gate in enumerate(gates, start=1)),
-        description=str(table.get("description", "")),
-        baseline=baseline,
+    read = tuple(_gate(f"{path}: gate {number}", number, gate) for number, gate in enumerate(gates, start=1))
+    return Gates(path, hashlib.sha256(content).hexdigest(), profile, read, baseline)
+
+
+def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = FOLDERS) -> Gates | None:
+    """The gates to judge a run by: `path`, or the file that its header names, or None if it had none.
+
+    The file is searched in the run's own directory (gates.toml) and in `folders`, and must still have the hash that
+    the header gives. Raises GateError if it is not found.
+    """
+    if path is not None:
+        return load_gates(path)
+    named = run.header.gates
+    if named is None:
+        return None
+    for candidate in (run.directory / IN_RUN, *(folder / named.file for folder in folders)):
+        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == named.sha256:
+            return load_gates(candidate)
+    raise GateError(
+        f"{run.directory}: was judged by {named.file} (sha256 {named.sha256[:12]}), which is not in "
+        f"{' or '.join(map(str, folders))} or has changed since; give --gates FILE."
     )
 
 
+def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, folder: Path = FOLDER) -> Baseline | None:
+    """The baseline for relative bounds of a stored run: `named`, or its session's, or the one that the gates name.
+
+    None if nothing is named, or if only the gates name one and it is not there. Raises GateError or RunError if
+    `named` or the session's cannot be found or is the run itself.
+    """
+    named = named or run.header.baseline
+    if named:
+        refuse_itself(named, run.directory)
+        return find_reference(named, folder)
+    return gates.reference(folder) if gates is not None else None
+
+
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
-    _check_keys(where, table, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
+    for key in table:
+        _check_choice(where, "key", key, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
     if "metric" not in table:
         raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
     _check_choice(where, "metric", table["metric"], METRICS)
@@ -123,10 +154,9 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
 
 
 def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
-    """Check that a metric with bounds against a baseline can get worse, and that a bound limits how bad it gets.
+    """Refuse bounds that do not limit how bad the metric gets, or that compare one that gets neither better nor worse.
 
-    A drop takes the metric's direction into account. A ratio does not: 105 times the baseline's distance is well above
-    0.99 of it. Nor does a floor that was copied from Dice to a distance.
+    A drop takes the metric's direction into account. A ratio does not, nor does a floor copied from Dice to a distance.
     """
     relative = {bound.name for bound in bounds if bound.relative}
     better = METRICS[metric].better
@@ -160,9 +190,16 @@ def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) ->
 
 def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float | None:
     """The limit of one bound; None for `beats_controls = false`."""
-    value, needs = table[name], BOUNDS[name][0].needs
+    value, metric, needs = table[name], table["metric"], BOUNDS[name][0].needs
     if needs == "controls":
-        return 0.0 if _demanded(where, name, value, table["metric"], scope) else None
+        if not isinstance(value, bool):
+            raise GateError(f"{where}: {name}: got {value!r}, expected true or false; set it to one of them.")
+        if value and (metric not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
+            raise GateError(
+                f"{where}: {name}: got {metric}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
+                f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
+            )
+        return 0.0 if value else None
     try:
         # bool is a subclass of int, and `case_minimum = true` would be a floor of 1
         limit = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
@@ -177,37 +214,9 @@ def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float
     return limit
 
 
-def _demanded(where: str, name: str, value: Any, metric: str, scope: str) -> bool:
-    """Whether the model has to beat the controls."""
-    if not isinstance(value, bool):
-        raise GateError(f"{where}: {name}: got {value!r}, expected true or false; set it to one of them.")
-    if value and (metric not in CONTROL_METRICS or scope not in CONTROL_SCOPES):
-        raise GateError(
-            f"{where}: {name}: got {metric}@{scope}, expected {' or '.join(CONTROL_METRICS)} over "
-            f"{' or '.join(CONTROL_SCOPES)}, as the controls are scored; move it to such a gate."
-        )
-    return value
-
-
-def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
-    known = tuple(known)
-    for key in table:
-        if key not in known:
-            raise GateError(
-                f"{where}: unknown key {key!r}, expected one of {', '.join(known)}; {_suggestion(key, known)}"
-            )
-
-
 def _check_choice(where: str, what: str, value: Any, known: Iterable[str]) -> None:
-    known = tuple(known)
-    if not isinstance(value, str) or value not in known:
-        raise GateError(
-            f"{where}: unknown {what} {value!r}, expected one of {', '.join(known)}; {_suggestion(str(value), known)}"
-        )
-
-
-def _suggestion(word: str, known: tuple[str, ...]) -> str:
-    # names are compared without case, so that "wt" finds "WT"
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
+    by_lower = {name.lower(): name for name in known}  # so that "wt" finds "WT"
+    if value not in by_lower.values():
+        close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.5)
+        fix = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
+        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {', '.join(by_lower.values())}; {fix}")

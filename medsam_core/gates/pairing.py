@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from medsam_core.cases import CaseRecord, score_key
-from medsam_core.gates.baseline import Baseline, BaselineCase, baseline_case, identity_of
+from medsam_core.cases import Case, CaseRecord, score_key
+from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.statistics import DECIMALS, direction
 from medsam_core.gates.wording import group_name, group_order
 from medsam_core.runs import Run
@@ -36,29 +36,22 @@ class Comparability:
     reference: str
     """Its name."""
     incomparable: tuple[str, ...]
-    """Why the two did not answer the same question: another profile, cohort, prompt or image."""
-    unfinished: tuple[str, ...]
-    """Why the run's records are not exactly those of its plan."""
-    doubtful: tuple[str, ...]
-    """Why the scores of the run cannot be believed."""
+    """Why they do not answer the same question (another profile, cohort, prompt or image), or why not to believe it."""
+    unfit: tuple[str, ...]
+    """Why the run by itself is not complete or cannot be believed."""
     unmatched: tuple[str, ...]
     """Which cases only one of the two has."""
     unscored: tuple[str, ...]
-    """Which cases have no score to compare; () if no metric was asked for."""
+    """Which cases have no score to compare; () if no metric is compared."""
     different: Mapping[str, tuple[str, str]]
     """What differs and may, of checkpoint, device, precision and torch: the reference's value and the run's."""
     groups: Mapping[str, tuple[Pair, ...]]
-    """The cases scored in both by group, () for a group without any; no groups if no metric was asked for."""
+    """The cases scored in both by group, () for a group without any; no groups if no metric is compared."""
 
     @property
     def unlike(self) -> tuple[str, ...]:
         """Why the two are not about the same question and the same cases."""
         return (*self.incomparable, *self.unmatched)
-
-    @property
-    def unfit(self) -> tuple[str, ...]:
-        """Why the run by itself is not complete or cannot be believed."""
-        return (*self.unfinished, *self.doubtful)
 
     @property
     def incomplete(self) -> tuple[str, ...]:
@@ -67,44 +60,33 @@ class Comparability:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What differs and may, and whether the checkpoint is the same, for a reader."""
+        """For a reader: what differs and may, and whether the checkpoint is the same."""
+        same = [] if "checkpoint" in self.different else [f"the same checkpoint as in {self.reference}"]
         others = [(name, *both) for name, both in self.different.items() if name != "checkpoint"]
-        notes = [f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others]
-        return (*notes, *([] if "checkpoint" in self.different else [f"the same checkpoint as in {self.reference}"]))
+        return (*(f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others), *same)
 
     def differing(self, names: Iterable[str]) -> list[str]:
         """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count."""
-        found = []
-        for name in names:
-            before, now = (value.split(":")[0] for value in self.different.get(name, ("", "")))
-            if before != now:
-                found.append(f"{name} {now[:12]}, there {before[:12]}")
-        return found
+        values = [(name, *(value.split(":")[0] for value in self.different.get(name, ("", "")))) for name in names]
+        return [f"{name} {now[:12]}, there {before[:12]}" for name, before, now in values if before != now]
 
 
 def comparability(reference: Baseline, run: Run, metric: str | None = None, scope: str = "volume") -> Comparability:
-    """Compare what the two were asked and, if a metric is given, pair the cases that have its score.
-
-    Deterministic, and the same in any order of the records.
-    """
-    records = {record.id: record for record in sorted(run.records, key=lambda record: record.id)}
-    cases = {case: baseline_case(record) for case, record in records.items()}
+    """Compare what the two were asked and, for a metric, pair the cases with its score; the same in any order."""
+    current = Baseline.of(run)
     groups: dict[str, tuple[Pair, ...]] = {}
     unscored: list[str] = []
     if metric is not None:
         key = score_key(run.header.settings.profile, metric, scope)
-        groups = _pair_up(reference, records, cases, key, direction(metric))
-        unscored = _unscored(reference, cases, key)
-        if not any(groups.values()):
-            unscored.append("no case was prompted in both runs")
+        cases = {record.id: record.case for record in run.records}
+        groups, unscored = _pair_up(reference, current, cases, key, direction(metric))
     return Comparability(
         reference=reference.name,
-        incomparable=tuple(_incomparable(reference, run, cases)),
-        unfinished=tuple(attendance(run.plan, run.records)),
-        doubtful=run.doubts,
-        unmatched=tuple(_unmatched(reference, run, cases)),
+        incomparable=tuple(_incomparable(reference, current)),
+        unfit=(*attendance(run.plan, run.records), *run.doubts),
+        unmatched=tuple(_unmatched(reference, current, run.plan)),
         unscored=tuple(unscored),
-        different=_different(reference, run),
+        different=_different(reference, current),
         groups=groups,
     )
 
@@ -112,9 +94,7 @@ def comparability(reference: Baseline, run: Run, metric: str | None = None, scop
 def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
     """Why the records are not exactly the plan's; [] if they are."""
     planned, scored = Counter(plan), Counter(record.id for record in records)
-    reasons = []
-    if not planned:
-        reasons.append("no case was planned: give --brats-root a folder with subjects")
+    reasons = [] if planned else ["no case was planned: give --brats-root a folder with subjects"]
     for cases, what in (
         (planned.keys() - scored.keys(), "planned but not scored"),
         (scored.keys() - planned.keys(), "scored but not planned"),
@@ -122,59 +102,49 @@ def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
         ({case for case, times in scored.items() if times > 1}, "scored more than once"),
     ):
         if cases:
-            reasons.append(f"{_cases(cases)} {what}: {few(sorted(cases))}")
+            reasons.append(f"{counted(len(cases), 'case')} {what}: {few(sorted(cases))}")
     return reasons
 
 
-def _incomparable(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]) -> list[str]:
-    old, new = reference.identity, identity_of(run)
+def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
+    old, new = reference.identity, current.identity
     reasons = [
-        f"another {what}: {_show(before)} in {reference.name}, {_show(after)} now"
-        for what, before, after in (
+        f"another {what}: {before!s:.12} in {reference.name}, {now!s:.12} now"
+        for what, before, now in (
             ("profile", old.profile, new.profile),
-            ("label convention", old.cohort.labels, new.cohort.labels),
+            ("label convention", "/".join(old.cohort.labels), "/".join(new.cohort.labels)),
             ("cohort fingerprint", old.cohort.fingerprint, new.cohort.fingerprint),
         )
-        if before != after
+        if before != now
     ]
-    both = sorted(cases.keys() & reference.cases.keys())
-    moved = [case for case in both if reference.cases[case].prompts != cases[case].prompts]
     reasons += [f"{reference.name} cannot be believed: {doubt}" for doubt in reference.doubts]
+    both = [(case, reference.cases[case], now) for case, now in current.cases.items() if case in reference.cases]
+    moved = [case for case, before, now in both if before.prompts != now.prompts]
     if moved:
-        reasons.append(f"other prompts in {_cases(moved)}: {few(moved)}; replay the reference's with --prompts-from")
-    changed = [case for case in both if cases[case].data and reference.cases[case].data not in ("", cases[case].data)]
+        many = counted(len(moved), "case")
+        reasons.append(f"other prompts in {many}: {few(moved)}; replay the reference's with --prompts-from")
+    changed = [case for case, before, now in both if before.data and now.data and before.data != now.data]
     if changed:
-        reasons.append(f"other images or labels under the same name in {_cases(changed)}: {few(changed)}")
+        many = counted(len(changed), "case")
+        reasons.append(f"other images or labels under the same name in {many}: {few(changed)}")
     return reasons
 
 
-def _unmatched(reference: Baseline, run: Run, cases: Mapping[str, BaselineCase]) -> list[str]:
+def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> list[str]:
     """A planned case that was not scored is reported by `attendance`."""
     return [
-        f"{_cases(ids)} {what} against {reference.name}, of {few(sorted({case.split('/')[0] for case in ids}))}"
+        f"{counted(len(ids), 'case')} {what} against {reference.name}, of "
+        f"{few(sorted({case.split('/')[0] for case in ids}))}"
         for ids, what in (
-            (reference.cases.keys() - cases.keys() - set(run.plan), "missing"),
-            (cases.keys() - reference.cases.keys(), "new"),
+            (reference.cases.keys() - current.cases.keys() - set(plan), "missing"),
+            (current.cases.keys() - reference.cases.keys(), "new"),
         )
         if ids
     ]
 
 
-def _unscored(reference: Baseline, cases: Mapping[str, BaselineCase], key: str) -> list[str]:
-    """A NaN of the current run is not among them: it is a failure."""
-    asked = sorted(case for case in cases if _asked(reference, cases, case))
-    return [
-        f"{who} {key} in {_cases(names)}: {few(names)}"
-        for who, names in (
-            ("this run has no", [case for case in asked if key not in cases[case].scores]),
-            (f"{reference.name} has no finite", [case for case in asked if not _finite(reference, case, key)]),
-        )
-        if names
-    ]
-
-
-def _different(reference: Baseline, run: Run) -> dict[str, tuple[str, str]]:
-    old, new = reference.identity, identity_of(run)
+def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, str]]:
+    old, new = reference.identity, current.identity
     pairs = {
         "checkpoint": (old.sha256, new.sha256),
         "device": (old.device, new.device),
@@ -185,31 +155,30 @@ def _different(reference: Baseline, run: Run) -> dict[str, tuple[str, str]]:
 
 
 def _pair_up(
-    reference: Baseline, records: Mapping[str, CaseRecord], cases: Mapping[str, BaselineCase], key: str, sign: int
-) -> dict[str, tuple[Pair, ...]]:
+    reference: Baseline, current: Baseline, cases: Mapping[str, Case], key: str, sign: int
+) -> tuple[dict[str, tuple[Pair, ...]], list[str]]:
+    """The pairs by group, and which cases lack a score. A NaN of the current run is not lacking: it is a failure."""
     groups: dict[str, list[Pair]] = {}
-    for case, record in sorted(records.items(), key=lambda one: (group_order(one[1].case), one[0])):
-        group = groups.setdefault(group_name(record.case), [])
-        if _asked(reference, cases, case) and key in cases[case].scores and _finite(reference, case, key):
-            before, after = reference.cases[case].scores[key], cases[case].scores[key]
+    missing: list[str] = []
+    unknown: list[str] = []
+    for name, case in sorted(cases.items(), key=lambda one: (group_order(one[1]), one[0])):
+        group = groups.setdefault(group_name(case), [])
+        if not current.cases[name].prompted or name not in reference.cases or not reference.cases[name].prompted:
+            continue
+        before, now = reference.score(name, key), current.cases[name].scores.get(key)
+        if now is None:
+            missing.append(name)
+        if math.isnan(before):
+            unknown.append(name)
+        elif now is not None:
             # rounded again: 0.89 − 0.90 is not quite −0.01
-            benefit = round(sign * (after - before), DECIMALS) if math.isfinite(after) else math.nan
-            group.append(Pair(case, record.case.subject, before, after, benefit))
-    return {name: tuple(pairs) for name, pairs in groups.items()}
-
-
-def _asked(reference: Baseline, cases: Mapping[str, BaselineCase], case: str) -> bool:
-    return case in reference.cases and reference.cases[case].prompted and cases[case].prompted
-
-
-def _finite(reference: Baseline, case: str, key: str) -> bool:
-    return math.isfinite(reference.cases[case].scores.get(key, math.nan))
-
-
-def _cases(ids: Iterable[str]) -> str:
-    return counted(len(list(ids)), "case")
-
-
-def _show(value: object) -> str:
-    text = "/".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text[:12]
+            benefit = round(sign * (now - before), DECIMALS) if math.isfinite(now) else math.nan
+            group.append(Pair(name, case.subject, before, now, benefit))
+    unscored = [
+        f"{who} {key} in {counted(len(names), 'case')}: {few(sorted(names))}"
+        for who, names in (("this run has no", missing), (f"{reference.name} has no finite", unknown))
+        if names
+    ]
+    if not any(groups.values()):
+        unscored.append("no case was prompted in both runs")
+    return {name: tuple(pairs) for name, pairs in groups.items()}, unscored

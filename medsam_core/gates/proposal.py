@@ -1,11 +1,8 @@
-"""Floors for a gates file, proposed from what a run measured.
-
-A proposal is text for a person to look at and commit, not a gate by itself: it says what the checkpoint did, and only
-a person can say whether that is good enough to hold others to.
-"""
+"""Floors for a gates file, proposed from a run: text for a person, who decides whether the scores are good enough."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -14,6 +11,7 @@ from pathlib import Path
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline, baseline_path, identity_of
+from medsam_core.gates.bounds import mean
 from medsam_core.gates.gates_file import VERSION
 from medsam_core.gates.pairing import comparability
 from medsam_core.gates.wording import group_name, group_order, metric_name
@@ -22,11 +20,21 @@ from medsam_core.text import counted, few
 
 METRICS = ("dice", "iou")
 SCOPES = ("volume", "key_slice")
-CASE_CHANGE = 0.001
-"""How far Dice of a case may move with the same weights, device and precision. On CPUs with other instructions it moved
-by up to 0.0001."""
-MEAN_DROP, CASE_DROP = 0.02, 0.20
-"""What is tolerated of a mean and of a case, whatever the weights, device and precision."""
+AGAINST = """
+# against {name}: the same weights on the same kind of device give the same masks
+[[gate]]
+metric = "dice"
+same = ["checkpoint", "device", "precision"]
+case_change_maximum = 0.001
+
+# against {name}: whatever the weights and the device, neither the cohort nor a case gets worse
+[[gate]]
+metric = "dice"
+mean_drop_maximum = 0.02
+case_drop_maximum = 0.2
+"""
+"""Two gates against a baseline. Between CPUs with different instructions, the same weights moved a case's Dice by up to
+0.0001."""
 
 
 def propose_gates(
@@ -39,35 +47,34 @@ def propose_gates(
 ) -> str:
     """TOML text of a gates file with floors for each modality × region × prompt × protocol of the run.
 
-    case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin; both rounded down to 3 decimals and
-    left out where they would be 0 or less and so hold nothing back. Cases whose region is absent do not count.
-    repeats: runs of the same cases elsewhere, say on a GPU or in bf16; the floors are under the lowest of them all.
-    baseline: with a name, two gates on Dice against it are added, one for the same weights and device, one for all.
+    case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin. Both are rounded down to 3 decimals
+    and left out where they would be 0 or less, which no score is below. Cases whose region is absent do not count.
+    repeats: runs of the same cases elsewhere, say on a GPU or in bf16; the floors are below the lowest of all runs.
+    baseline: its name adds two gates on Dice against it.
     Raises GateError if a planned case has no record, a score is missing or NaN, a repeat is of another question, a
     margin is not in [0, 1), or nothing can be proposed.
     """
-    for name, value in (("margin", margin), ("mean margin", mean_margin)):
+    for name, value in (("margin", margin), ("mean-margin", mean_margin)):
         if not 0 <= value < 1:
-            raise GateError(f"{name}: got {value}, expected a number in [0, 1); mend --{name.replace(' ', '-')}.")
-    for one in (run, *repeats):
-        _check(one, run)
-    profile = run.header.settings.profile
-    groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
-    for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
-        case = record.case
-        groups.setdefault((case.modality, case.region, case.prompt, case.protocol), []).append(record)
-    lines = [*_head(run, repeats, margin, mean_margin), "", f"version = {VERSION}", f"profile = {json.dumps(profile)}"]
+            raise GateError(f"--{name}: got {value}, expected a number in [0, 1); correct it.")
     runs = (run, *repeats)
-    tables = [line for group in groups.values() for line in _tables(runs, group, profile, margin, mean_margin)]
+    for one in runs:
+        _check(one, run)
+    groups: dict[str, list[CaseRecord]] = {}
+    for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
+        groups.setdefault(group_name(record.case), []).append(record)
+    tables = [line for group in groups.values() for line in _tables(runs, group, margin, mean_margin)]
     if "[[gate]]" not in tables:
         raise GateError(
             f"{run.directory}: no floor above 0 can be proposed, expected at least one mean above {mean_margin:g}; "
             "take a checkpoint that finds the tumours."
         )
+    lines = [*_head(run, repeats, margin, mean_margin), "", f"version = {VERSION}"]
+    lines.append(f"profile = {json.dumps(run.header.settings.profile)}")
     if baseline is not None:
-        baseline_path(baseline)  # that it is a name
-        lines.append(f"baseline = {json.dumps(baseline)}")
-        tables = [*_against(baseline), *tables]  # first, as a broken one says the most
+        baseline_path(baseline)  # checks the name
+        # first, because a broken one says the most
+        lines += [f"baseline = {json.dumps(baseline)}", AGAINST.format(name=baseline).rstrip()]
     return "\n".join([*lines, *tables]) + "\n"
 
 
@@ -81,27 +88,10 @@ def _check(run: Run, first: Run) -> None:
         raise GateError(f"{run.directory}: is no repeat of {first.directory}: {against.unlike[0]}; leave it out.")
 
 
-def _against(baseline: str) -> Iterator[str]:
-    yield from (
-        "",
-        f"# against {baseline}: the same weights on the same kind of device give the same masks",
-        "[[gate]]",
-        'metric = "dice"',
-        'same = ["checkpoint", "device", "precision"]',
-        f"case_change_maximum = {CASE_CHANGE}",
-        "",
-        f"# against {baseline}: whatever the weights and the device, neither the cohort nor a case gets worse",
-        "[[gate]]",
-        'metric = "dice"',
-        f"mean_drop_maximum = {MEAN_DROP}",
-        f"case_drop_maximum = {CASE_DROP}",
-    )
-
-
 def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -> Iterator[str]:
     header = run.header
     checkpoint, cohort, settings = header.checkpoint, header.cohort, header.settings
-    root = Path(cohort.root).name  # the file is for others, too
+    root = Path(cohort.root).name  # the file is also for others
     for text in (
         f"Proposed by `medsam-core propose` from the run of {header.created}.",
         "These numbers say what this checkpoint did there; look at its worst cases before you commit them.",
@@ -116,50 +106,45 @@ def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -
         yield "# " + " ".join(text.split())  # a line break in a folder's name must not end the comment
 
 
-def _tables(
-    runs: Sequence[Run], group: Sequence[CaseRecord], profile: str, margin: float, mean_margin: float
-) -> Iterator[str]:
-    case = group[0].case
-    asked = [record for record in group if record.prompted]
+def _tables(runs: Sequence[Run], group: Sequence[CaseRecord], margin: float, mean_margin: float) -> Iterator[str]:
+    case, who = group[0].case, group_name(group[0].case)
+    asked = [record.id for record in group if record.prompted]
     absent = f", absent in {len(group) - len(asked)} more" if len(asked) < len(group) else ""
     if not asked:
-        yield from ("", f"# {group_name(case)}: the region is absent in all {counted(len(group), 'case')}: no gate")
+        yield from ("", f"# {who}: the region is absent in all {counted(len(group), 'case')}: no gate")
         return
-    for metric in METRICS:
-        for scope in SCOPES:
-            measured = [_scores(run, asked, score_key(profile, metric, scope)) for run in runs]
-            least, worst_case = min(min(scores) for scores in measured)
-            mean = min(math.fsum(score for score, _ in scores) / len(scores) for scores in measured)
-            name = metric_name(metric, scope)
-            yield ""
-            yield (
-                f"# {group_name(case)} {name} over {counted(len(asked), 'case')}{absent}: "
-                f"worst {least:.3f} ({worst_case}), mean {mean:.3f}"
-            )
-            floors = {"case_minimum": _floor(least - margin), "mean_minimum": _floor(mean - mean_margin)}
-            if all(floor <= 0 for floor in floors.values()):
-                yield "# too low for any floor above 0: no gate"
-                continue
-            yield "[[gate]]"
-            yield f"metric = {json.dumps(metric)}"
-            yield f"scope = {json.dumps(scope)}"
-            for key in ("modality", "region", "prompt", "protocol"):
-                yield f"{key} = {json.dumps(getattr(case, key))}"
-            for bound, floor in floors.items():
-                yield f"{bound} = {floor:.3f}" if floor > 0 else f"# {bound}: the worst case is too low for a floor"
+    for metric, scope in itertools.product(METRICS, SCOPES):
+        key = score_key(runs[0].header.settings.profile, metric, scope)
+        measured = [_scores(run, asked, key) for run in runs]
+        least, worst_case = min((score, name) for scores in measured for name, score in scores.items())
+        average = min(mean([*scores.values()]) for scores in measured)
+        yield ""
+        yield (
+            f"# {who} {metric_name(metric, scope)} over {counted(len(asked), 'case')}{absent}: "
+            f"worst {least:.3f} ({worst_case}), mean {average:.3f}"
+        )
+        floors = {"case_minimum": _floor(least - margin), "mean_minimum": _floor(average - mean_margin)}
+        if all(floor <= 0 for floor in floors.values()):
+            yield "# too low for any floor above 0: no gate"
+            continue
+        yield "[[gate]]"
+        filters = {name: getattr(case, name) for name in ("modality", "region", "prompt", "protocol")}
+        for name, value in {"metric": metric, "scope": scope, **filters}.items():
+            yield f"{name} = {json.dumps(value)}"
+        for bound, floor in floors.items():
+            yield f"{bound} = {floor:.3f}" if floor > 0 else f"# {bound}: the worst case is too low for a floor"
 
 
-def _scores(run: Run, asked: Sequence[CaseRecord], key: str) -> list[tuple[float, str]]:
-    """The run's own scores of the cases that the first run was asked."""
-    own = {record.id: record for record in run.records}
-    records = [own[record.id] for record in asked]
-    lacking = [record.id for record in records if math.isnan(record.scores.get(key, math.nan))]
+def _scores(run: Run, asked: Sequence[str], key: str) -> dict[str, float]:
+    """The run's scores of the cases that the first run was asked."""
+    own = {record.id: record.scores.get(key, math.nan) for record in run.records}
+    lacking = [name for name in asked if math.isnan(own[name])]
     if lacking:
         raise GateError(
             f"{run.directory}: {counted(len(lacking), 'case')} without a score {key} ({few(lacking)}), expected a "
             "number for each; score the run with the metrics dice and iou."
         )
-    return [(record.scores[key], record.id) for record in records]
+    return {name: own[name] for name in asked}
 
 
 def _floor(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Runs under an fsspec URL (`s3://…`, `gs://…`, `file://…`): copied here for as long as a command reads them."""
+"""Runs under an fsspec URL (`s3://…`, `gs://…`, `file://…`), copied to this machine while a command reads them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medsam_core.errors import RunError
-from medsam_core.gates.stored import IN_RUN
+from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.runs import CASES, HEADER, VERDICT
 
 FILES = (HEADER, CASES, VERDICT, IN_RUN)
-"""What judging, accepting and comparing read; overlays and masks stay where they are."""
+"""What judging, accepting and comparing read; overlays and masks are not copied."""
 
 
 @contextmanager
 def local(place: Path | str) -> Iterator[Path]:
-    """A folder as it is, or what lies under a URL in a temporary folder that ends with the block.
-
-    The folder's own name is that of the URL's last part. Raises RunError as `fetch` does.
-    """
+    """A folder itself, or a temporary copy of what is under a URL, named like its last part. Raises RunError."""
     url = str(place)
     if "://" not in url:
         yield Path(place)
@@ -33,9 +30,9 @@ def local(place: Path | str) -> Iterator[Path]:
 
 
 def fetch(url: str, into: Path) -> None:
-    """Copy the runs under a URL into a local folder, each where it is below the URL.
+    """Copy the runs under a URL into a local folder, each to the same place below it.
 
-    Raises RunError if the URL cannot be read or holds no run, or its protocol needs a package that is not installed.
+    Raises RunError if the URL cannot be read or has no run, or its protocol needs a package that is not installed.
     """
     import fsspec  # type: ignore[import-untyped]  # comes with torch and huggingface_hub
 
@@ -43,14 +40,13 @@ def fetch(url: str, into: Path) -> None:
         system, root = fsspec.core.url_to_fs(url)
         root = root.rstrip("/")
         headers = sorted({*system.glob(f"{root}/{HEADER}"), *system.glob(f"{root}/**/{HEADER}")})
-        for header in headers:
-            folder = header.rsplit("/", 1)[0]
+        for folder in (header.rsplit("/", 1)[0] for header in headers):
             own = into / folder[len(root) :].strip("/")
             own.mkdir(parents=True, exist_ok=True)
             for name in FILES:
                 if system.exists(f"{folder}/{name}"):
                     system.get_file(f"{folder}/{name}", str(own / name))
     except (OSError, ValueError, ImportError) as error:
-        raise RunError(f"{url}: cannot be read ({error}); mend the URL or install its fsspec package.") from None
+        raise RunError(f"{url}: cannot be read ({error}); correct the URL or install its fsspec package.") from None
     if not headers:
-        raise RunError(f"{url}: holds no run, expected a {HEADER} there or below; mend the URL.")
+        raise RunError(f"{url}: has no run, expected a {HEADER} there or below; correct the URL.")

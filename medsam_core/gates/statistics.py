@@ -1,9 +1,8 @@
 """Paired differences: interval, non-inferiority, and whether a drop is real.
 
-All of them take benefits: for each pair the change towards the better, 0 for no change, below 0 for worse. The order of
-the pairs does not matter. Sources: non-inferiority by a shifted one-sample t test (Wellek, Testing
-Statistical Hypotheses of Equivalence and Noninferiority, 2010, ch. 5.2); bias-corrected and accelerated bootstrap
-(Efron 1987) as in scipy.stats.bootstrap; Holm 1979.
+They take benefits: for each pair, in any order, the change towards the better, below 0 for worse. Sources:
+non-inferiority by a shifted one-sample t test (Wellek, Testing Statistical Hypotheses of Equivalence and
+Noninferiority, 2010, ch. 5.2); BCa bootstrap (Efron 1987) as in scipy.stats.bootstrap; Holm 1979.
 """
 
 from __future__ import annotations
@@ -30,6 +29,11 @@ def direction(metric: str) -> int:
     return -1 if METRICS[metric].better == "lower" else 1
 
 
+def can_get_worse(metric: str) -> bool:
+    """False for a volume, say, which is neither better nor worse, and for a metric that this version does not know."""
+    return metric in METRICS and METRICS[metric].better != "neither"
+
+
 def mean_if_finite(values: Sequence[float]) -> float:
     """The mean of at least one number, NaN if one of them is not finite."""
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
@@ -37,28 +41,24 @@ def mean_if_finite(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Paired:
-    """What n paired benefits say; everything but n and the mean is NaN below MINIMUM_N."""
+    """What n paired benefits say; NaN where nothing can be said, as below MINIMUM_N."""
 
     n: int
     mean: float
-    low: float
+    low: float = math.nan
     """Lower end of the bootstrap interval of the mean."""
-    high: float
-    """Upper end."""
-    p_not_inferior: float
+    high: float = math.nan
+    p_not_inferior: float = math.nan
     """Of the hypothesis that the mean is at or below −margin; if small, the drop is smaller than the margin."""
-    p_worse: float
+    p_worse: float = math.nan
     """Of the hypothesis that the mean is at or above 0; if small, there is a drop."""
 
 
-def paired(
-    benefits: Sequence[float], margin: float, *, confidence: float = 0.9, resamples: int = 4999, seed: int = 0
-) -> Paired:
+def paired(benefits: Sequence[float], margin: float, *, confidence: float = 0.9, resamples: int = 4999) -> Paired:
     """Mean, interval and one-sided p values of at least one finite benefit.
 
-    margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. If all benefits are equal, no test
-    is needed: the interval is that value, and the p values are 0 or 1. Raises GateError for no benefits and for one
-    that is not finite.
+    margin: the drop that is tolerated, ≥ 0, in the unit of the benefits. If all benefits are equal, the interval is
+    that value, and the p values are 0 or 1. Raises GateError for no benefits and for one that is not finite.
     """
     # sorted, so that neither sums nor resamples depend on the order; rounded, as the baseline was
     values = np.sort(np.round(np.asarray(benefits, dtype=np.float64), DECIMALS))
@@ -68,27 +68,19 @@ def paired(
         )
     n, mean = len(values), math.fsum(values) / len(values)
     if n < MINIMUM_N:
-        return Paired(n, mean, math.nan, math.nan, math.nan, math.nan)
+        return Paired(n, mean)
     if values[0] == values[-1]:
         mean = float(values[0])
         return Paired(n, mean, mean, mean, float(mean < -margin), float(mean >= 0))
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    low, high = bootstrap_interval(values, confidence=confidence, resamples=resamples, seed=seed)
-    return Paired(
-        n,
-        mean,
-        low,
-        high,
-        # stdtr is the distribution function of Student's t
-        p_not_inferior=float(special.stdtr(n - 1, -(mean + margin) / error)),
-        p_worse=float(special.stdtr(n - 1, mean / error)),
-    )
+    low, high = bootstrap_interval(values, confidence=confidence, resamples=resamples)
+    # stdtr is the distribution function of Student's t
+    p_not_inferior, p_worse = (float(special.stdtr(n - 1, t)) for t in (-(mean + margin) / error, mean / error))
+    return Paired(n, mean, low, high, p_not_inferior, p_worse)
 
 
-def bootstrap_interval(
-    values: np.ndarray, *, confidence: float = 0.9, resamples: int = 4999, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap interval of the mean of (n,) float64 values that are not all equal; the same for the same seed."""
+def bootstrap_interval(values: np.ndarray, *, confidence: float = 0.9, resamples: int = 4999) -> tuple[float, float]:
+    """Bootstrap interval of the mean of (n,) float64 values that are not all equal; always the same."""
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
             # BCa gives NaN, with a warning, where the resamples' distribution is degenerate; percentile never does
@@ -103,7 +95,7 @@ def bootstrap_interval(
                 # bounds the memory: 1,251 subjects × 4,999 resamples are 50 MB at once
                 batch=max(1, 1_000_000 // len(values)),
                 method=method,
-                random_state=np.random.default_rng(seed),
+                random_state=np.random.default_rng(0),
             ).confidence_interval
         if np.isfinite(low) and np.isfinite(high):
             break

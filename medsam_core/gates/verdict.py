@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, read_baseline
-from medsam_core.gates.gate import Gate, Violation
+from medsam_core.gates.baseline import FOLDER, Baseline
+from medsam_core.gates.gate import Context, Gate, GateResult, Violation, judge_gate
 from medsam_core.gates.gates_file import Gates
-from medsam_core.gates.judging import Context, GateResult, judge_gate, reference_notes
 from medsam_core.gates.pairing import Comparability, attendance, comparability
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.outcome import Outcome, worst
@@ -46,7 +45,7 @@ class Verdict:
     outcome: Outcome
     results: tuple[GateResult, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Why the run is not a PASS, apart from broken bounds."""
+    """Why it is no PASS, apart from broken bounds."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Of cases: planned, scored, prompted, missing, gated, failing. Of bounds: bounds, broken."""
     cases: tuple[CaseVerdict, ...] = ()
@@ -99,20 +98,16 @@ def judge(
     """Judge records against the plan and the gates; the order of neither matters.
 
     plan: every case id that the run was asked to score. gates: None if there are none, which is INCONCLUSIVE.
-    baseline: what relative bounds refer to. against: how far the run can be compared with it; None: entirely.
+    baseline: what relative bounds refer to. against: how far it can be compared with the run; None for entirely.
     """
     planned = set(plan)
     # sorted, so that sums and texts do not depend on which worker was first
     scored = sorted((r for r in records if r.id in planned), key=lambda r: (r.id, repr(sorted(r.scores.items()))))
+    ids = {record.id for record in scored}
+    prompted = {record.id for record in scored if record.prompted}
     reasons = attendance(plan, records)
     unlike = against.unlike if against else ()
-    context = Context(
-        profile=gates.profile if gates else None,
-        whole=not reasons,
-        terciles=volume_terciles(scored),
-        baseline=baseline,
-        alike=not unlike,
-    )
+    context = Context(gates.profile if gates else None, not reasons, volume_terciles(scored), baseline, not unlike)
     every = gates.gates if gates else ()
     aside = {gate.number: why for gate in every if against and (why := _set_aside(gate, against))}
     judged = [judge_gate(gate, scored, context) for gate in every if gate.number not in aside]
@@ -125,45 +120,54 @@ def judge(
     reasons += dict.fromkeys(reason for one in judged for reason in one.reasons)
     reasons += implausible(scored)
     results = tuple(result for one in judged for result in one.results)
-    violations = [violation for one in judged for violation in one.violations]
-    cases = _judge_cases(planned, {record.id for record in scored}, violations, gates is not None)
+    cases = _judge_cases(planned, ids, [violation for one in judged for violation in one.violations], gates is not None)
     gated = {case for one in judged for case in one.cases}
-    prompted = {record.id for record in scored if record.prompted}
-    ungated = sorted(prompted - gated)
+    ungated = sorted(prompted - gated) if gates else []
+    notes = [*aside.values(), *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if ungated else [])]
     return Verdict(
         outcome=worst([*(result.outcome for result in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
         results=results,
         reasons=tuple(reasons),
         counts={
             "planned": len(planned),
-            "scored": len({record.id for record in scored}),
+            "scored": len(ids),
             "prompted": len(prompted),
-            "missing": len(planned - {record.id for record in scored}),
+            "missing": len(planned - ids),
             "gated": len(gated),
             "failing": sum(case.outcome is Outcome.FAIL for case in cases),
             "bounds": len(results),
             "broken": sum(result.outcome is Outcome.FAIL for result in results),
         },
         cases=cases,
-        notes=(
-            *aside.values(),
-            *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if gates and ungated else []),
-        ),
+        notes=tuple(notes),
     )
 
 
 def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None, folder: Path = FOLDER) -> Verdict:
     """Judge a run, stored or just finished.
 
-    baseline: what relative bounds refer to; None takes the one that the gates file names, if `folder` has it.
+    baseline: what relative bounds refer to; None for the one that the gates file names, if it is in `folder`.
     Raises GateError if that is damaged.
     """
-    if baseline is None and gates is not None and gates.relative and gates.baseline is not None:
-        path = find_baseline(gates.baseline, folder)
-        baseline = None if path is None else read_baseline(path)
+    if baseline is None and gates is not None:
+        baseline = gates.reference(folder)
     against = None if baseline is None else comparability(baseline, run)
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
-    return replace(verdict, notes=(*verdict.notes, *reference_notes(baseline, gates)))
+    return replace(verdict, notes=(*verdict.notes, *_reference_notes(baseline, gates)))
+
+
+def _reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str, ...]:
+    """What a reader should know of the baseline: that no gate refers to it, or that it is no PASS itself."""
+    if baseline is None or gates is None:
+        return ()
+    outcome, note = baseline.identity.outcome, ""
+    if not gates.relative:
+        note = "no gate compares with it"
+    elif baseline.identity.forced:
+        note = "was accepted with --force, against what its file says"
+    elif outcome != Outcome.PASS.value:
+        note = f"{f'ended as {outcome}' if outcome else 'has no verdict'} itself"
+    return (f"baseline {baseline.name}: {note}",) if note else ()
 
 
 def _set_aside(gate: Gate, against: Comparability) -> str:
@@ -176,17 +180,16 @@ def _judge_cases(
     planned: set[str], scored: set[str], violations: Sequence[Violation], gates: bool
 ) -> tuple[CaseVerdict, ...]:
     """Each planned case by itself, sorted by id; statistics of all cases do not count."""
-    found: dict[str, list[Violation]] = {}
+    found: dict[str, list[Violation]] = {case: [] for case in sorted(planned)}
     for violation in violations:
-        found.setdefault(violation.case, []).append(violation)
+        found[violation.case].append(violation)
     cases = []
-    for case in sorted(planned):
+    for case, own in found.items():
         if case not in scored or not gates:
-            why = NO_GATES if case in scored else "planned but not scored"
-            cases.append(CaseVerdict(case, Outcome.INCONCLUSIVE, (why,)))
-            continue
-        own = found.get(case, [])
-        seen = any(violation.value is not None for violation in own)
-        outcome = Outcome.FAIL if seen else Outcome.INCONCLUSIVE if own else Outcome.PASS
-        cases.append(CaseVerdict(case, outcome, tuple(dict.fromkeys(violation.text for violation in own))))
+            outcome, texts = Outcome.INCONCLUSIVE, [NO_GATES if case in scored else "planned but not scored"]
+        else:
+            seen = any(violation.value is not None for violation in own)
+            outcome = Outcome.FAIL if seen else Outcome.INCONCLUSIVE if own else Outcome.PASS
+            texts = [violation.text for violation in own]
+        cases.append(CaseVerdict(case, outcome, tuple(dict.fromkeys(texts))))
     return tuple(cases)

@@ -25,10 +25,7 @@ def unit_of(metric: str) -> str:
 
 
 def compared(value: float, limit: float, metric: str) -> str:
-    """`0.412 < 0.700`, `12.100 mm > 10.000 mm`: how a finite value compares with a limit.
-
-    Digits are added until two different numbers also look different.
-    """
+    """`0.412 < 0.700`, `12.100 mm > 10.000 mm`: with enough digits for two different numbers to look different."""
     unit = unit_of(metric)
     digits = 3 if value == limit else next((d for d in range(3, 17) if f"{value:.{d}f}" != f"{limit:.{d}f}"), 17)
     sign = "<" if value < limit else ">" if value > limit else "="
@@ -58,9 +55,5 @@ def group_name(case: Case) -> str:
 
 def group_order(case: Case) -> tuple[int, ...]:
     """Sorts groups as a reader expects them: WT before TC before ET, box before point."""
-    return (
-        MODALITIES.index(case.modality),
-        REGIONS.index(case.region),
-        MODES.index(case.prompt),
-        PROTOCOLS.index(case.protocol),
-    )
+    place = MODALITIES.index(case.modality), REGIONS.index(case.region), MODES.index(case.prompt)
+    return (*place, PROTOCOLS.index(case.protocol))

@@ -23,8 +23,9 @@ IMAGE_SIZE_STEP = 32  # the trunk's coarsest level: every level of the pyramid m
 class Architecture:
     """Everything needed to build sam2's `SAM2Base`, except the weights.
 
-    Fields without a description are sam2's, under sam2's names: those of the trunk (Hiera) from embed_dim to
-    q_pool, and its flags. Raises OptionError if the numbers do not fit together.
+    Fields without a description are sam2's, under sam2's names: those of the trunk (Hiera) from embed_dim to q_pool,
+    those of `SAM2Base` from num_maskmem on, the last three for its mask decoder: `model.build` goes by this order.
+    Raises OptionError if the numbers do not fit together.
     """
 
     name: str
@@ -79,10 +80,10 @@ class Architecture:
     multimask_max_pt_num: int = 1
     use_mlp_for_obj_ptr_proj: bool = True
     # from here on: the post-processing that MedSAM2 and sam2's video predictor switch on
+    binarize_mask_from_pts_for_mem_enc: bool = True
     dynamic_multimask_via_stability: bool = True
     dynamic_multimask_stability_delta: float = 0.05
     dynamic_multimask_stability_thresh: float = 0.98
-    binarize_mask_from_pts_for_mem_enc: bool = True
 
     def __post_init__(self) -> None:
         if self.image_size <= 0 or self.image_size % IMAGE_SIZE_STEP:
@@ -111,11 +112,6 @@ class Architecture:
         """Side of the mask decoder's square logits (128 for 512 pixels)."""
         return self.image_size // MASK_STRIDE
 
-    @property
-    def backbone_channels(self) -> tuple[int, ...]:
-        """Channels of the trunk's stages from coarse to fine, as the neck takes them."""
-        return tuple(self.embed_dim * 2**stage for stage in reversed(range(len(self.stages))))
-
     def with_image_size(self, image_size: int) -> Architecture:
         """The same weights' architecture for square images of another size (a multiple of 32 pixels)."""
         return dataclasses.replace(self, image_size=image_size)
@@ -126,52 +122,46 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
-        """The inverse of `to_json`, which for a while also wrote a field of view.
+        """The inverse of `to_json`, which for a while also wrote a field of view: the whole slice.
 
-        Raises CheckpointError for anything else than what `to_json` writes or wrote, and for another field of view than
-        the whole slice.
+        Raises CheckpointError for anything else.
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise CheckpointError(
-                f"architecture in the checkpoint's metadata: got text that is not JSON ({error}), expected an "
-                "object; name the architecture by an option or use another checkpoint."
-            ) from None
-        if isinstance(values, dict) and values.get("field_of_view") == WHOLE_SLICE:
-            del values["field_of_view"]
+        except json.JSONDecodeError:
+            values = None
+        found: dict[str, Any] = values if isinstance(values, dict) else {}
+        if found.get("field_of_view") == WHOLE_SLICE:
+            del found["field_of_view"]
         fields = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) != fields:
-            found = set(values) if isinstance(values, dict) else set()
+        if found.keys() != fields:
             raise CheckpointError(
-                "architecture in the checkpoint's metadata: got "
-                f"unknown fields {sorted(found - fields)[:5]} and without {sorted(fields - found)[:5]}, expected "
-                "the fields of this version; use a checkpoint written by it or name the architecture by an option."
+                f"architecture in the checkpoint's metadata: got {text[:20]!r}… with unknown fields "
+                f"{sorted(found.keys() - fields)[:5]} and without {sorted(fields - found.keys())[:5]}, expected JSON "
+                "with the fields of this version; use a checkpoint written by it or name the architecture by an option."
             )
-        return cls(**{key: _frozen(value) for key, value in values.items()})
+        frozen: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in found.items()}
+        return cls(**frozen)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-_TINY: dict[str, Any] = {}  # the dataclass's defaults are Hiera-T's
-_SMALL: dict[str, Any] = {"stages": (1, 2, 11, 2), "global_att_blocks": (7, 10, 13)}
-_BASE_PLUS: dict[str, Any] = {
-    "embed_dim": 112,
-    "num_heads": 2,
-    "stages": (2, 3, 16, 3),
-    "global_att_blocks": (12, 16, 20),
-    "window_pos_embed_bkg_spatial_size": (14, 14),
+_TRUNKS: dict[str, dict[str, Any]] = {
+    "tiny": {},  # the dataclass's defaults
+    "small": {"stages": (1, 2, 11, 2), "global_att_blocks": (7, 10, 13)},
+    "base+": {
+        "embed_dim": 112,
+        "num_heads": 2,
+        "stages": (2, 3, 16, 3),
+        "global_att_blocks": (12, 16, 20),
+        "window_pos_embed_bkg_spatial_size": (14, 14),
+    },
+    "large": {
+        "embed_dim": 144,
+        "num_heads": 2,
+        "stages": (2, 6, 36, 4),
+        "global_att_blocks": (23, 33, 43),
+        "window_spec": (8, 4, 16, 8),
+    },
 }
-_LARGE: dict[str, Any] = {
-    "embed_dim": 144,
-    "num_heads": 2,
-    "stages": (2, 6, 36, 4),
-    "global_att_blocks": (23, 33, 43),
-    "window_spec": (8, 4, 16, 8),
-}
-_TRUNKS = {"tiny": _TINY, "small": _SMALL, "base+": _BASE_PLUS, "large": _LARGE}
 # SAM 2 of July 2024; 2.1 added the age of pointers and the memory of an absent object
 _SAM2: dict[str, Any] = {
     "no_obj_embed_spatial": False,
@@ -179,24 +169,24 @@ _SAM2: dict[str, Any] = {
     "proj_tpos_enc_in_obj_ptrs": False,
     "use_signed_tpos_enc_to_obj_ptrs": False,
 }
-# window 14 is for 1024 pixels; at 320 the third stage has 20 × 20 tokens
-_EMBEDDED: dict[str, Any] = {
-    "embed_dim": 32,
-    "stages": (1, 2, 3, 1),
-    "global_att_blocks": (4, 5),
-    "window_spec": (8, 4, 8, 4),
-    "d_model": 128,
-    "fpn_top_down_levels": (0, 1, 2, 3),
-    "memory_attention_layers": 2,
-    "memory_attention_feedforward": 512,
-    "memory_dim": 32,
-}
 
 ARCHITECTURES: dict[str, Architecture] = {
     **{f"sam2-{size}": Architecture(f"sam2-{size}", 1024, **trunk, **_SAM2) for size, trunk in _TRUNKS.items()},
     **{f"sam2.1-{size}": Architecture(f"sam2.1-{size}", 1024, **trunk) for size, trunk in _TRUNKS.items()},
     "medsam2": Architecture("medsam2", 512),
-    "embedded": Architecture("embedded", 320, **_EMBEDDED),
+    "embedded": Architecture(
+        "embedded",
+        320,
+        embed_dim=32,
+        stages=(1, 2, 3, 1),
+        global_att_blocks=(4, 5),
+        window_spec=(8, 4, 8, 4),  # 14 is for 1024 pixels; at 320 the third stage has 20 × 20 tokens
+        d_model=128,
+        fpn_top_down_levels=(0, 1, 2, 3),
+        memory_attention_layers=2,
+        memory_attention_feedforward=512,
+        memory_dim=32,
+    ),
 }
 
 

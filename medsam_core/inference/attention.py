@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from medsam_core.inference.model import LoadedModel, sine_encoding
+from medsam_core.inference.model import LoadedModel
 
 ROWS = 256  # queries at a time, so that their scores stay in a core's cache
 
@@ -63,11 +64,7 @@ class MemoryAttention:
     and in a compiled step, it is torch's fused attention over the whole batch."""
 
     def __init__(self, model: LoadedModel, slices: int, *, compiled: bool = False) -> None:
-        """Compute the tables of places and ages.
-
-        slices: of the volume; scales the pointers' ages, as in sam2.
-        compiled: whether the step is compiled.
-        """
+        """slices: of the volume; scales the pointers' ages, as in sam2. compiled: whether the step is compiled."""
         self.module = model.module
         self.layers: Any = model.module.memory_attention.layers
         self.heads: int = model.architecture.memory_attention_heads
@@ -80,8 +77,10 @@ class MemoryAttention:
         self._angles: torch.Tensor = self.layers[0].cross_attn_image.freqs_cis.to(self.device)
         self._turns = torch.view_as_real(self._angles)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            self._places = self._make_places()
-            self._ages = self._make_ages()
+            side = self.module.sam_image_embedding_size
+            places = self.module.memory_encoder.position_encoding(torch.empty(1, 1, side, side, device=self.device))
+            self._places = places.flatten(2).transpose(1, 2).to(self.dtype)  # (1, h * w, memory_dim)
+            self._ages = [self._ages_of(layer.cross_attn_image) for layer in self.layers]
 
     def project(self, mask: torch.Tensor) -> Projection:
         """A memory (n, memory_dim, h, w) as every layer reads it."""
@@ -93,7 +92,7 @@ class MemoryAttention:
         return Projection(tokens, keys, values)
 
     def __call__(self, features: torch.Tensor, position: torch.Tensor, bank: Bank) -> torch.Tensor:
-        """(n, d_model, h, w): the features of the coarsest level, conditioned on memory.
+        """(n, d_model, h, w): the coarsest level's features, conditioned on memory.
 
         features: (n, d_model, h, w). position: (1, d_model, h, w), their position encoding.
         """
@@ -110,10 +109,8 @@ class MemoryAttention:
             if self.explicit_matmul:
                 found = self._to_memories(place, query, key, bank, everything)
                 # by head: (n, heads, tokens, memory_dim) -> (n, heads, tokens, d_model / heads)
-                weight, bias = (
-                    part.unflatten(0, (self.heads, -1)).to(found.dtype)
-                    for part in (cross.v_proj.weight, cross.v_proj.bias)
-                )
+                v = cross.v_proj
+                weight, bias = (part.unflatten(0, (self.heads, -1)).to(found.dtype) for part in (v.weight, v.bias))
                 found = found @ weight.transpose(1, 2) + bias[:, None]
             else:
                 keys = [memory.keys[place] + self._ages[place][row] for row, memory in bank.memories]
@@ -128,9 +125,8 @@ class MemoryAttention:
         """Self-attention of a layer: (n, tokens, d_model) in and out."""
         query, key = (self._rotate(self._split(project(x))) for project in (own.q_proj, own.k_proj))
         value = self._split(own.v_proj(x))
-        if (
-            self.explicit_matmul and self.dtype is torch.bfloat16
-        ):  # torch's fused attention uses no bfloat16 instructions
+        # torch's fused attention uses no bfloat16 instructions on the CPU
+        if self.explicit_matmul and self.dtype is torch.bfloat16:
             found = torch.stack([_attend(*element, self._scratch) for element in zip(query, key, value, strict=True)])
         else:
             found = scaled_dot_product_attention(query, key, value)
@@ -155,35 +151,23 @@ class MemoryAttention:
         module = self.module
         if not module.use_obj_ptrs_in_encoder:
             return (self._places.new_empty(n, 0, module.mem_dim),) * 2
-        pieces = module.hidden_dim // module.mem_dim
         tokens = bank.pointers.transpose(0, 1).reshape(n, -1, module.mem_dim)
         if not module.add_tpos_enc_to_obj_ptrs:
             return tokens.to(self.dtype), tokens.to(self.dtype)
         width = module.hidden_dim if module.proj_tpos_enc_in_obj_ptrs else module.mem_dim
-        ages = sine_encoding(bank.pointer_ages / self.oldest_pointer, dim=width)
-        encoded = module.obj_ptr_tpos_proj(ages).repeat_interleave(pieces, dim=0)
+        ages = get_1d_sine_pe(bank.pointer_ages / self.oldest_pointer, dim=width)
+        encoded = module.obj_ptr_tpos_proj(ages).repeat_interleave(module.hidden_dim // module.mem_dim, dim=0)
         return tokens.to(self.dtype), (tokens + encoded).to(self.dtype)
 
-    def _make_places(self) -> torch.Tensor:
-        """(1, h * w, memory_dim): the position encoding of a memory's tokens in the slice."""
-        side = self.module.sam_image_embedding_size
-        encode = self.module.memory_encoder.position_encoding
-        return encode(torch.empty(1, 1, side, side, device=self.device)).flatten(2).transpose(1, 2).to(self.dtype)
-
-    def _make_ages(self) -> list[torch.Tensor]:
-        """For each layer (num_maskmem, heads, h * w, d_model / heads): the part of each age in every key."""
-        found = []
-        tokens = self._places.shape[1]
-        for layer in self.layers:
-            ages = linear(self.module.maskmem_tpos_enc.flatten(1), layer.cross_attn_image.k_proj.weight)
-            found.append(self._rotate(self._split(ages[:, None].expand(-1, tokens, -1))).to(self.dtype))
-        return found
+    def _ages_of(self, cross: Any) -> torch.Tensor:
+        """(num_maskmem, heads, h * w, d_model / heads): the part of each age in every key of a layer."""
+        ages = linear(self.module.maskmem_tpos_enc.flatten(1), cross.k_proj.weight)
+        return self._rotate(self._split(ages[:, None].expand(-1, self._places.shape[1], -1))).to(self.dtype)
 
     def _rotate(self, x: torch.Tensor) -> torch.Tensor:
         """RoPE: (…, h * w, d_model / heads), rotated by the angles of the places, in float32."""
-        if (
-            torch.compiler.is_compiling()
-        ):  # inductor has no complex numbers; without it, this branch is ten times slower
+        # inductor has no complex numbers; without it, this branch is ten times slower
+        if torch.compiler.is_compiling():
             first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
             cosine, sine = self._turns.unbind(-1)
             turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)

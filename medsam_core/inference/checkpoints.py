@@ -7,7 +7,6 @@ Torch, safetensors and huggingface_hub are imported when first needed. "MedSAM-2
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,77 +39,49 @@ class Source:
     """Of the published file, hex; "" if unknown. A download with another hash is refused."""
 
 
-_MEDSAM2 = ("wanglab/MedSAM2", "e4a6f35edd7e091619cbc0750f462f1574e23955")
+_MEDSAM2_FILES = {
+    "medsam2-latest": "MedSAM2_latest.pt",
+    "medsam2-2411": "MedSAM2_2411.pt",
+    "medsam2-ct-lesion": "MedSAM2_CTLesion.pt",
+    "medsam2-mri-liver-lesion": "MedSAM2_MRI_LiverLesion.pt",
+    "medsam2-us-heart": "MedSAM2_US_Heart.pt",
+    "medsam2-flare25-recist": "medsam2_FLARE25_RECIST_baseline.pt",
+}
+_MEDSAM2_REVISION = "e4a6f35edd7e091619cbc0750f462f1574e23955"
+_SAM2_REVISIONS = {
+    "sam2.1-tiny": "de431c4043854a71d8101e17995dfe596bf101a5",
+    "sam2.1-small": "ee5bba1d82bb8749febdf90f45e84b687142ba03",
+    "sam2.1-base+": "b7320756a13354e7530a63935656d35b2f91a290",
+    "sam2.1-large": "665f8e2ad61cf5f53d65644ff27c8ee525124610",
+    "sam2-tiny": "main",
+    "sam2-small": "main",
+    "sam2-base+": "main",
+    "sam2-large": "main",
+}
+_SHA256 = {
+    "medsam2-latest": "c92743b99f00d078bf32a3afcc38aaa9faf1c1692dffe3eaa7a90938c1991060",
+    "sam2.1-tiny": "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    "sam2.1-small": "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    "sam2.1-base+": "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    "sam2.1-large": "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    "sam2-tiny": "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+    "sam2-small": "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+    "sam2-base+": "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
+    "sam2-large": "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
+}
+
+
+def _sam2_source(name: str) -> Source:
+    """For `sam2.1-base+`: facebook/sam2.1-hiera-base-plus, sam2.1_hiera_base_plus.pt."""
+    version, size = name.replace("+", "-plus").split("-", 1)
+    file = f"{version}_hiera_{size.replace('-', '_')}.pt"
+    return Source(f"facebook/{version}-hiera-{size}", _SAM2_REVISIONS[name], file, name, _SHA256[name])
+
 
 NAMES: dict[str, Source] = {
-    "medsam2-latest": Source(
-        *_MEDSAM2,
-        "MedSAM2_latest.pt",
-        "medsam2",
-        "c92743b99f00d078bf32a3afcc38aaa9faf1c1692dffe3eaa7a90938c1991060",
-    ),
-    "medsam2-2411": Source(*_MEDSAM2, "MedSAM2_2411.pt", "medsam2"),
-    "medsam2-ct-lesion": Source(*_MEDSAM2, "MedSAM2_CTLesion.pt", "medsam2"),
-    "medsam2-mri-liver-lesion": Source(*_MEDSAM2, "MedSAM2_MRI_LiverLesion.pt", "medsam2"),
-    "medsam2-us-heart": Source(*_MEDSAM2, "MedSAM2_US_Heart.pt", "medsam2"),
-    "medsam2-flare25-recist": Source(*_MEDSAM2, "medsam2_FLARE25_RECIST_baseline.pt", "medsam2"),
-    "sam2.1-tiny": Source(
-        "facebook/sam2.1-hiera-tiny",
-        "de431c4043854a71d8101e17995dfe596bf101a5",
-        "sam2.1_hiera_tiny.pt",
-        "sam2.1-tiny",
-        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-    ),
-    "sam2.1-small": Source(
-        "facebook/sam2.1-hiera-small",
-        "ee5bba1d82bb8749febdf90f45e84b687142ba03",
-        "sam2.1_hiera_small.pt",
-        "sam2.1-small",
-        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
-    ),
-    "sam2.1-base+": Source(
-        "facebook/sam2.1-hiera-base-plus",
-        "b7320756a13354e7530a63935656d35b2f91a290",
-        "sam2.1_hiera_base_plus.pt",
-        "sam2.1-base+",
-        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-    ),
-    "sam2.1-large": Source(
-        "facebook/sam2.1-hiera-large",
-        "665f8e2ad61cf5f53d65644ff27c8ee525124610",
-        "sam2.1_hiera_large.pt",
-        "sam2.1-large",
-        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
-    ),
-    "sam2-tiny": Source(
-        "facebook/sam2-hiera-tiny",
-        "main",
-        "sam2_hiera_tiny.pt",
-        "sam2-tiny",
-        "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
-    ),
-    "sam2-small": Source(
-        "facebook/sam2-hiera-small",
-        "main",
-        "sam2_hiera_small.pt",
-        "sam2-small",
-        "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
-    ),
-    "sam2-base+": Source(
-        "facebook/sam2-hiera-base-plus",
-        "main",
-        "sam2_hiera_base_plus.pt",
-        "sam2-base+",
-        "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
-    ),
-    "sam2-large": Source(
-        "facebook/sam2-hiera-large",
-        "main",
-        "sam2_hiera_large.pt",
-        "sam2-large",
-        "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
-    ),
-}
+    name: Source("wanglab/MedSAM2", _MEDSAM2_REVISION, file, "medsam2", _SHA256.get(name, ""))
+    for name, file in _MEDSAM2_FILES.items()
+} | {name: _sam2_source(name) for name in _SAM2_REVISIONS}
 
 
 @dataclass(frozen=True)
@@ -118,7 +89,7 @@ class CheckpointFile:
     """A file of weights."""
 
     name: str
-    """Its name in reports."""
+    """In reports."""
     path: Path
     sha256: str
     """Of its content, hex."""
@@ -126,7 +97,7 @@ class CheckpointFile:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The content of a file of weights."""
+    """A file of weights and its content."""
 
     file: CheckpointFile
     state_dict: Mapping[str, torch.Tensor]
@@ -139,18 +110,17 @@ def embedded_path() -> Path:
     """The embedded checkpoint, in the installed package or the checkout. Raises CheckpointError if it is in neither."""
     found = shipped("fixtures", "embedded.safetensors")
     if found is None:
-        places = " or ".join(str(folder / "embedded.safetensors") for folder in shipped_folders("fixtures"))
+        folders = " or ".join(map(str, shipped_folders("fixtures")))
         raise CheckpointError(
-            f"embedded checkpoint: got none at {places}, expected the file that comes with medsam-core; "
-            "install it again or give --checkpoint PATH."
+            f"embedded checkpoint: got no embedded.safetensors in {folders}, expected the file that comes with "
+            "medsam-core; install it again or give --checkpoint PATH."
         )
     return found
 
 
 def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
-    """The file of a checkpoint.
+    """The file of a checkpoint: a path, one of NAMES (downloaded on first use, then cached), or None for the embedded.
 
-    checkpoint: a path, one of NAMES (downloaded on first use, then cached), or None for the embedded one.
     Raises CheckpointError if there is no such file or name, if it cannot be downloaded, or if the download is not the
     published file.
     """
@@ -171,16 +141,13 @@ def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file's content, read in pieces. Raises CheckpointError if it cannot be read."""
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(
             f"checkpoint {path}: got {error.strerror}, expected a readable file; change its permissions."
         ) from None
-    return digest.hexdigest()
 
 
 def _download(name: str, source: Source) -> CheckpointFile:
@@ -221,22 +188,13 @@ def load_weights(file: CheckpointFile | str | Path) -> Weights:
             f"checkpoint {file.path}: got a model that is not a table of tensors, expected a state dict; "
             "save module.state_dict()."
         )
-    _check_field_of_view(file, metadata)
-    return Weights(file, state_dict, metadata)
-
-
-def _check_field_of_view(file: CheckpointFile, metadata: Mapping[str, str]) -> None:
-    """Raise CheckpointError for weights of an older version that see a part of the slice: their masks would differ."""
-    try:
-        values = json.loads(metadata.get("architecture", "{}"))
-    except json.JSONDecodeError:
-        return  # Architecture.from_json refuses it
-    seen = values.get("field_of_view", WHOLE_SLICE) if isinstance(values, dict) else WHOLE_SLICE
-    if seen != WHOLE_SLICE:
+    stored = re.search(r'"field_of_view": *"([^"]*)"', metadata.get("architecture", ""))
+    if stored and stored[1] != WHOLE_SLICE:  # an older version's: the masks would differ
         raise CheckpointError(
-            f"checkpoint {file.path}: got weights for the field of view {seen!r}, expected ones that see the whole "
-            "slice; use other weights, or an older version of medsam-core that has this field of view."
+            f"checkpoint {file.path}: got weights for the field of view {stored[1]!r}, expected ones that see the "
+            "whole slice; use other weights, or an older version of medsam-core that has this field of view."
         )
+    return Weights(file, state_dict, metadata)
 
 
 def _read_safetensors(file: CheckpointFile) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

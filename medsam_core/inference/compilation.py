@@ -7,7 +7,7 @@ result; later calls use the compiled function only if the two agreed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ Tensors = Sequence[torch.Tensor]
 
 MOST_SHAPES = 8  # of one function: every shape is compiled separately, and torch gives up after this many
 # root mean square of the difference, relative to that of the plain result
-TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "bf16": 0.05}
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.05}
 # for results that are rounded to bfloat16 at every precision, such as memories: a number may round either way
-ROUNDED_TOLERANCE: Mapping[str, float] = {"fp32": 2**-8, "bf16": 0.05}
+ROUNDED_TOLERANCE = {"fp32": 2**-8, "bf16": 0.05}
 
 
 class Compiled:
@@ -39,16 +39,13 @@ class Compiled:
     ) -> None:
         """Compile nothing yet: that happens at the first call.
 
-        plain: returns tensors.
-        name: what it does, for `notes`.
+        name: what the function does, for `notes`.
         notes: get a sentence if the compiled function is not used: without a compiler, after a disagreement, or for
             too many shapes.
         exact: how many of the results, from the first on, must agree within TOLERANCE; the others within
             ROUNDED_TOLERANCE. None: all of them.
         """
-        self.plain = plain
-        self.name = name
-        self.notes = notes
+        self.plain, self.name, self.notes = plain, name, notes
         self.tolerances = TOLERANCE[precision], ROUNDED_TOLERANCE[precision]
         self.exact = exact
         self.checks = {}
@@ -84,15 +81,14 @@ class Compiled:
             self.checks = dict.fromkeys(self.checks)
             return expected
         differences = [relative_difference(one, other) for one, other in zip(found, expected, strict=True)]
-        exact = len(differences) if self.exact is None else self.exact
-        allowed = [self.tolerances[place >= exact] for place in range(len(differences))]
-        broken = [pair for pair in zip(differences, allowed, strict=True) if not pair[0] <= pair[1]]  # NaN too
-        if broken:
-            self.notes.append(
-                f"{self.name}: compiled for {shape} it differs by {broken[0][0]:.2g}, more than {broken[0][1]:g}; "
-                "went on without compilation"
-            )
-            return expected
+        for place, difference in enumerate(differences):
+            allowed = self.tolerances[self.exact is not None and place >= self.exact]
+            if not difference <= allowed:  # NaN too
+                self.notes.append(
+                    f"{self.name}: compiled for {shape} it differs by {difference:.2g}, more than {allowed:g}; "
+                    "went on without compilation"
+                )
+                return expected
         self.checks[shape] = max(differences)
         return expected
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 
 from medsam_core.errors import DeviceError
+from medsam_core.text import counted
 
 Result = TypeVar("Result")
 
@@ -86,11 +87,10 @@ def threads_for(workers: int = 0) -> tuple[int, str]:
     at least one thread each. If OMP_NUM_THREADS or MKL_NUM_THREADS is set, it decides in both cases.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = next((name for name in THREAD_VARIABLES if os.environ.get(name)), None)
-    if given or not workers:
-        count, why = torch.get_num_threads(), given
-    else:
-        count, why = max(1, cores // workers), f"{workers} workers" if workers > 1 else "1 worker"
+    why = next((name for name in THREAD_VARIABLES if os.environ.get(name)), None)
+    count = torch.get_num_threads()
+    if workers and not why:
+        count, why = max(1, cores // workers), counted(workers, "worker")
     return count, f"{count} of {cores}" + (f" ({why})" if why else "")
 
 
@@ -102,10 +102,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def on_device(numbers: Sequence[float], device: torch.device) -> torch.Tensor:
-    """(n,) on the device: int64 for whole numbers, else float32. The caller does not wait for the copy.
-
-    A plain copy to a GPU would wait until the GPU has done all its pending work.
-    """
+    """(n,) on the device: int64 for whole numbers, else float32; without waiting for the GPU's pending work."""
     made = torch.tensor(numbers)
     return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made
 

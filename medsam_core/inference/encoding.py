@@ -15,8 +15,6 @@ from medsam_core.inference.model import LoadedModel
 from medsam_core.inference.preprocessing import normalisation_table, resize_slices, to_uint8
 from medsam_core.inference.resampling import resampling
 
-MIB = 1 << 20
-
 
 class EncodedVolume:
     """One volume as the model sees it: pixels at once, features on first use.
@@ -30,6 +28,8 @@ class EncodedVolume:
     """(D, H, W) of the volume."""
     pixels: np.ndarray
     """(D, H, W) uint8, as `to_uint8` gives them."""
+    position: torch.Tensor
+    """(1, C, h, w): the position encoding of the coarsest level, the same for all slices; set by `features`."""
     encoded: int
     """How many slices went through the encoder; a slice that was encoded again counts again."""
 
@@ -37,17 +37,14 @@ class EncodedVolume:
         self,
         voxels: np.ndarray,
         model: LoadedModel,
-        *,
         batch_size: int,
         feature_mib: int,
-        notes: list[str] | None = None,
+        notes: list[str],
         compiled: Compiled | None = None,
     ) -> None:
-        """Prepare the pixels.
+        """voxels: (D, H, W), any real dtype and range; DataError as in `to_uint8`.
 
-        voxels: (D, H, W), any real dtype and range; DataError as in `to_uint8`.
         batch_size: slices encoded together; halved if the device's memory is too small.
-        feature_mib: memory for features.
         notes: get a sentence for each halved batch.
         compiled: a compiled `encode_images` for batches of exactly `batch_size`; None to run the plain function.
         """
@@ -55,20 +52,14 @@ class EncodedVolume:
         self.shape = self.pixels.shape
         self.model = model
         self.batch_size = batch_size
-        self.notes = [] if notes is None else notes
+        self.notes = notes
         self.encoded = 0
         self._compiled = compiled
-        self._feature_bytes = feature_mib * MIB
+        self._feature_bytes = feature_mib << 20
         self._table = torch.from_numpy(normalisation_table()).to(model.device)
         self._levels: list[torch.Tensor] = []
-        self._position = torch.empty(0)
         self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently used first
         self._capacity = 0
-
-    @property
-    def position(self) -> torch.Tensor:
-        """(1, C, h, w): the position encoding of the coarsest level, the same for all slices; set by `features`."""
-        return self._position
 
     def features(self, slices: Sequence[int], upcoming: Iterable[int] = ()) -> list[torch.Tensor]:
         """The decoder's feature maps of the given slices, from fine to coarse, each (len(slices), C, h, w).
@@ -84,10 +75,10 @@ class EncodedVolume:
             where = {index: place for place, index in enumerate(distinct)}
             order = on_device([where[index] for index in slices], self.model.device)
             return [torch.cat(level)[order] for level in zip(*pieces, strict=True)]
+        missing = [index for index in distinct if index not in self._slots]
         for index in distinct:
             if index in self._slots:
                 self._slots.move_to_end(index)
-        missing = [index for index in distinct if index not in self._slots]
         if missing:
             self._encode(missing, upcoming, pinned=set(distinct))
         slots = on_device([self._slots[index] for index in slices], self.model.device)
@@ -96,21 +87,19 @@ class EncodedVolume:
     def fill(self) -> None:
         """Encode every slice that fits into the memory budget, to time the encoder alone."""
         self.features([0])
-        for start in range(0, min(self.shape[0], self._capacity), self.batch_size):
-            self.features(range(start, min(start + self.batch_size, self.shape[0], self._capacity)))
+        for start in range(0, self._capacity, self.batch_size):
+            self.features(range(start, min(start + self.batch_size, self._capacity)))
 
     def _encode(self, missing: list[int], upcoming: Iterable[int], pinned: set[int]) -> None:
         # an incomplete batch is filled up, unless every slot is needed for the slices of this request
-        room = len(missing) % self.batch_size and (
-            not self._capacity or self._capacity >= len(pinned) + self.batch_size
-        )
         taken = pinned.union(self._slots)
-        for index in upcoming if room else ():
-            if index not in taken:
-                taken.add(index)
-                missing.append(index)
-            if len(missing) % self.batch_size == 0:
-                break
+        if not self._capacity or self._capacity >= len(pinned) + self.batch_size:
+            for index in upcoming:
+                if len(missing) % self.batch_size == 0:
+                    break
+                if index not in taken:
+                    taken.add(index)
+                    missing.append(index)
         for start in range(0, len(missing), self.batch_size):
             self._encode_batch(missing[start : start + self.batch_size], pinned)
 
@@ -133,14 +122,13 @@ class EncodedVolume:
         images = self._table[:, self._resized(slices).long()].transpose(0, 1)
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(device, self.model.precision):
-            if (
-                self._compiled and len(slices) < self.batch_size
-            ):  # pad the batch: another size would need another compilation
-                images = torch.cat([images, images[-1:].expand(self.batch_size - len(slices), -1, -1, -1)])
-                images = images.contiguous(memory_format=torch.channels_last)
+            if self._compiled and len(slices) < self.batch_size:
+                # pad the batch: another size would need another compilation
+                padding = images[-1:].expand(self.batch_size - len(slices), -1, -1, -1)
+                images = torch.cat([images, padding]).contiguous(memory_format=torch.channels_last)
             maps = self._compiled(len(images), module, images) if self._compiled else encode_images(module, images)
         maps = [level[: len(slices)] for level in maps]
-        self._position = module.image_encoder.neck.position_encoding(maps[-1][:1]).to(maps[-1].dtype)
+        self.position = module.image_encoder.neck.position_encoding(maps[-1][:1]).to(maps[-1].dtype)
         return maps
 
     def _resized(self, slices: list[int]) -> torch.Tensor:
@@ -158,12 +146,11 @@ class EncodedVolume:
 
     def _slot_for(self, index: int, pinned: set[int]) -> int:
         if len(self._slots) < self._capacity:
-            slot = len(self._slots)
+            self._slots[index] = len(self._slots)
         else:
             oldest = next(old for old in self._slots if old not in pinned)
-            slot = self._slots.pop(oldest)
-        self._slots[index] = slot
-        return slot
+            self._slots[index] = self._slots.pop(oldest)
+        return self._slots[index]
 
 
 def encode_images(module: Any, images: torch.Tensor) -> list[torch.Tensor]:

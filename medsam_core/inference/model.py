@@ -1,8 +1,8 @@
-"""From an architecture and weights to sam2's modules. Only this module imports sam2; none imports torchvision."""
+"""From an architecture and weights to sam2's modules, without torchvision."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,13 @@ from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, Memory
 from sam2.modeling.position_encoding import PositionEmbeddingSine, compute_axial_cis
 from sam2.modeling.sam.transformer import Attention, RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe as sine_encoding
 
 from medsam_core.errors import CheckpointError
-from medsam_core.inference.architectures import ARCHITECTURES, BACKBONE_STRIDE, Architecture, architecture_named
+from medsam_core.inference.architectures import BACKBONE_STRIDE, Architecture, architecture_named
 from medsam_core.inference.checkpoints import CheckpointFile, Weights, load_weights, resolve
 from medsam_core.inference.devices import resolve_device, resolve_precision
 from medsam_core.inference.recognition import recognise
-
-__all__ = [
-    "ARCHITECTURES",
-    "Architecture",
-    "LoadedModel",
-    "build",
-    "load_model",
-    "resolve_device",
-    "resolve_precision",
-    "sine_encoding",
-]
+from medsam_core.text import few
 
 
 class _RotaryAttention(RoPEAttention):
@@ -68,7 +57,7 @@ def _image_encoder(arch: Architecture) -> ImageEncoder:
     neck = FpnNeck(
         position_encoding=_position_encoding(arch.d_model),
         d_model=arch.d_model,
-        backbone_channel_list=list(arch.backbone_channels),
+        backbone_channel_list=[arch.embed_dim * 2**stage for stage in reversed(range(len(arch.stages)))],
         fpn_top_down_levels=list(arch.fpn_top_down_levels),
         fpn_interp_model=arch.fpn_interp_model,
     )
@@ -102,17 +91,15 @@ def _memory_attention(arch: Architecture) -> MemoryAttention:
 
 
 def _memory_encoder(arch: Architecture) -> MemoryEncoder:
-    block = CXBlock(
-        dim=arch.d_model, kernel_size=arch.fuser_kernel, padding=arch.fuser_kernel // 2, layer_scale_init_value=1e-6
-    )
+    width, kernel = arch.d_model, arch.fuser_kernel
+    block = CXBlock(dim=width, kernel_size=kernel, padding=kernel // 2, layer_scale_init_value=1e-6)
+    downsampler = MaskDownSampler(embed_dim=width, kernel_size=3, stride=2, padding=1, total_stride=BACKBONE_STRIDE)
     return MemoryEncoder(
         out_dim=arch.memory_dim,
-        mask_downsampler=MaskDownSampler(
-            embed_dim=arch.d_model, kernel_size=3, stride=2, padding=1, total_stride=BACKBONE_STRIDE
-        ),
+        mask_downsampler=downsampler,
         fuser=Fuser(block, num_layers=arch.fuser_layers),
         position_encoding=_position_encoding(arch.memory_dim),
-        in_dim=arch.d_model,
+        in_dim=width,
     )
 
 
@@ -123,41 +110,16 @@ def build(architecture: Architecture, device: str | torch.device = "cpu") -> SAM
     state dict has the same keys and shapes as that of sam2's own model of the same configuration.
     """
     arch = architecture
+    names = [field.name for field in fields(arch)]
+    of_base, of_decoder = names[names.index("num_maskmem") : -3], names[-3:]
     model = SAM2Base(
         image_encoder=_image_encoder(arch),
         memory_attention=_memory_attention(arch),
         memory_encoder=_memory_encoder(arch),
-        num_maskmem=arch.num_maskmem,
         image_size=arch.image_size,
         backbone_stride=BACKBONE_STRIDE,
-        sigmoid_scale_for_mem_enc=arch.sigmoid_scale_for_mem_enc,
-        sigmoid_bias_for_mem_enc=arch.sigmoid_bias_for_mem_enc,
-        binarize_mask_from_pts_for_mem_enc=arch.binarize_mask_from_pts_for_mem_enc,
-        use_mask_input_as_output_without_sam=arch.use_mask_input_as_output_without_sam,
-        directly_add_no_mem_embed=arch.directly_add_no_mem_embed,
-        use_high_res_features_in_sam=arch.use_high_res_features_in_sam,
-        multimask_output_in_sam=arch.multimask_output_in_sam,
-        multimask_min_pt_num=arch.multimask_min_pt_num,
-        multimask_max_pt_num=arch.multimask_max_pt_num,
-        multimask_output_for_tracking=arch.multimask_output_for_tracking,
-        use_multimask_token_for_obj_ptr=arch.use_multimask_token_for_obj_ptr,
-        iou_prediction_use_sigmoid=arch.iou_prediction_use_sigmoid,
-        use_obj_ptrs_in_encoder=arch.use_obj_ptrs_in_encoder,
-        max_obj_ptrs_in_encoder=arch.max_obj_ptrs_in_encoder,
-        add_tpos_enc_to_obj_ptrs=arch.add_tpos_enc_to_obj_ptrs,
-        proj_tpos_enc_in_obj_ptrs=arch.proj_tpos_enc_in_obj_ptrs,
-        use_signed_tpos_enc_to_obj_ptrs=arch.use_signed_tpos_enc_to_obj_ptrs,
-        only_obj_ptrs_in_the_past_for_eval=arch.only_obj_ptrs_in_the_past_for_eval,
-        pred_obj_scores=arch.pred_obj_scores,
-        pred_obj_scores_mlp=arch.pred_obj_scores_mlp,
-        fixed_no_obj_ptr=arch.fixed_no_obj_ptr,
-        use_mlp_for_obj_ptr_proj=arch.use_mlp_for_obj_ptr_proj,
-        no_obj_embed_spatial=arch.no_obj_embed_spatial,
-        sam_mask_decoder_extra_args={
-            "dynamic_multimask_via_stability": arch.dynamic_multimask_via_stability,
-            "dynamic_multimask_stability_delta": arch.dynamic_multimask_stability_delta,
-            "dynamic_multimask_stability_thresh": arch.dynamic_multimask_stability_thresh,
-        },
+        sam_mask_decoder_extra_args={name: getattr(arch, name) for name in of_decoder},
+        **{name: getattr(arch, name) for name in of_base},
     )
     return _to_device(model, device).eval()
 
@@ -200,8 +162,8 @@ def load_model(
     image_size: side of the image that the model sees, in pixels, instead of the architecture's own; a multiple of 32.
     Raises CheckpointError (naming the keys that do not fit), DeviceError or OptionError.
     """
-    chosen_device = resolve_device(device)
-    chosen_precision = resolve_precision(precision, chosen_device)
+    device = resolve_device(device)
+    precision = resolve_precision(precision, device)
     weights = load_weights(resolve(checkpoint))
     notes: tuple[str, ...] = ()
     if architecture is None:
@@ -214,25 +176,19 @@ def load_model(
         module = build(architecture)
     _check_keys(module, weights, architecture)
     module.load_state_dict(weights.state_dict)
-    return LoadedModel(
-        _to_device(module, chosen_device), architecture, weights.file, chosen_device, chosen_precision, notes
-    )
+    return LoadedModel(_to_device(module, device), architecture, weights.file, device, precision, notes)
 
 
 def _check_keys(module: SAM2Base, weights: Weights, architecture: Architecture) -> None:
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in weights.state_dict.items()}
-    differences = [
-        ("missing", [key for key in wanted if key not in found]),
-        ("unexpected", [key for key in found if key not in wanted]),
-        ("of another shape", [key for key in wanted if key in found and wanted[key] != found[key]]),
-    ]
-    if any(keys for _, keys in differences):
-        problems = [
-            f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-            for what, keys in differences
-            if keys
-        ]
+    differences = {
+        "missing": [key for key in wanted if key not in found],
+        "unexpected": [key for key in found if key not in wanted],
+        "of another shape": [key for key in wanted if key in found and wanted[key] != found[key]],
+    }
+    problems = [f"{len(keys)} {what} ({few(keys)})" for what, keys in differences.items() if keys]
+    if problems:
         raise CheckpointError(
             f"checkpoint {weights.file.path}: got tensors that do not fit {architecture.name}: {'; '.join(problems)}; "
             f"expected exactly its {len(wanted)}; give the --architecture that they were trained for."

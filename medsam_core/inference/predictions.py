@@ -10,8 +10,9 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from medsam_core.inference.devices import on_device
+from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.tracking import Output, Track
-from medsam_core.prompts.prompt import Prompt, slices_seen
+from medsam_core.prompts.prompt import Prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +43,18 @@ class Prediction:
 
 
 class PredictionBuilder:
-    """Plans the slices of each prompt, and collects the outputs of all steps on the device.
+    """Plans the slices of each prompt, and collects the outputs of all steps on the device."""
 
-    prompts: each inside the volume of `shape` (D, H, W).
-    protocol: one of PROTOCOLS.
-    mask_size: side of the low-resolution logits.
-    """
-
-    def __init__(
-        self,
-        prompts: Sequence[Prompt],
-        shape: tuple[int, int, int],
-        protocol: str,
-        device: torch.device,
-        *,
-        mask_size: int,
-        keep_logits: bool,
-    ) -> None:
-        depth, height, width = shape
+    def __init__(self, prompts: Sequence[Prompt], volume: EncodedVolume, protocol: str, *, keep_logits: bool) -> None:
         self.prompts = prompts
-        self.shape = shape
-        self.spans = [slices_seen(prompt.key_slice, depth, protocol) for prompt in prompts]
+        self.shape = depth, height, width = volume.shape
+        self.spans = [prompt.slices_seen(depth, protocol) for prompt in prompts]
         self._starts = np.cumsum([0, *map(len, self.spans)]).tolist()
-        total = self._starts[-1]
+        total, side, device = self._starts[-1], volume.model.architecture.mask_size, volume.model.device
         self._device = device
         self._packed = torch.zeros((total, height, -(-width // 8)), dtype=torch.uint8, device=device)
         self._scores = torch.full((2, total), torch.nan, device=device)
-        self._logits = torch.empty((total, mask_size, mask_size), device=device) if keep_logits else None
+        self._logits = torch.empty((total, side, side), device=device) if keep_logits else None
         self._bits = 2 ** torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
 
     def tracks(self) -> list[Track]:
@@ -81,21 +67,15 @@ class PredictionBuilder:
         ]
 
     def record(self, places: Sequence[int], slices: Sequence[int], output: Output) -> None:
-        """Store the outputs of one step.
-
-        places: for each batch element, the index of its prompt. slices: for each batch element, its slice.
-        """
+        """Store the outputs of one step. places, slices: each batch element's prompt (by index) and slice."""
         _, height, width = self.shape
-        rows = [
-            self._starts[place] + index - self.spans[place].start for place, index in zip(places, slices, strict=True)
-        ]
+        rows = [self._starts[p] + self.spans[p].index(index) for p, index in zip(places, slices, strict=True)]
         at = on_device(rows, self._device)
         logits = output.logits
         if logits.shape[-2:] != (height, width):
             logits = interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
-        mask = pad(logits[:, 0] > 0, (0, -width % 8))
         # eight voxels to a byte, as np.packbits does
-        eights = mask.unflatten(-1, (-1, 8))
+        eights = pad(logits[:, 0] > 0, (0, -width % 8)).unflatten(-1, (-1, 8))
         self._packed[at] = (eights * self._bits).sum(-1, dtype=torch.uint8)
         self._scores[:, at] = torch.stack([output.predicted_iou, output.object_score])
         if self._logits is not None:
@@ -110,15 +90,6 @@ class PredictionBuilder:
             own = slice(self._starts[place], self._starts[place + 1])
             per_slice = np.full((2, self.shape[0]), np.nan, np.float32)
             per_slice[:, span.start : span.stop] = scores[:, own]
-            found.append(
-                Prediction(
-                    prompt,
-                    self.shape,
-                    span,
-                    predicted_iou=per_slice[0],
-                    object_score=per_slice[1],
-                    packed=packed[own],
-                    logits=None if logits is None else logits[own],
-                )
-            )
+            own_logits = None if logits is None else logits[own]
+            found.append(Prediction(prompt, self.shape, span, per_slice[0], per_slice[1], packed[own], own_logits))
         return found

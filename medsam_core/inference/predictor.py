@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
     from medsam_core.inference.architectures import Architecture
 
-__all__ = ["EncodedVolume", "Prediction", "Predictor", "load_predictor"]
-
-FEATURE_MIB = 2048
+    Image = Volume | np.ndarray | EncodedVolume
 
 Item = TypeVar("Item")
 
@@ -48,12 +46,11 @@ class Predictor:
         *,
         batch_size: int | None = None,
         encoder_batch: int | None = None,
-        feature_mib: int = FEATURE_MIB,
+        feature_mib: int = 2048,
         compiled: bool = False,
     ) -> None:
-        """Choose sizes for the model's device.
+        """batch_size: None for 64 on CUDA, and for 4 on the CPU, where more need more memory and gain nothing.
 
-        batch_size: None for 64 on CUDA, and for 4 on the CPU, where more need more memory and gain nothing.
         encoder_batch: None for 16 on CUDA, 4 on the CPU.
         compiled: whether the image encoder and the tracking step go through `torch.compile` (on CUDA into graphs).
             Each is checked against the plain function on first use (`inference/compilation.py`). Takes minutes, once.
@@ -66,10 +63,9 @@ class Predictor:
         self.notes = list(model.notes)
         self._encoder = self._step = None
         if compiled:
-            self._encoder, self._step = (
-                Compiled(plain, name, model.device, model.precision, self.notes, exact=exact)
-                for plain, name, exact in ((encode_images, "image encoder", None), (step, "tracking step", EXACT))
-            )
+            given = model.device, model.precision, self.notes
+            self._encoder = Compiled(encode_images, "image encoder", *given)
+            self._step = Compiled(step, "tracking step", *given, exact=EXACT)
 
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
@@ -78,38 +74,21 @@ class Predictor:
         Raises DataError for another shape, NaN or infinity, or a constant image.
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
-        return EncodedVolume(
-            voxels,
-            self.model,
-            batch_size=self.encoder_batch,
-            feature_mib=self.feature_mib,
-            notes=self.notes,
-            compiled=self._encoder,
-        )
+        return EncodedVolume(voxels, self.model, self.encoder_batch, self.feature_mib, self.notes, self._encoder)
 
     @overload
     def predict(
-        self,
-        volume: Volume | np.ndarray | EncodedVolume,
-        prompts: Prompt,
-        *,
-        protocol: str = ...,
-        keep_logits: bool = ...,
+        self, volume: Image, prompts: Prompt, *, protocol: str = ..., keep_logits: bool = ...
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self,
-        volume: Volume | np.ndarray | EncodedVolume,
-        prompts: Sequence[Prompt],
-        *,
-        protocol: str = ...,
-        keep_logits: bool = ...,
+        self, volume: Image, prompts: Sequence[Prompt], *, protocol: str = ..., keep_logits: bool = ...
     ) -> list[Prediction]: ...
 
     def predict(
         self,
-        volume: Volume | np.ndarray | EncodedVolume,
+        volume: Image,
         prompts: Prompt | Sequence[Prompt],
         *,
         protocol: str = "bidirectional",
@@ -117,6 +96,7 @@ class Predictor:
     ) -> Prediction | list[Prediction]:
         """One prediction for a prompt, or a list with one for each of several, which do not influence one another.
 
+        volume: a Volume, an array (D, H, W), or what `encode` made of one.
         prompts: [] gives [].
         protocol: `bidirectional` tracks from the key slice to both ends, `forward` to the last slice only,
             `slicewise` segments the key slice alone, without memory.
@@ -125,9 +105,8 @@ class Predictor:
         another model encoded.
         """
         if protocol not in PROTOCOLS:
-            raise OptionError(
-                f"protocol: got {protocol!r}, expected one of {', '.join(PROTOCOLS)}; choose one of them."
-            )
+            known = ", ".join(PROTOCOLS)
+            raise OptionError(f"protocol: got {protocol!r}, expected one of {known}; choose one of them.")
         encoded = volume if isinstance(volume, EncodedVolume) else self.encode(volume)
         if encoded.model is not self.model:
             raise OptionError(
@@ -138,14 +117,7 @@ class Predictor:
             _check_inside(prompt, encoded.shape)
         if not asked:
             return []
-        builder = PredictionBuilder(
-            asked,
-            encoded.shape,
-            protocol,
-            self.model.device,
-            mask_size=self.model.architecture.mask_size,
-            keep_logits=keep_logits,
-        )
+        builder = PredictionBuilder(asked, encoded, protocol, keep_logits=keep_logits)
         # one context around everything: autocast drops its cast weights when the outermost context ends
         with autocast(self.model.device, self.model.precision):
             self._run(Tracker(encoded, self._step), asked, builder)
@@ -165,7 +137,8 @@ class Predictor:
                 memories.update((place, memory.of(slice(row, row + 1))) for row, place in enumerate(batch))
 
         def follow(batch: list[Track]) -> None:
-            start = Memory.joined([memories[track.prompt] for track in batch])
+            known = [memories[track.prompt] for track in batch]
+            start = Memory(torch.cat([m.mask for m in known]), torch.cat([m.pointer for m in known]))
             for t, active, output in tracker.advance(batch, start):
                 slices = [track.key_slice + track.direction * t for track in active]
                 builder.record([track.prompt for track in active], slices, output)
@@ -176,10 +149,8 @@ class Predictor:
         self._in_batches(sorted(tracks, key=lambda track: -track.steps), follow)
 
     def _in_batches(self, items: list[Item], run: Callable[[list[Item]], None]) -> None:
-        start = 0
-        while start < len(items):
-            batch = items[start : start + self.batch_size]
-            start += len(batch)
+        while items:
+            batch, items = items[: self.batch_size], items[self.batch_size :]
 
             def pieces(size: int, batch: list[Item] = batch) -> None:
                 for i in range(0, len(batch), size):

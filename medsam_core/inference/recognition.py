@@ -10,20 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from medsam_core.errors import CheckpointError
 from medsam_core.inference.architectures import ARCHITECTURES, Architecture
 from medsam_core.inference.checkpoints import EMBEDDED_NAME, NAMES, Weights
 
+if TYPE_CHECKING:
+    import torch
+
 _PATCH = "image_encoder.trunk.patch_embed.proj.weight"
 _BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.norm2\.weight")
 _SAM21_KEY = "obj_ptr_tpos_proj.weight"
-
-
-class _Shaped(Protocol):
-    @property
-    def shape(self) -> tuple[int, ...]: ...
 
 
 def recognise(weights: Weights, *, image_size_given: bool = False) -> tuple[Architecture, tuple[str, ...]]:
@@ -69,7 +67,7 @@ def _medsam2_or_tiny(file_name: str, image_size_given: bool) -> tuple[Architectu
     return chosen, (note,)
 
 
-def _by_tensors(tensors: Mapping[str, _Shaped], path: str) -> Architecture:
+def _by_tensors(tensors: Mapping[str, torch.Tensor], path: str) -> Architecture:
     if _PATCH not in tensors:
         raise CheckpointError(
             f"checkpoint {path}: got tensors such as {', '.join(list(tensors)[:3])}, expected those of SAM 2 "
@@ -78,16 +76,11 @@ def _by_tensors(tensors: Mapping[str, _Shaped], path: str) -> Architecture:
     depths = {int(match[1]): tensors[key].shape[0] for key in tensors if (match := _BLOCK.fullmatch(key))}
     widths = [depths[block] for block in sorted(depths)]
     stages = tuple(len(list(blocks)) for _, blocks in groupby(widths))
-    embed_dim, sam21 = tensors[_PATCH].shape[0], _SAM21_KEY in tensors
-    for architecture in ARCHITECTURES.values():
-        if (architecture.embed_dim, architecture.stages, architecture.proj_tpos_enc_in_obj_ptrs) == (
-            embed_dim,
-            stages,
-            sam21,
-        ):
-            return architecture
-    kind = "SAM 2.1" if sam21 else "SAM 2"
+    found = tensors[_PATCH].shape[0], stages, _SAM21_KEY in tensors
+    for known in ARCHITECTURES.values():
+        if found == (known.embed_dim, known.stages, known.proj_tpos_enc_in_obj_ptrs):
+            return known
     raise CheckpointError(
-        f"checkpoint {path}: got a trunk of width {embed_dim} with stages {stages} of {kind}, "
+        f"checkpoint {path}: got a trunk of width {found[0]} with stages {stages} of SAM 2{'.1' if found[2] else ''}, "
         f"expected one of {', '.join(ARCHITECTURES)}; store its architecture in the file's metadata."
     )

@@ -65,6 +65,11 @@ class Output:
         return Output(self.logits[rows], self.predicted_iou[rows], self.object_score[rows])
 
 
+Seen = tuple[Output, torch.Tensor]
+"""A segmented slice, and the pointer (n, d_model) of the object on it."""
+Points = dict[str, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Memory:
     """What later slices know of a slice, for a batch of n."""
@@ -81,23 +86,17 @@ class Memory:
         projection = None if self.projection is None else self.projection.of(rows)
         return Memory(self.mask[rows], self.pointer[rows], projection)
 
-    @staticmethod
-    def joined(memories: Sequence[Memory]) -> Memory:
-        """One memory with the batch elements of several, not projected."""
-        return Memory(torch.cat([m.mask for m in memories]), torch.cat([m.pointer for m in memories]))
-
 
 class Tracker:
     """sam2's steps for one volume. The caller chooses batches that fit into the device's memory."""
 
     def __init__(self, volume: EncodedVolume, compiled: Compiled | None = None) -> None:
         """compiled: a compiled `step`, for the slices on which the memory bank is full; None for the plain function."""
-        self.volume = volume
+        self.volume, self.compiled = volume, compiled
         self.module = volume.model.module
         self.device = volume.model.device
         self.precision = volume.model.precision
         self.attention = MemoryAttention(volume.model, volume.shape[0], compiled=compiled is not None)
-        self.compiled = compiled
 
     @torch.no_grad()
     def prompt(self, prompts: Sequence[Prompt], upcoming: Sequence[int] = ()) -> tuple[Output, Memory]:
@@ -136,14 +135,13 @@ class Tracker:
                     output, memory = self._compiled_step(features, bank)
                     going_on = min(carried, -(-staying // ROWS_TOGETHER) * ROWS_TOGETHER)
                 else:
-                    # the last slice of a track needs no memory
+                    going_on = staying  # the last slice of a track needs no memory
                     output, memory = self._step(features, bank, staying)
-                    going_on = staying
                 if staying:
                     if going_on < carried:
-                        first = first.of(slice(going_on))
-                        recent = deque((one.of(slice(going_on)) for one in recent), maxlen=recent.maxlen)
-                        memory = memory.of(slice(going_on))
+                        rows = slice(going_on)
+                        first, memory = first.of(rows), memory.of(rows)
+                        recent = deque((one.of(rows) for one in recent), maxlen=recent.maxlen)
                     if len(recent) >= masks:  # from now on only its pointer is read
                         recent[-masks] = Memory(recent[-masks].mask, recent[-masks].pointer)
                     recent.append(memory)
@@ -187,10 +185,8 @@ class Tracker:
     def _projected(self, memory: Memory) -> Memory:
         return Memory(memory.mask, memory.pointer, self.attention.project(memory.mask))
 
-    def _see(
-        self, features: list[torch.Tensor], points: dict[str, torch.Tensor] | None, mask: torch.Tensor | None
-    ) -> tuple[Output, torch.Tensor]:
-        """Segment a prompted slice, without memory: (output, the object's pointer)."""
+    def _see(self, features: list[torch.Tensor], points: Points | None, mask: torch.Tensor | None) -> Seen:
+        """Segment a prompted slice, without memory."""
         n = len(features[-1])
         with self._for_heads():
             levels = [self._as_heads_take(level) for level in features]
@@ -209,10 +205,8 @@ class Tracker:
             )
         return _output(heads)
 
-    def _follow(
-        self, features: list[torch.Tensor], bank: Bank, position: torch.Tensor | None = None
-    ) -> tuple[Output, torch.Tensor]:
-        """Segment a slice that is not prompted, with memory: (output, the object's pointer)."""
+    def _follow(self, features: list[torch.Tensor], bank: Bank, position: torch.Tensor | None = None) -> Seen:
+        """Segment a slice that is not prompted, with memory."""
         conditioned = self.attention(features[-1], self.volume.position if position is None else position, bank)
         with self._for_heads():
             heads = self.module._forward_sam_heads(
@@ -243,7 +237,7 @@ class Tracker:
         )
         return Memory(mask.to(torch.bfloat16), pointer)
 
-    def _inputs(self, prompts: Sequence[Prompt]) -> tuple[dict[str, torch.Tensor] | None, torch.Tensor | None]:
+    def _inputs(self, prompts: Sequence[Prompt]) -> tuple[Points | None, torch.Tensor | None]:
         """(points and boxes, masks) as sam2's heads take them; one of the two is None."""
         size = self.module.image_size
         drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
@@ -255,13 +249,11 @@ class Tracker:
             return None, masks
         corners = [[] if p.box is None else [p.box[:2], p.box[2:]] for p in prompts]
         points = torch.tensor([[*c, *p.points] for c, p in zip(corners, prompts, strict=True)], dtype=torch.float32)
-        labels = [[2, 3][: len(c)] + list(p.point_labels) for c, p in zip(corners, prompts, strict=True)]
+        given = [[2, 3][: len(c)] + list(p.point_labels) for c, p in zip(corners, prompts, strict=True)]
+        labels = torch.tensor(given, dtype=torch.int32, device=self.device)
         _, height, width = self.volume.shape
-        scaled = points / torch.tensor([width, height]) * size
-        return {
-            "point_coords": scaled.to(self.device),
-            "point_labels": torch.tensor(labels, dtype=torch.int32, device=self.device),
-        }, None
+        scaled = (points / torch.tensor([width, height]) * size).to(self.device)
+        return {"point_coords": scaled, "point_labels": labels}, None
 
 
 def step(
@@ -294,8 +286,7 @@ def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 
-def _output(heads: Sequence[torch.Tensor]) -> tuple[Output, torch.Tensor]:
-    """The outputs of sam2's heads, and the object's pointer."""
+def _output(heads: Sequence[torch.Tensor]) -> Seen:
     _, _, predicted, logits, _, pointer, score = heads
     # sam2 takes the mask with the highest predicted IoU
     return Output(logits.float(), predicted.float().amax(-1), score.float().flatten()), pointer

@@ -1,6 +1,6 @@
-"""Is one side as fast as another that was timed in turn with it, in one job on one machine?
+"""Is one side as fast as another? Both are timed in turn, in one job on one machine.
 
-Rounds of the two sides alternate as A B B A, so that a machine that gets slower or faster meanwhile does so to both.
+Their rounds alternate as A B B A, so that a machine that gets slower or faster meanwhile does so for both.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import numpy as np
 from scipy import stats
 
 from medsam_core.latency.measurement import CONFIDENCE, LatencyComparison, Measurement, StageResult
-from medsam_core.outcome import Outcome, worst
 
 FACTOR = 1.10
-"""How much slower a stage may be: less than against a stored measurement, because both met the same machine."""
+"""How much slower a stage may be; less than against a stored measurement, because both sides ran on one machine."""
 MINIMUM_PAIRS = 3
 RESAMPLES = 1999
 MACHINE = ("cpu", "threads", "gpu", "driver", "cuda", "torch", "device", "precision", "cases")
-"""What both sides' fingerprints have to agree in; they are given the same files, and may have other weights or code."""
+"""What must be equal in both sides' fingerprints; weights and code may differ."""
+
+Rounds = Sequence[tuple[float, ...]]
+"""One side's timings of a stage in milliseconds, by round."""
 
 
 def order(pairs: int) -> str:
@@ -28,63 +30,54 @@ def order(pairs: int) -> str:
 
 
 def compare_rounds(
-    against: str, there: Sequence[Measurement], here: Sequence[Measurement], *, factor: float = FACTOR, seed: int = 0
+    against: str, there: Sequence[Measurement], here: Sequence[Measurement], *, factor: float = FACTOR
 ) -> LatencyComparison:
-    """Every stage of two sides, of which pair i was timed one after the other.
+    """Compare every stage of two sides, of which round i of both was timed one after the other.
 
-    Per stage: PASS if the whole interval of the ratio of medians, here to there, is at or below the factor, FAIL if
-    all of it is above, else INCONCLUSIVE. So is what was timed on one side only, fewer than MINIMUM_PAIRS pairs, and
-    sides that were not asked the same.
+    The ratio is of the medians, here to there; see `StageResult.outcome`. INCONCLUSIVE if there are fewer than
+    MINIMUM_PAIRS pairs, if a stage was not timed in every round, or if the sides did not do the same work.
     """
+    every = (*there, *here)
     reasons = []
     if len(there) != len(here) or len(here) < MINIMUM_PAIRS:
         reasons.append(f"{len(there)} and {len(here)} rounds, expected at least {MINIMUM_PAIRS} of each side")
-    prints = [one.fingerprint for one in (*there, *here)]
-    differing = [key for key in MACHINE if len({str(one[key]) for one in prints if key in one}) > 1]
+    seen = {key: sorted({str(one.fingerprint[key]) for one in every if key in one.fingerprint}) for key in MACHINE}
+    differing = [f"{key} {' or '.join(values)}" for key, values in seen.items() if len(values) > 1]
     if differing:
-        told = "; ".join(f"{key} {' or '.join(sorted({str(one[key]) for one in prints}))}" for key in differing)
-        reasons.append(f"the sides were not asked the same: {told}")
+        reasons.append(f"the sides did not do the same work: {'; '.join(differing)}")
     if reasons:
-        return LatencyComparison(against, Outcome.INCONCLUSIVE, reasons=tuple(reasons))
-    common = [stage for stage in there[0].stages if all(stage in one.stages for one in (*there, *here))]
-    partly = sorted({stage for one in (*there, *here) for stage in one.stages} - set(common))
-    reasons += [f"{stage}: not timed in every round of both sides" for stage in partly]
-    results = [
-        _stage(stage, [one.stages[stage] for one in there], [one.stages[stage] for one in here], factor, seed)
-        for stage in common
-    ]
-    outcomes = [result.outcome for result in results]
-    outcome = worst([*outcomes, Outcome.INCONCLUSIVE] if reasons or not results else outcomes)
-    return LatencyComparison(against, outcome, tuple(results), tuple(reasons))
+        return LatencyComparison(against, reasons=tuple(reasons))
+    common = [stage for stage in there[0].stages_ms if all(stage in one.stages_ms for one in every)]
+    partly = sorted({stage for one in every for stage in one.stages_ms} - set(common))
+    results = []
+    for stage in common:
+        old, new = ([one.stages_ms[stage] for one in side] for side in (there, here))
+        results.append(_stage(stage, old, new, factor))
+    reasons = [f"{stage}: not timed in every round of both sides" for stage in partly]
+    return LatencyComparison(against, tuple(results), tuple(reasons))
 
 
-def _stage(
-    stage: str, there: Sequence[tuple[float, ...]], here: Sequence[tuple[float, ...]], factor: float, seed: int
-) -> StageResult:
+def _stage(stage: str, there: Rounds, here: Rounds, factor: float) -> StageResult:
     def ratio(pairs: np.ndarray) -> float:
-        return float(np.median(_joined(here, pairs)) / np.median(_joined(there, pairs)))
+        return float(_median(here, pairs) / _median(there, pairs))
 
     everything = np.arange(len(here))
-    before, now = (float(np.median(_joined(side, everything))) for side in (there, here))
+    before, now = (float(_median(side, everything)) for side in (there, here))
     counts = sum(map(len, there)), sum(map(len, here))
     if not (math.isfinite(before) and math.isfinite(now) and before > 0):
-        nothing = Outcome.INCONCLUSIVE, before, now, math.nan, math.nan, math.nan
-        return StageResult(stage, *nothing, counts, factor)
-    # pairs are resampled and not timings: those of one process share its memory and its moment on the machine
-    interval = stats.bootstrap(
+        return StageResult(stage, before, now, math.nan, math.nan, math.nan, counts, factor)
+    # pairs are resampled, not single timings, which share a process, its memory and its moment on the machine
+    low, high = stats.bootstrap(
         (everything,),
         lambda pairs: ratio(pairs.astype(int)),
         vectorized=False,
         method="percentile",
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
-        random_state=np.random.default_rng(seed),
+        random_state=np.random.default_rng(0),
     ).confidence_interval
-    low, high = float(interval.low), float(interval.high)
-    # asserted as a pass, so that a NaN is none
-    outcome = Outcome.PASS if high <= factor else Outcome.FAIL if low > factor else Outcome.INCONCLUSIVE
-    return StageResult(stage, outcome, before, now, ratio(everything), low, high, counts, factor)
+    return StageResult(stage, before, now, ratio(everything), float(low), float(high), counts, factor)
 
 
-def _joined(rounds: Sequence[tuple[float, ...]], pairs: np.ndarray) -> np.ndarray:
-    return np.concatenate([rounds[pair] for pair in pairs])
+def _median(rounds: Rounds, pairs: np.ndarray) -> np.floating:
+    return np.median(np.concatenate([rounds[pair] for pair in pairs]))

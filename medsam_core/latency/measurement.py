@@ -1,14 +1,13 @@
-"""Is it as fast as what was accepted? Medians of stages, compared only between equal machines.
+"""Is a measurement as fast as an accepted one? Medians of stages, compared only between equal machines.
 
-pytest-benchmark stores a slow run before it fails, so that the rerun compares with the slow one and passes. Here a
-measurement is compared with an accepted file alone, and nothing but `accept_latency` writes one.
+pytest-benchmark stores a slow run before it fails, so a rerun is compared with the slow one and passes. Here a
+measurement is compared only with an accepted file, which only `accept_latency` writes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ import numpy as np
 from medsam_core.decoding import Malformed, check_version, parse, read_content, shape
 from medsam_core.errors import GateError
 from medsam_core.files import write_whole
-from medsam_core.gates.baseline import baseline_path
+from medsam_core.gates.baseline import baseline_path, lines_of_json
 from medsam_core.outcome import Outcome, worst
 from medsam_core.text import few
 
 SCHEMA = 1
 FOLDER = Path("benchmarks/baselines/latency")
 FACTOR = 1.2
-"""How much slower a stage may get: on a shared machine medians of the same code differ by some tenth."""
+"""How much slower a stage may get: on a shared machine, medians of the same code differ by about a tenth."""
 MINIMUM_ROUNDS = 5
 RESAMPLES, CONFIDENCE = 4999, 0.95
 CHECKPOINT = "checkpoint"
@@ -32,44 +31,47 @@ CHECKPOINT = "checkpoint"
 
 @dataclass(frozen=True)
 class Measurement:
-    """Warm rounds of each stage on one machine.
-
-    fingerprint: what has to be equal for two to be compared (benchmarks/conftest.py makes it). stages: milliseconds of
-    every round by the stage's name, in the order measured.
-    """
+    """Warm rounds of each stage on one machine."""
 
     name: str
     fingerprint: Mapping[str, Any]
-    stages: Mapping[str, tuple[float, ...]]
+    """What must be equal for two to be compared; benchmarks/conftest.py makes it."""
+    stages_ms: Mapping[str, tuple[float, ...]]
+    """Every round's milliseconds by stage, in the order measured."""
 
     def text(self) -> str:
-        """The accepted file: JSON, a line per stage, milliseconds to a microsecond."""
-        fingerprint = json.dumps(dict(self.fingerprint), indent=1, sort_keys=True, ensure_ascii=False)
-        stages = [f"  {json.dumps(name)}: {json.dumps(list(rounds))}" for name, rounds in sorted(self.stages.items())]
-        return (
-            f'{{\n"schema": {SCHEMA},\n"name": {json.dumps(self.name)},\n"fingerprint": {fingerprint},\n'
-            '"stages_ms": {\n' + ",\n".join(stages) + "\n}\n}\n"
-        )
+        """The accepted file: JSON, a line per stage."""
+        return lines_of_json(self.name, "fingerprint", self.fingerprint, "stages_ms", self.stages_ms)
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage: medians in milliseconds, their ratio (above 1: slower) and its bootstrap interval."""
+    """One stage of two measurements."""
 
     stage: str
-    outcome: Outcome
-    before: float
-    now: float
+    before_ms: float
+    """The median."""
+    now_ms: float
     ratio: float
+    """Of the medians, above 1 if now is slower."""
     low: float
+    """Lower end of the ratio's bootstrap interval, NaN if there is no ratio."""
     high: float
     rounds: tuple[int, int]
     factor: float
+    """The highest ratio that passes."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """PASS if the whole interval is at or below the factor, FAIL if it is above, else INCONCLUSIVE, as for NaN."""
+        if self.high <= self.factor:
+            return Outcome.PASS
+        return Outcome.FAIL if self.low > self.factor else Outcome.INCONCLUSIVE
 
     def line(self) -> str:
-        """`encode: 48.10 ms → 52.30 ms, × 1.087 [1.052, 1.121], 20 and 20 rounds: PASS (up to × 1.20)`."""
+        """`encode: 48.10 ms → 52.30 ms, × 1.087 [1.052, 1.121], 20 and 20 rounds: PASS (up to × 1.2)`."""
         return (
-            f"{self.stage}: {self.before:.2f} ms → {self.now:.2f} ms, × {self.ratio:.3f} [{self.low:.3f}, "
+            f"{self.stage}: {self.before_ms:.2f} ms → {self.now_ms:.2f} ms, × {self.ratio:.3f} [{self.low:.3f}, "
             f"{self.high:.3f}], {self.rounds[0]} and {self.rounds[1]} rounds: {self.outcome.value} "
             f"(up to × {self.factor:g})"
         )
@@ -77,61 +79,32 @@ class StageResult:
 
 @dataclass(frozen=True)
 class LatencyComparison:
-    """The whole: reasons say why it is INCONCLUSIVE beside what the stages say."""
+    """All stages of two measurements."""
 
     against: str
-    outcome: Outcome
     stages: tuple[StageResult, ...] = ()
     reasons: tuple[str, ...] = ()
+    """Why it is no PASS, apart from the stages."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """PASS only if there is a stage, every stage is a PASS, and there is no reason against it."""
+        whole = Outcome.PASS if self.stages and not self.reasons else Outcome.INCONCLUSIVE
+        return worst([whole, *(stage.outcome for stage in self.stages)])
 
     def lines(self) -> list[str]:
         """For the terminal."""
-        head = f"{self.outcome.value}: latency against {self.against}"
         return [
-            head,
+            f"{self.outcome.value}: latency against {self.against}",
             *(f"  {stage.line()}" for stage in self.stages),
             *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
         ]
 
 
-def read_measurement(path: Path | str) -> Measurement:
-    """Read what `--benchmark-json` wrote or what was accepted. Raises GateError in one sentence."""
-    path = Path(path)
-    what = "what --benchmark-json of benchmarks/test_latency.py writes"
-    content = read_content(path, what=what, error=GateError, fix="name such a file")
-    try:
-        data = parse(content)
-        if isinstance(data, dict) and "stages_ms" in data:
-            check_version(path, data.get("schema"), SCHEMA, error=GateError)
-            accepted = shape(data, _Accepted)
-            measured = Measurement(accepted.name, accepted.fingerprint, accepted.stages_ms)
-        else:
-            written = shape(data, _BenchmarkJson)
-            stages = {
-                one.name.removeprefix("test_"): tuple(round(1000 * seconds, 3) for seconds in one.stats.data)
-                for one in written.benchmarks
-            }
-            measured = Measurement(path.stem, written.machine_info.medsam, stages)
-    except Malformed as problem:
-        raise GateError(f"{path}: is no latency measurement: {problem}, expected {what}; measure again.") from None
-    if not measured.stages:
-        raise GateError(f"{path}: holds no stage, expected at least one; measure again.")
-    return measured
-
-
-@dataclass(frozen=True)
-class _Accepted:
-    """What `accept_latency` writes."""
-
-    name: str
-    fingerprint: dict[str, Any]
-    stages_ms: dict[str, tuple[float, ...]]
-
-
 @dataclass(frozen=True)
 class _Machine:
     medsam: dict[str, Any]
-    """The fingerprint, which benchmarks/conftest.py adds."""
+    """The fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -153,57 +126,72 @@ class _BenchmarkJson:
     machine_info: _Machine
     benchmarks: tuple[_Benchmark, ...]
 
+    def measurement(self, name: str) -> Measurement:
+        """The rounds in milliseconds, to a microsecond."""
+        stages_ms = {
+            one.name.removeprefix("test_"): tuple(round(1000 * seconds, 3) for seconds in one.stats.data)
+            for one in self.benchmarks
+        }
+        return Measurement(name, self.machine_info.medsam, stages_ms)
+
+
+def read_measurement(path: Path | str) -> Measurement:
+    """Read what `--benchmark-json` wrote or what was accepted. Raises GateError in one sentence."""
+    path = Path(path)
+    what = "what --benchmark-json of benchmarks/test_latency.py writes"
+    content = read_content(path, what=what, error=GateError, fix="name such a file")
+    try:
+        data = parse(content)
+        if isinstance(data, dict) and "stages_ms" in data:
+            check_version(path, data.get("schema"), SCHEMA, error=GateError)
+            measured = shape(data, Measurement)
+        else:
+            measured = shape(data, _BenchmarkJson).measurement(path.stem)
+    except Malformed as problem:
+        raise GateError(f"{path}: is no latency measurement: {problem}, expected {what}; measure again.") from None
+    if not measured.stages_ms:
+        raise GateError(f"{path}: has no stage, expected at least one; measure again.")
+    return measured
+
 
 def compare_latency(
-    before: Measurement, now: Measurement, *, factor: float = FACTOR, across_checkpoints: bool = False, seed: int = 0
+    before: Measurement, now: Measurement, *, factor: float = FACTOR, across_checkpoints: bool = False
 ) -> LatencyComparison:
-    """Every stage of `before` in `now`: FAIL if it is shown to be slower than `factor` times, PASS if not to be.
+    """Compare every stage of `before`; see `StageResult.outcome` and `LatencyComparison.outcome`.
 
-    INCONCLUSIVE if the interval of the ratio of the medians holds the factor, if the machines differ in anything of
-    the fingerprint, if a stage is missing or has fewer than MINIMUM_ROUNDS rounds.
-    across_checkpoints: other weights of the same architecture are compared too.
+    INCONCLUSIVE if the fingerprints differ, if a stage is missing or has fewer than MINIMUM_ROUNDS rounds.
+    across_checkpoints: also compare other weights, of the same architecture.
     """
-    differing = [
-        f"{key} ({before.fingerprint.get(key)} there, {now.fingerprint.get(key)} here)"
-        for key in sorted({*before.fingerprint, *now.fingerprint})
-        if before.fingerprint.get(key) != now.fingerprint.get(key) and not (key == CHECKPOINT and across_checkpoints)
-    ]
+    keys = {*before.fingerprint, *now.fingerprint} - ({CHECKPOINT} if across_checkpoints else set())
+    both = {key: (before.fingerprint.get(key), now.fingerprint.get(key)) for key in sorted(keys)}
+    differing = {key: f"{key} ({old} there, {new} here)" for key, (old, new) in both.items() if old != new}
     if differing:
-        hint = (
-            "; --across-checkpoints compares other weights" if any(d.startswith(CHECKPOINT) for d in differing) else ""
-        )
-        reason = f"another machine or question: {'; '.join(differing)}{hint}"
-        return LatencyComparison(before.name, Outcome.INCONCLUSIVE, reasons=(reason,))
-    reasons, results = [], []
-    missing = sorted(before.stages.keys() - now.stages.keys())
-    if missing:
-        reasons.append(f"not measured: {few(missing)}")
-    for stage, old in before.stages.items():
-        if stage not in now.stages:
-            continue
-        new = now.stages[stage]
+        hint = "; --across-checkpoints compares other weights" if CHECKPOINT in differing else ""
+        reason = f"another machine or question: {'; '.join(differing.values())}{hint}"
+        return LatencyComparison(before.name, reasons=(reason,))
+    missing = sorted(before.stages_ms.keys() - now.stages_ms.keys())
+    reasons = [f"not measured: {few(missing)}"] if missing else []
+    results = []
+    for stage in [stage for stage in before.stages_ms if stage in now.stages_ms]:
+        old, new = before.stages_ms[stage], now.stages_ms[stage]
         if min(len(old), len(new)) < MINIMUM_ROUNDS:
             reasons.append(f"{stage}: {len(old)} and {len(new)} rounds, expected at least {MINIMUM_ROUNDS} of each")
-            continue
-        results.append(_stage(stage, old, new, factor, seed))
-    outcomes = [result.outcome for result in results]
-    outcome = worst([*outcomes, Outcome.INCONCLUSIVE] if reasons or not results else outcomes)
-    return LatencyComparison(before.name, outcome, tuple(results), tuple(reasons))
+        else:
+            results.append(_stage(stage, old, new, factor))
+    return LatencyComparison(before.name, tuple(results), tuple(reasons))
 
 
-def _stage(stage: str, old: tuple[float, ...], new: tuple[float, ...], factor: float, seed: int) -> StageResult:
-    rng = np.random.default_rng(seed)
+def _stage(stage: str, old: tuple[float, ...], new: tuple[float, ...], factor: float) -> StageResult:
+    rng = np.random.default_rng(0)
     medians = [np.median(rng.choice(np.sort(rounds), size=(RESAMPLES, len(rounds))), axis=1) for rounds in (old, new)]
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = (float(edge) for edge in np.percentile(medians[1] / medians[0], [tail, 100 - tail]))
     before, now = float(np.median(old)), float(np.median(new))
-    # asserted as a pass, so that a NaN is none
-    outcome = Outcome.PASS if high <= factor else Outcome.FAIL if low > factor else Outcome.INCONCLUSIVE
-    return StageResult(stage, outcome, before, now, now / before, low, high, (len(old), len(new)), factor)
+    return StageResult(stage, before, now, now / before, low, high, (len(old), len(new)), factor)
 
 
 def find_accepted(now: Measurement, name: str | None, folder: Path = FOLDER) -> Measurement | None:
-    """The accepted measurement of that name, or without a name the only one of an equal fingerprint; None if none.
+    """The accepted measurement of that name (or file), or without a name the one of an equal fingerprint, if any.
 
     Raises GateError for a name that is not there, and if several have that fingerprint.
     """
@@ -221,18 +209,18 @@ def accept_latency(
 ) -> Path:
     """Write a measurement as the accepted one of that name; the only writer of such files.
 
-    Raises GateError, and writes nothing, if a stage has too few rounds, or if there is one of that name already and
-    this one is not shown to be as fast (unless `force`).
+    Raises GateError, and writes nothing, if a stage has too few rounds, or if it is not shown to be as fast as the
+    one that it replaces (unless `force`).
     """
     path = baseline_path(name, folder)
-    short = [stage for stage, rounds in now.stages.items() if len(rounds) < MINIMUM_ROUNDS]
+    short = [stage for stage, rounds in now.stages_ms.items() if len(rounds) < MINIMUM_ROUNDS]
     if short:
-        raise GateError(f"{now.name}: fewer than {MINIMUM_ROUNDS} rounds of {few(short)}; measure anew.")
+        raise GateError(f"{now.name}: fewer than {MINIMUM_ROUNDS} rounds of {few(short)}; measure again.")
     if path.exists() and not force:
         comparison = compare_latency(read_measurement(path), now, factor=factor)
         if comparison.outcome is not Outcome.PASS:
             said = "; ".join(line.strip() for line in comparison.lines())
             raise GateError(f"{now.name}: is not accepted as {name}: {said}; find out why it is slow, or add --force.")
-    text = Measurement(name, now.fingerprint, now.stages).text()
+    text = replace(now, name=name).text()
     write_whole(path, text, error=GateError, fix="choose another --baselines folder", make_folder=True)
     return path

@@ -12,20 +12,21 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from medsam_core.errors import OptionError
 from medsam_core.metrics import overlap, surface
 from medsam_core.metrics.iou_calibration import IouCalibration
 from medsam_core.metrics.lesionwise import LesionScores, count_components
 from medsam_core.metrics.mask_pair import MaskPair, RegionPair
-from medsam_core.metrics.masks import Mask, bounding_box
+from medsam_core.metrics.masks import Labels, Mask, bounding_box
 from medsam_core.metrics.overlap import Counts, check_label_maps, count_regions
-from medsam_core.metrics.profiles import Profile, find_profile
+from medsam_core.metrics.profiles import EmptyRule, Profile, find_profile
 from medsam_core.metrics.propagation import half_life
 from medsam_core.metrics.surface import SurfaceDistances
 
 Better = Literal["higher", "lower", "neither"]
+Measure = Callable[[MaskPair], float]
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,14 @@ class Metric:
     """Whether higher or lower values are better; "neither" for plain facts such as a volume."""
     range: tuple[float, float]
     """The least and the greatest value that it can take."""
-    function: Callable[[MaskPair], float]
+    function: Measure
     """Computes the metric; NaN where the profile leaves it undefined."""
     description: str
     """What it measures, in a few words."""
 
 
-CHEAP = (
-    "dice",
-    "iou",
-    "sensitivity",
-    "specificity",
-    "precision",
-    "volumetric_similarity",
-    "volume_ml",
-    "truth_volume_ml",
-    "volume_difference_ml",
-)
+_VOLUMES = ("volume_ml", "truth_volume_ml", "volume_difference_ml")
+CHEAP = ("dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", *_VOLUMES)
 """What `score` computes by default: the metrics that need only voxel counts."""
 
 
@@ -83,15 +75,13 @@ def score(
     the metric undefined for this pair; a gate has to treat it as not passed.
     Raises OptionError for an unknown metric or profile, MaskError or ShapeMismatch for unusable masks or spacing.
     """
-    pair = MaskPair(
-        prediction, truth, spacing_mm, find_profile(profile), key_slices=key_slices, predicted_iou=predicted_iou
-    )
+    pair = MaskPair(prediction, truth, spacing_mm, find_profile(profile), key_slices, predicted_iou)
     return score_pair(pair, metrics)
 
 
 def score_regions(
-    prediction: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
+    prediction: Labels,
+    truth: Labels,
     spacing_mm: Sequence[float],
     regions: Mapping[str, Collection[int]],
     *,
@@ -129,75 +119,64 @@ def score_pair(pair: MaskPair, metrics: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _overlap(reducer: Callable[[Counts], float]) -> Callable[[MaskPair], float]:
+def _ruled(rule: Callable[[Profile], EmptyRule], formula: Measure) -> Measure:
+    """The score that the profile's rule fixes because a mask is empty, otherwise that of the formula."""
+
     def measure(pair: MaskPair) -> float:
-        fixed = pair.fixed_score(pair.profile.overlap)
-        return reducer(pair.counts) if fixed is None else fixed
+        fixed = pair.fixed_score(rule(pair.profile))
+        return formula(pair) if fixed is None else fixed
 
     return measure
 
 
-def _counted(reducer: Callable[[Counts], float]) -> Callable[[MaskPair], float]:
+def _overlap(reducer: Callable[[Counts], float]) -> Measure:
+    return _ruled(lambda profile: profile.overlap, lambda pair: reducer(pair.counts))
+
+
+def _counted(reducer: Callable[[Counts], float]) -> Measure:
     """From counts alone: no profile has a rule for its empty masks."""
     return lambda pair: reducer(pair.counts)
 
 
-def _volume(voxels: Callable[[Counts], int]) -> Callable[[MaskPair], float]:
+def _volume(voxels: Callable[[Counts], int]) -> Measure:
     return lambda pair: pair.millilitres(voxels(pair.counts))
 
 
-def _distance(reducer: Callable[[SurfaceDistances], float]) -> Callable[[MaskPair], float]:
-    def measure(pair: MaskPair) -> float:
-        fixed = pair.fixed_score(pair.profile.distance_mm)
-        return reducer(pair.distances) if fixed is None else fixed
-
-    return measure
+def _distance(reducer: Callable[[SurfaceDistances], float]) -> Measure:
+    return _ruled(lambda profile: profile.distance_mm, lambda pair: reducer(pair.distances))
 
 
-def _hausdorff(percentile: float) -> Callable[[MaskPair], float]:
-    def measure(pair: MaskPair) -> float:
-        fixed = pair.fixed_score(pair.profile.distance_mm)
-        directed = pair.profile.directed
-        return surface.hausdorff(pair.distances, percentile, directed=directed) if fixed is None else fixed
+def _hausdorff(percentile: float) -> Measure:
+    def formula(pair: MaskPair) -> float:
+        return surface.hausdorff(pair.distances, percentile, directed=pair.profile.directed)
 
-    return measure
+    return _ruled(lambda profile: profile.distance_mm, formula)
 
 
-def _surface_dice(tolerance_mm: float) -> Callable[[MaskPair], float]:
-    def measure(pair: MaskPair) -> float:
-        fixed = pair.fixed_score(pair.profile.surface_overlap)
-        return surface.nsd(pair.distances, tolerance_mm) if fixed is None else fixed
-
-    return measure
+def _surface_dice(tolerance_mm: float) -> Measure:
+    return _ruled(lambda profile: profile.surface_overlap, lambda pair: surface.nsd(pair.distances, tolerance_mm))
 
 
-def _lesions(reducer: Callable[[LesionScores], float]) -> Callable[[MaskPair], float]:
+def _lesions(reducer: Callable[[LesionScores], float]) -> Measure:
     """NaN under a profile without a lesion rule."""
     return lambda pair: math.nan if pair.lesions is None else reducer(pair.lesions)
 
 
-def _calibration(reducer: Callable[[IouCalibration], float]) -> Callable[[MaskPair], float]:
+def _calibration(reducer: Callable[[IouCalibration], float]) -> Measure:
     """NaN without predicted IoU."""
     return lambda pair: math.nan if pair.calibration is None else reducer(pair.calibration)
 
 
-def _components(mask: Callable[[MaskPair], Mask]) -> Callable[[MaskPair], float]:
-    return lambda pair: count_components(mask(pair))
-
-
 def _half_life(pair: MaskPair) -> float:
     """NaN without key slices or where the truth is empty."""
-    if not pair.key_slices:
-        return math.nan
-    found = half_life(pair.prediction, pair.truth, pair.key_slices)
-    return math.nan if found is None else found.slices
+    return half_life(pair.prediction, pair.truth, pair.key_slices) if pair.key_slices else math.nan
 
 
 _SHARE, _FROM_0, _ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
 # one metric, one line: a table that is read down its columns
 # fmt: off
 # ruff: disable[E501]
-_ROWS: tuple[tuple[str, str, Better, tuple[float, float], Callable[[MaskPair], float], str], ...] = (
+_ROWS: tuple[tuple[str, str, Better, tuple[float, float], Measure, str], ...] = (
     ("dice",                          "",       "higher",  _SHARE,  _overlap(overlap.dice),                         "2|P∩T| / (|P|+|T|)"),
     ("iou",                           "",       "higher",  _SHARE,  _overlap(overlap.iou),                          "|P∩T| / |P∪T|"),
     ("sensitivity",                   "",       "higher",  _SHARE,  _overlap(overlap.sensitivity),                  "|P∩T| / |T|"),
@@ -222,8 +201,8 @@ _ROWS: tuple[tuple[str, str, Better, tuple[float, float], Callable[[MaskPair], f
     ("lesion_tp",                     "",       "higher",  _FROM_0, _lesions(lambda s: s.tp),                       "lesions found"),
     ("lesion_fp",                     "",       "lower",   _FROM_0, _lesions(lambda s: s.fp),                       "components that touch no lesion"),
     ("lesion_fn",                     "",       "lower",   _FROM_0, _lesions(lambda s: s.fn),                       "lesions missed"),
-    ("components",                    "",       "neither", _FROM_0, _components(lambda pair: pair.prediction),      "connected components (26) of the prediction"),
-    ("truth_components",              "",       "neither", _FROM_0, _components(lambda pair: pair.truth),           "connected components (26) of the truth"),
+    ("components",                    "",       "neither", _FROM_0, lambda pair: count_components(pair.prediction), "connected components (26) of the prediction"),
+    ("truth_components",              "",       "neither", _FROM_0, lambda pair: count_components(pair.truth),      "connected components (26) of the truth"),
     ("half_life",                     "slices", "higher",  _FROM_0, _half_life,                                     "slices from the prompt until Dice < 0.5"),
     ("predicted_iou_bias",            "",       "neither", _ANY,    _calibration(lambda c: c.bias),                 "predicted − real IoU, mean over slices"),
     ("predicted_iou_error",           "",       "lower",   _SHARE,  _calibration(lambda c: c.mean_absolute_error),  "|predicted − real IoU|, mean over slices"),

@@ -16,8 +16,6 @@ from medsam_core.metrics.masks import Mask, check_pair
 class IouCalibration:
     """Predicted IoU minus real IoU, over slices."""
 
-    slices: int
-    """How many slices were compared."""
     bias: float
     """Mean of predicted − real: above 0 for an overconfident model; NaN without a slice."""
     mean_absolute_error: float
@@ -46,17 +44,12 @@ def iou_calibration(predicted_iou: ArrayLike, real_iou: ArrayLike) -> IouCalibra
     """
     predicted, real = np.asarray(predicted_iou, np.float64), np.asarray(real_iou, np.float64)
     if predicted.ndim != 1 or predicted.shape != real.shape:
-        raise ShapeMismatch(
-            f"predicted_iou: shape {predicted.shape}, expected one number for each slice, {real.shape}; "
-            "give both slice by slice."
-        )
+        raise ShapeMismatch(f"predicted_iou: shape {predicted.shape}, expected {real.shape}; give one for each slice.")
     if np.isinf(predicted).any() or (real < 0).any() or (real > 1).any():
-        raise MaskError(
-            "predicted_iou: got infinite values or real IoU outside [0, 1], expected finite IoU or NaN; check both."
-        )
+        raise MaskError("predicted_iou: got Inf, or real IoU outside [0, 1], expected IoU or NaN; check both.")
     usable = ~(np.isnan(predicted) | np.isnan(real))
     predicted, real = predicted[usable].clip(0, 1), real[usable]
     if not predicted.size:
-        return IouCalibration(0, math.nan, math.nan)
+        return IouCalibration(math.nan, math.nan)
     gap = predicted - real
-    return IouCalibration(int(gap.size), float(gap.mean()), float(np.abs(gap).mean()))
+    return IouCalibration(float(gap.mean()), float(np.abs(gap).mean()))

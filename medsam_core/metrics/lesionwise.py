@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics.masks import Mask, bounding_box, check_mask, check_pair, check_spacing
+from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_mask, check_pair, check_spacing
 from medsam_core.metrics.overlap import count, dice
 from medsam_core.metrics.profiles import LesionRule
 from medsam_core.metrics.surface import hausdorff, surface_distances
@@ -33,8 +33,6 @@ from medsam_core.metrics.surface import hausdorff, surface_distances
 class Lesion:
     """One lesion of the truth, compared with the components of the prediction that match it."""
 
-    number: int
-    """1, 2, …"""
     volume_mm3: float
     """Of the undilated lesion."""
     matches: tuple[int, ...]
@@ -98,9 +96,7 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
     check_pair(prediction, truth)
     spacing = check_spacing(spacing_mm, prediction.ndim)
     if prediction.ndim != 3:
-        raise MaskError(
-            f"prediction: shape {prediction.shape}, expected (D, H, W) for lesions; leave lesion metrics out in 2-D."
-        )
+        raise MaskError(f"prediction: shape {prediction.shape}, expected (D, H, W); leave lesions out in 2-D.")
     box = bounding_box(prediction, truth)
     if box is None:
         return LesionScores((), (), rule.penalty_mm)
@@ -108,7 +104,10 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
     prediction, truth = prediction[box], truth[box]
     zones, zone_count = label_components(dilate(truth, rule.dilations))
     parts, part_count = label_components(prediction)
-    touching = _touching(zones, parts, zone_count, part_count)
+    # touching[zone, part]: whether a dilated lesion holds a voxel of a part; row and column 0 are False
+    touching = np.zeros((zone_count + 1, part_count + 1), bool)
+    touching[zones[prediction], parts[prediction]] = True
+    touching[0] = False
     zone_boxes, part_boxes = ndimage.find_objects(zones), ndimage.find_objects(parts)
     lesions = []
     for number in range(1, zone_count + 1):  # each inside the small window around the lesion and its matches
@@ -116,16 +115,15 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
         window = _around(zone_boxes[number - 1], *(part_boxes[match - 1] for match in matches))
         lesion = truth[window] & (zones[window] == number)
         found = touching[number][parts[window]]  # a row of the table, looked up by component: the union of matches
-        lesions.append(_judge(number, tuple(matches.tolist()), found, lesion, spacing, rule))
-    alone = np.flatnonzero(~touching.any(axis=0))  # column 0 is the background
-    return LesionScores(tuple(lesions), tuple(alone[alone > 0].tolist()), rule.penalty_mm)
+        lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing, rule))
+    alone = 1 + np.flatnonzero(~touching[:, 1:].any(axis=0))
+    return LesionScores(tuple(lesions), tuple(alone.tolist()), rule.penalty_mm)
 
 
 def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Number the connected components of a mask: (labels, count).
+    """The connected components of a mask: (int32 of its shape with 1, 2, … inside and 0 outside, their number).
 
-    mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty.
-    labels: int32 of the mask's shape, 1, 2, … inside, 0 outside. Raises MaskError for an unusable mask.
+    mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty. Raises MaskError.
     """
     check_mask(mask, "mask")
     labels, number = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, bool))
@@ -173,17 +171,6 @@ def _spread(flat: Mask, step: int) -> Mask:
     return spread
 
 
-def _touching(
-    zones: NDArray[np.int32], parts: NDArray[np.int32], zone_count: int, part_count: int
-) -> NDArray[np.bool_]:
-    """(zones + 1, parts + 1) bool: whether a dilated lesion holds a voxel of a part; row and column 0 are False."""
-    touching = np.zeros((zone_count + 1, part_count + 1), bool)
-    at = np.flatnonzero(parts)  # only voxels of a part: column 0 stays False
-    touching[zones.reshape(-1)[at], parts.reshape(-1)[at]] = True
-    touching[0] = False
-    return touching
-
-
 def _around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
     """The smallest box around all boxes."""
     return tuple(
@@ -191,17 +178,10 @@ def _around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
     )
 
 
-def _judge(
-    number: int,
-    matches: tuple[int, ...],
-    found: Mask,
-    lesion: Mask,
-    spacing: tuple[float, ...],
-    rule: LesionRule,
-) -> Lesion:
+def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule) -> Lesion:
     volume = int(np.count_nonzero(lesion)) * math.prod(spacing)
     scored = volume > rule.minimum_mm3
     if not matches:
-        return Lesion(number, volume, (), 0.0, rule.penalty_mm, scored)
+        return Lesion(volume, (), 0.0, rule.penalty_mm, scored)
     distances = surface_distances(found, lesion, spacing, definition="surfel")
-    return Lesion(number, volume, matches, dice(count(found, lesion)), hausdorff(distances, 95), scored)
+    return Lesion(volume, matches, dice(count(found, lesion)), hausdorff(distances, 95), scored)

@@ -4,52 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from medsam_core.errors import MaskError
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
 from medsam_core.metrics.lesionwise import LesionScores, lesion_scores
-from medsam_core.metrics.masks import Mask, Spacing, check_pair, check_spacing
+from medsam_core.metrics.masks import Labels, Mask, check_pair, check_spacing
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import EmptyRule, Profile
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
 
 
+@dataclass(eq=False)
 class MaskPair:
-    """A prediction and its truth on one grid, with what the metrics share: counts, surface distances, lesions."""
+    """A prediction and its truth on one grid, with what the metrics share: counts, surface distances, lesions.
+
+    Raises MaskError and ShapeMismatch if masks or spacing cannot be used.
+    """
 
     prediction: Mask
     """(D, H, W) or (H, W) bool; may be empty."""
     truth: Mask
     """bool, the same shape; may be empty."""
-    spacing_mm: Spacing
+    spacing_mm: Sequence[float]
     """Millimetres along each axis of the masks, (dz, dy, dx)."""
     profile: Profile
     """Decides the definition of a surface and the rules for empty masks."""
-    key_slices: tuple[int, ...]
+    key_slices: Sequence[int] = ()
     """The prompted slices, for half_life; () if unknown."""
-    predicted_iou: ArrayLike | None
+    predicted_iou: ArrayLike | None = None
     """(D,) float, the model's own estimate for each slice, NaN where it gave none; None if unknown."""
 
-    def __init__(
-        self,
-        prediction: Mask,
-        truth: Mask,
-        spacing_mm: Sequence[float],
-        profile: Profile,
-        *,
-        key_slices: Sequence[int] = (),
-        predicted_iou: ArrayLike | None = None,
-    ) -> None:
-        """Check masks and spacing. Raises MaskError and ShapeMismatch if they cannot be used."""
-        self.prediction, self.truth = check_pair(prediction, truth)
-        self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
-        self.profile = profile
-        self.key_slices = tuple(key_slices)
-        self.predicted_iou = predicted_iou
+    def __post_init__(self) -> None:
+        check_pair(self.prediction, self.truth)
+        self.spacing_mm = check_spacing(self.spacing_mm, self.prediction.ndim)
+        self.key_slices = tuple(self.key_slices)
 
     @cached_property
     def counts(self) -> Counts:
@@ -78,10 +71,7 @@ class MaskPair:
     def millilitres(self, voxels: int) -> float:
         """The volume of that many voxels, ml. Raises MaskError for masks of one slice, which have no volume."""
         if len(self.spacing_mm) != 3:
-            raise MaskError(
-                f"prediction: shape {self.prediction.shape}, expected (D, H, W) for a volume in ml; "
-                "score a volume, or leave the volume metrics out."
-            )
+            raise MaskError(f"prediction: shape {self.prediction.shape}, expected (D, H, W); leave volumes out in 2-D.")
         return voxels * math.prod(self.spacing_mm) / 1000
 
     def fixed_score(self, rule: EmptyRule) -> float | None:
@@ -98,28 +88,24 @@ class RegionPair(MaskPair):
 
     def __init__(
         self,
-        prediction: NDArray[np.uint8],
-        truth: NDArray[np.uint8],
+        prediction: Labels,
+        truth: Labels,
         values: Collection[int],
         counts: Counts,
         spacing_mm: Sequence[float],
         profile: Profile,
     ) -> None:
-        """Take over what is known of the region.
+        """Take over what is known of the region. Raises MaskError or ShapeMismatch for an unusable spacing.
 
         prediction, truth: (D, H, W) or (H, W) uint8 label maps of one shape, cropped or not.
         values: the labels that make up the region.
         counts: of the uncropped maps.
-        spacing_mm, profile: as for MaskPair.
-        Raises MaskError or ShapeMismatch for an unusable spacing.
         """
         self._labels = prediction, truth
         self._inside = np.isin(np.arange(256), list(values))
         self.__dict__["counts"] = counts
         self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
         self.profile = profile
-        self.key_slices = ()
-        self.predicted_iou = None
 
     @cached_property
     def prediction(self) -> Mask:  # type: ignore[override]

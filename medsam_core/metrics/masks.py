@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,44 +13,41 @@ from medsam_core.errors import MaskError, ShapeMismatch
 
 Mask: TypeAlias = NDArray[np.bool_]
 """(D, H, W) or (H, W) bool: True inside the region."""
-
+Labels: TypeAlias = NDArray[np.uint8]
+"""(D, H, W) or (H, W) uint8: a label map."""
 Spacing: TypeAlias = tuple[float, ...]
 """Millimetres between voxel centres along each axis of the mask, in the order of its axes: (dz, dy, dx)."""
 
 
-def check_mask(mask: Mask, name: str) -> Mask:
-    """The mask itself, after a check that it is bool, 2-D or 3-D, and has voxels.
+def check_mask(mask: Mask, name: str) -> None:
+    """Raise MaskError unless a mask is (D, H, W) or (H, W) bool with voxels; it may be empty (all False).
 
-    mask: (D, H, W) or (H, W) bool; may be empty (all False).
     name: its name in the error, for instance "prediction".
-    Raises MaskError for anything else; label maps and probabilities are not converted silently.
+    Label maps and probabilities are not converted silently.
     """
     if not isinstance(mask, np.ndarray):
         raise MaskError(f"{name}: got a {type(mask).__name__}, expected a numpy array of bool; use numpy.asarray.")
     if mask.dtype != np.bool_:
-        raise MaskError(
-            f"{name}: dtype {mask.dtype}, expected bool; compare it first, for instance labels > 0 or logits > 0."
-        )
+        raise MaskError(f"{name}: dtype {mask.dtype}, expected bool; compare it first, as in logits > 0.")
     if mask.ndim not in (2, 3):
         raise MaskError(f"{name}: shape {mask.shape}, expected 2 or 3 axes; score one slice or one volume at a time.")
     if mask.size == 0:
         raise MaskError(f"{name}: shape {mask.shape} holds no voxel, expected at least one; check how it was cropped.")
-    return mask
 
 
-def check_pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """Both masks, after a check that each is usable and that their shapes are equal.
-
-    prediction, truth: (D, H, W) or (H, W) bool. Raises MaskError (see check_mask) and ShapeMismatch.
-    """
+def check_pair(prediction: Mask, truth: Mask) -> None:
+    """Raise MaskError unless both masks are usable (see check_mask), ShapeMismatch unless their shapes are equal."""
     check_mask(prediction, "prediction")
     check_mask(truth, "truth")
+    check_same_shape(prediction, truth)
+
+
+def check_same_shape(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
+    """Raise ShapeMismatch unless the two arrays have the same shape."""
     if prediction.shape != truth.shape:
         raise ShapeMismatch(
-            f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; "
-            "resample it to the grid of the truth."
+            f"prediction: shape {prediction.shape}, expected that of the truth, {truth.shape}; resample it to its grid."
         )
-    return prediction, truth
 
 
 def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
@@ -63,20 +60,15 @@ def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
     try:
         spacing = tuple(float(step) for step in spacing_mm)
     except (TypeError, ValueError):
-        raise MaskError(
-            f"spacing_mm: got {spacing_mm!r}, expected {axes} numbers in millimetres; give one for each axis."
-        ) from None
+        raise MaskError(f"spacing_mm: got {spacing_mm!r}, expected {axes} numbers; give mm for each axis.") from None
     if len(spacing) != axes:
-        raise ShapeMismatch(
-            f"spacing_mm: got {len(spacing)} numbers {spacing}, expected {axes}; "
-            "give one for each axis of the mask, in their order."
-        )
+        raise ShapeMismatch(f"spacing_mm: got {spacing}, expected {axes} numbers; give mm for each axis of the mask.")
     if not all(math.isfinite(step) and step > 0 for step in spacing):
         raise MaskError(f"spacing_mm: got {spacing}, expected finite numbers above 0; check the affine of the image.")
     return spacing
 
 
-def bounding_box(*masks: NDArray[np.bool_] | NDArray[np.uint8]) -> tuple[slice, ...] | None:
+def bounding_box(*masks: Mask | Labels) -> tuple[slice, ...] | None:
     """The smallest box around the non-zero voxels of all masks, one slice per axis; None if there are none.
 
     masks: bool or uint8 arrays of one shape.

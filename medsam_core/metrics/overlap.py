@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medsam_core.errors import MaskError, ShapeMismatch
-from medsam_core.metrics.masks import Mask, bounding_box, check_pair
+from medsam_core.errors import MaskError
+from medsam_core.metrics.masks import Labels, Mask, check_pair, check_same_shape
 
 
 @dataclass(frozen=True)
@@ -56,29 +56,20 @@ def count(prediction: Mask, truth: Mask) -> Counts:
     return Counts(tp, fp, fn, prediction.size - tp - fp - fn)
 
 
-def check_label_maps(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+def check_label_maps(prediction: Labels, truth: Labels) -> None:
     """Raise MaskError for label maps that are not uint8, ShapeMismatch for different shapes."""
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8:
-            raise MaskError(
-                f"{name}: got {getattr(labels, 'dtype', type(labels).__name__)}, expected labels as a uint8 array; "
-                "read them with medsam_core.data.volume.read_labels."
-            )
-    if prediction.shape != truth.shape:
-        raise ShapeMismatch(
-            f"prediction: shape {prediction.shape}, expected {truth.shape} as the truth has; "
-            "resample it to the grid of the truth."
-        )
+            got = getattr(labels, "dtype", type(labels).__name__)
+            raise MaskError(f"{name}: got {got}, expected labels as a uint8 array; read them with read_labels.")
+    check_same_shape(prediction, truth)
 
 
-def count_regions(
-    prediction: NDArray[np.uint8], truth: NDArray[np.uint8], regions: Mapping[str, Collection[int]]
-) -> dict[str, Counts]:
+def count_regions(prediction: Labels, truth: Labels, regions: Mapping[str, Collection[int]]) -> dict[str, Counts]:
     """Count every region of two label maps, from one joint histogram of their labels.
 
     prediction, truth: uint8 label maps of the same shape, any number of axes.
-    regions: name -> label values that make up the region, for instance {"WT": {1, 2, 4}, "ET": {4}}.
-    Values in no region count as background; whoever reads a label map has to check for unknown labels.
+    regions: name -> label values, for instance {"WT": {1, 2, 4}, "ET": {4}}; values in no region count as background.
     Raises MaskError for another dtype, ShapeMismatch for different shapes.
     """
     check_label_maps(prediction, truth)
@@ -99,21 +90,19 @@ _BLOCK = 1 << 18
 """Voxels counted at a time: this bounds the memory whatever the labels are, and fits into the cache."""
 
 
-def joint_histogram(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+def joint_histogram(prediction: Labels, truth: Labels) -> NDArray[np.int64]:
     """Voxels by (label in the prediction, label in the truth): (n, n) int64, n the largest label + 1.
 
     prediction, truth: uint8 arrays of one shape, not checked here.
     """
     counts = np.zeros(1 << 16, np.int64)
-    box = bounding_box(prediction, truth)
-    if box is not None:
-        p, t = prediction[box].reshape(-1), truth[box].reshape(-1)
-        for start in range(0, p.size, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            # flatnonzero of bool is several times faster than of bytes
-            inside = np.flatnonzero((p[block] | t[block]) != 0)
-            codes = (p[block][inside].astype(np.uint16) << 8) | t[block][inside]
-            counts += np.bincount(codes, minlength=1 << 16)
+    p, t = prediction.reshape(-1), truth.reshape(-1)
+    for start in range(0, p.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        # flatnonzero of bool is several times faster than of bytes
+        inside = np.flatnonzero((p[block] | t[block]) != 0)
+        codes = (p[block][inside].astype(np.uint16) << 8) | t[block][inside]
+        counts += np.bincount(codes, minlength=1 << 16)
     # most of a head is background in both: that pair is whatever was not counted
     counts[0] = prediction.size - counts.sum()
     table = counts.reshape(256, 256)

@@ -118,28 +118,15 @@ _MONAI = Profile(
     directed="max",
 )
 
+_CHALLENGES = (_brats2023("SSA", 3, 50), _brats2023("PED", 3, 50), _brats2023("MEN", 1, 50), _brats2023("MET", 1, 2))
 PROFILES: Mapping[str, Profile] = MappingProxyType(
-    {
-        profile.name: profile
-        for profile in (
-            _BRATS2019,
-            _BRATS2023,
-            _brats2023("SSA", 3, 50),
-            _brats2023("PED", 3, 50),
-            _brats2023("MEN", 1, 50),
-            _brats2023("MET", 1, 2),
-            _MONAI,
-        )
-    }
+    {profile.name: profile for profile in (_BRATS2019, _BRATS2023, *_CHALLENGES, _MONAI)}
 )
 """Every profile by its name."""
 
 
 def find_profile(profile: str | Profile) -> Profile:
-    """The profile of that name; a Profile is returned unchanged.
-
-    Raises OptionError for an unknown name.
-    """
+    """The profile of that name; a Profile is returned unchanged. Raises OptionError for an unknown name."""
     if isinstance(profile, Profile):
         return profile
     if profile not in PROFILES:

@@ -7,9 +7,6 @@ There are two definitions of a surface: "voxel", the centres of the voxels that 
 MONAI), and "surfel", surface elements weighted by their area (DeepMind, BraTS 2023). In both, a mask's voxels at the
 border of the array are surface. If one mask is empty, reducers give inf (0 for NSD); if both are, NaN. A profile
 replaces these by its own rules.
-
-To find the nearest element, neighbours within 3 voxels are tried in the order of their distance, all elements at
-once; a tree finds the few that are farther away.
 """
 
 from __future__ import annotations
@@ -29,11 +26,12 @@ from medsam_core.errors import MaskError, OptionError
 from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_pair, check_spacing
 from medsam_core.metrics.surfels import surface_elements
 
+Values = NDArray[np.float64]
 Definition = Literal["voxel", "surfel"]
 Directed = Literal["pooled", "max"]
 
 _REACH = 3
-"""Neighbours up to 3 voxels away are tried one offset after the other; a tree is used for the few beyond."""
+"""To find the nearest element, offsets of up to 3 voxels are tried, the shortest first; a tree finds the few beyond."""
 _MARGIN = _REACH + 1
 """Zeros after each axis, so that no offset from a surface element reaches another row of the flat array: a step back
 from the start of a row lands in the zeros of the previous row, and from the very first row in those at the end."""
@@ -43,13 +41,13 @@ from the start of a row lands in the zeros of the previous row, and from the ver
 class SurfaceDistances:
     """The distance from each element of one surface to the nearest element of the other, in both directions."""
 
-    to_truth: NDArray[np.float64]
+    to_truth: Values
     """(n,), mm, from the prediction's elements; inf where the truth is empty."""
-    to_prediction: NDArray[np.float64]
+    to_prediction: Values
     """(m,), mm, from the truth's elements; inf where the prediction is empty."""
-    prediction_weights: NDArray[np.float64] | None = None
+    prediction_weights: Values | None = None
     """(n,), the area of the prediction's elements in mm² (length in mm in 2-D); None: all have the same weight."""
-    truth_weights: NDArray[np.float64] | None = None
+    truth_weights: Values | None = None
     """(m,), the same for the truth's elements."""
 
     @property
@@ -60,11 +58,11 @@ class SurfaceDistances:
         return math.inf if self.to_truth.size or self.to_prediction.size else math.nan
 
     @property
-    def _directions(self) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64] | None], ...]:
+    def _directions(self) -> tuple[tuple[Values, Values | None], ...]:
         return (self.to_truth, self.prediction_weights), (self.to_prediction, self.truth_weights)
 
     @property
-    def _pooled(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    def _pooled(self) -> tuple[Values, Values | None]:
         both = np.concatenate([self.to_truth, self.to_prediction])
         if self.prediction_weights is None or self.truth_weights is None:
             return both, None
@@ -88,17 +86,15 @@ def surface_distances(
     box = bounding_box(prediction, truth)
     if box is None:
         return SurfaceDistances(np.empty(0), np.empty(0))
-    shape, flats = _with_margin(box, prediction, truth)
-    weights: list[NDArray[np.float64] | None] = [None, None]
+    shape = tuple(side.stop - side.start + _MARGIN for side in box)
+    flats = [np.pad(mask[box], (0, _MARGIN)).reshape(-1) for mask in (prediction, truth)]
+    # ours: the prediction's surface; theirs: the truth's
     if definition == "voxel":
-        # ours: the prediction's surface; theirs: the truth's
         ours, theirs = (_border_voxels(flat, shape) for flat in flats)
     else:
-        (ours, our_areas), (theirs, their_areas) = (_surfels(flat, shape, spacing) for flat in flats)
-        weights = [our_areas, their_areas]
-    return SurfaceDistances(
-        _nearest(ours, theirs, shape, spacing), _nearest(theirs, ours, shape, spacing), weights[0], weights[1]
-    )
+        ours, theirs = (_surfels(flat, shape, spacing) for flat in flats)
+    to_theirs, to_ours = _nearest(ours, theirs, shape, spacing), _nearest(theirs, ours, shape, spacing)
+    return SurfaceDistances(to_theirs, to_ours, ours.areas, theirs.areas)
 
 
 def hausdorff(distances: SurfaceDistances, percentile: float = 100, *, directed: Directed = "max") -> float:
@@ -160,17 +156,6 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
     return float(within / total)
 
 
-def _with_margin(box: tuple[slice, ...], *masks: Mask) -> tuple[tuple[int, ...], list[Mask]]:
-    """(shape, flats): the box of every mask with zeros after each axis, flattened, and its shape before that."""
-    shape = tuple(side.stop - side.start + _MARGIN for side in box)
-    flats = []
-    for mask in masks:
-        padded = np.zeros(shape, bool)
-        padded[tuple(slice(length - _MARGIN) for length in shape)] = mask[box]
-        flats.append(padded.reshape(-1))
-    return shape, flats
-
-
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
     """How many elements of the flat array one voxel along each axis is."""
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
@@ -184,6 +169,8 @@ class _Surface:
     """(N,) bool: where they are in the flat array."""
     at: NDArray[np.intp]
     """(n,): the same as indices, increasing."""
+    areas: Values | None = None
+    """(n,): of surfels; None for voxels."""
 
 
 def _border_voxels(flat: Mask, shape: tuple[int, ...]) -> _Surface:
@@ -197,8 +184,8 @@ def _border_voxels(flat: Mask, shape: tuple[int, ...]) -> _Surface:
     return _Surface(present, np.flatnonzero(present))
 
 
-def _surfels(flat: Mask, shape: tuple[int, ...], spacing: Spacing) -> tuple[_Surface, NDArray[np.float64]]:
-    """The corners that carry a surface element, and the area of each. Overwrites `flat`.
+def _surfels(flat: Mask, shape: tuple[int, ...], spacing: Spacing) -> _Surface:
+    """The corners that carry a surface element. Overwrites `flat`.
 
     A corner's code has one bit for each of the 2 × 2 × 2 voxels around it. Every axis doubles the voxels that a code
     covers: its bits move up, and the neighbour's bits fill the lower places. Two buffers take turns, because touching
@@ -213,10 +200,10 @@ def _surfels(flat: Mask, shape: tuple[int, ...], spacing: Spacing) -> tuple[_Sur
     np.subtract(codes, np.uint8(1), out=scratch)
     present = np.less(scratch, np.uint8((1 << 2 ** len(shape)) - 2), out=scratch.view(np.bool_))
     at = np.flatnonzero(present)
-    return _Surface(present, at), surface_elements(spacing)[codes[at]]
+    return _Surface(present, at, surface_elements(spacing)[codes[at]])
 
 
-def _nearest(ours: _Surface, theirs: _Surface, shape: tuple[int, ...], spacing: Spacing) -> NDArray[np.float64]:
+def _nearest(ours: _Surface, theirs: _Surface, shape: tuple[int, ...], spacing: Spacing) -> Values:
     """From each of our elements to the nearest of theirs: (n,) mm, in the order of the flat array."""
     own = ours.at
     if not theirs.at.size:
@@ -249,9 +236,7 @@ def _shells(spacing: Spacing) -> tuple[tuple[float, tuple[tuple[int, ...], ...]]
     return tuple((length, tuple(shells[length])) for length in sorted(shells))
 
 
-def _far(
-    own: NDArray[np.intp], others: NDArray[np.intp], shape: tuple[int, ...], spacing: Spacing
-) -> NDArray[np.float64]:
+def _far(own: NDArray[np.intp], others: NDArray[np.intp], shape: tuple[int, ...], spacing: Spacing) -> Values:
     """From each of our elements to the nearest of all of theirs, mm, by a tree."""
     here = np.stack(np.unravel_index(own, shape), axis=1)
     there = np.stack(np.unravel_index(others, shape), axis=1)
@@ -261,7 +246,7 @@ def _far(
     return np.sqrt((((here - there[nearest]) * np.array(spacing)) ** 2).sum(axis=1))
 
 
-def _percentile(values: NDArray[np.float64], weights: NDArray[np.float64] | None, percentile: float) -> float:
+def _percentile(values: Values, weights: Values | None, percentile: float) -> float:
     if weights is None:
         return float(np.percentile(values, percentile))
     # the smallest distance up to which the sorted elements hold that share of the area
@@ -270,5 +255,5 @@ def _percentile(values: NDArray[np.float64], weights: NDArray[np.float64] | None
     return float(values[order[min(int(np.searchsorted(share, percentile / 100)), len(order) - 1)]])
 
 
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
+def _mean(values: Values, weights: Values | None) -> float:
     return float(values.mean() if weights is None else (values * weights).sum() / weights.sum())

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from medsam_core.errors import OptionError
 from medsam_core.phantoms import head as phantom_head
 from medsam_core.phantoms import tumour as phantom_tumour
-from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Window
-from medsam_core.phantoms.head import AIR, CSF, DEEP_GREY, GREY, SCALP, SKULL, VENTRICLE, WHITE
+from medsam_core.phantoms.fields import FIELD_MM, LATTICE, Labels, Window, resample
+from medsam_core.phantoms.head import CSF, GREY
 
 FULL_SIZE = (155, 240, 240)
 MIN_SIZE = 16
@@ -23,9 +24,9 @@ Seed = int | Sequence[int]
 class Anatomy:
     """One head with its tumour."""
 
-    tissues: npt.NDArray[np.uint8]
+    tissues: Labels
     """(D, H, W), AIR 0, SCALP 1, SKULL 2, CSF 3, VENTRICLE 4, GREY 5, WHITE 6, DEEP_GREY 7."""
-    labels: npt.NDArray[np.uint8]
+    labels: Labels
     """(D, H, W), as in BraTS: 0 none, 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing; 0 in air, scalp, skull
     and ventricles."""
     spacing_mm: tuple[float, float, float]
@@ -37,18 +38,17 @@ class Anatomy:
 
 
 def check_size(size: Sequence[int]) -> tuple[int, int, int]:
-    """`size` as three ints. Raises OptionError unless it is three whole numbers of at least 16."""
+    """`size` as (D, H, W). Raises OptionError unless it is three whole numbers of at least 16."""
     try:
-        whole = tuple(int(n) for n in size)
-        usable = len(whole) == 3 and all(n == m and n >= MIN_SIZE for n, m in zip(whole, size, strict=True))
+        d, h, w = (int(n) for n in size)
+        usable = (d, h, w) == tuple(size) and min(d, h, w) >= MIN_SIZE
     except (TypeError, ValueError):
         usable = False
     if not usable:
         raise OptionError(
-            f"phantom size: got {size!r}, expected three whole numbers D H W of at least {MIN_SIZE}; "
-            "choose e.g. 155 240 240."
+            f"phantom size: got {size!r}, expected three whole numbers of at least {MIN_SIZE}; choose e.g. 155 240 240."
         )
-    return whole[0], whole[1], whole[2]
+    return d, h, w
 
 
 def streams(seed: Seed, count: int) -> list[np.random.Generator]:
@@ -66,10 +66,8 @@ def streams(seed: Seed, count: int) -> list[np.random.Generator]:
 def _box(inside: npt.NDArray[np.bool_], size: Sequence[int]) -> Window:
     """The voxels of a grid of `size` around the lattice nodes where `inside` is True, with a margin of one node."""
     spans = []
-    for axis, voxels in enumerate(size):
-        nodes = inside.shape[axis]
-        hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        start, stop = int(hit[0]) - 1, int(hit[-1]) + 2
+    for side, voxels, nodes in zip(ndimage.find_objects(inside.astype(np.uint8))[0], size, inside.shape, strict=True):
+        start, stop = side.start - 1, side.stop + 1
         # from nodes to voxels: the start rounds down, the stop rounds up
         spans.append((max(0, start * voxels // nodes), min(voxels, -(-stop * voxels // nodes))))
     return spans[0], spans[1], spans[2]
@@ -86,13 +84,7 @@ class Growth:
     """The voxels around the whole brain."""
 
 
-def anatomy(
-    seed: Seed,
-    size: Sequence[int] = FULL_SIZE,
-    *,
-    kind: str | None = None,
-    foci: int | None = None,
-) -> Anatomy:
+def grow(seed: Seed, size: Sequence[int] = FULL_SIZE, *, kind: str | None = None, foci: int | None = None) -> Growth:
     """A head with a tumour. The same seed gives the same head; another size is the same head on another grid.
 
     seed: one int ≥ 0 or several.
@@ -101,11 +93,6 @@ def anatomy(
     foci: 1 to 3 separate cores; None to draw it (84 % have one).
     Raises OptionError for an unusable seed, size, kind or number of foci.
     """
-    return grow(seed, size, kind=kind, foci=foci).anatomy
-
-
-def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int | None = None) -> Growth:
-    """As `anatomy`, with the fields. Arguments and errors as there."""
     d, h, w = check_size(size)
     if kind is not None and kind not in phantom_tumour.KINDS:
         raise OptionError(f"phantom kind: got {kind!r}, expected one of {', '.join(phantom_tumour.KINDS)}; choose one.")
@@ -120,13 +107,12 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
     for centre in plan.centres:
         inner = inner.pushed(centre, plan.radius_mm, 0.42 / len(plan.centres))
     head = phantom_head.head(head_rng, at, inner)
-    everywhere: Window = ((0, LATTICE[0]), (0, LATTICE[1]), (0, LATTICE[2]))
     # the tumour grows through the tissues as they are on the lattice
-    coarse = phantom_head.classify(head, LATTICE, everywhere)
+    coarse = phantom_head.classify(head, LATTICE)
     tumour = phantom_tumour.grow(tumour_rng, at, coarse, outline, plan)
 
     # the whole grid gets skull and skin; tissues and tumour only the window around the brain
-    tissues = phantom_head.shells(head, (d, h, w))
+    tissues = phantom_head.shell(resample(head.cavity, (d, h, w)), resample(head.outer, (d, h, w)), head.skull_mm)
     window = _box(head.cavity < 0, (d, h, w))
     box = tuple(slice(*span) for span in window)
     inside = phantom_head.classify(head, (d, h, w), window)
@@ -138,20 +124,3 @@ def grow(seed: Seed, size: Sequence[int], *, kind: str | None = None, foci: int 
     tissues[box] = inside
     spacing = (FIELD_MM[0] / d, FIELD_MM[1] / h, FIELD_MM[2] / w)
     return Growth(Anatomy(tissues, labels, spacing, plan.kind, len(plan.centres)), head, tumour, window)
-
-
-__all__ = [
-    "AIR",
-    "CSF",
-    "DEEP_GREY",
-    "FULL_SIZE",
-    "GREY",
-    "SCALP",
-    "SKULL",
-    "VENTRICLE",
-    "WHITE",
-    "Anatomy",
-    "Seed",
-    "anatomy",
-    "check_size",
-]

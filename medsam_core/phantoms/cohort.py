@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from medsam_core.errors import DataError, OptionError
 from medsam_core.modalities import MODALITIES
-from medsam_core.phantoms.anatomy import FULL_SIZE, Anatomy, anatomy, check_size
+from medsam_core.phantoms.anatomy import FULL_SIZE, check_size
 from medsam_core.phantoms.contrast import Phantom, synthesise
 
 # stored in every header; raise the number if the same seed gives other voxels, so that cohorts on disk are rewritten
@@ -37,26 +37,15 @@ def generator_mark() -> str:
     return digest.hexdigest()
 
 
-def subject_seed(seed: int, index: int) -> tuple[int, int, int]:
-    """The seed of subject `index` (from 0) of the cohort `seed`; no plain int below 2**32 gives the same head."""
-    return (_FAMILY, seed, index)
-
-
-def subject_id(seed: int, index: int) -> str:
-    """The id of subject `index` of the cohort `seed`, such as "Phantom_s7_0003"."""
-    return f"Phantom_s{seed}_{index:04d}"
-
-
 def subject(seed: int, index: int, size: Sequence[int] = FULL_SIZE) -> Phantom:
     """Subject `index` (from 0) of the cohort `seed`, as `write_cohort` writes it, whatever the number of subjects.
 
     Of every six subjects, the third has two or three foci and the fifth does not enhance, so a small cohort has both.
     Raises OptionError for an unusable seed or size.
     """
-    d, h, w = check_size(size)
     foci = 2 + index // 6 % 2 if index % 6 == 2 else None
     kind = "no-et" if index % 6 == 4 else ("ring", "patchy")[index // 6 % 2] if index % 6 == 2 else None
-    return synthesise(subject_seed(seed, index), (d, h, w), kind=kind, foci=foci)
+    return synthesise((_FAMILY, seed, index), size, kind=kind, foci=foci)
 
 
 def write_cohort(
@@ -78,12 +67,11 @@ def write_cohort(
     Raises OptionError for unusable options, DataError if root cannot be written or holds this cohort at another size.
     """
     shape = check_size(size)
-    if isinstance(subjects, bool) or not isinstance(subjects, int) or subjects < 1:
-        raise OptionError(f"phantom subjects: got {subjects!r}, expected a whole number of at least 1; choose e.g. 6.")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise OptionError(f"phantom seed: got {seed!r}, expected a whole number ≥ 0; choose e.g. 7.")
+    for what, got, least in (("subjects", subjects, 1), ("seed", seed, 0)):
+        if isinstance(got, bool) or not isinstance(got, int) or got < least:
+            raise OptionError(f"phantom {what}: got {got!r}, expected a whole number ≥ {least}; choose e.g. 6.")
     folder = Path(root)
-    ids = tuple(subject_id(seed, index) for index in range(subjects))
+    ids = tuple(f"Phantom_s{seed}_{index:04d}" for index in range(subjects))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index, name in enumerate(ids):
@@ -92,11 +80,8 @@ def write_cohort(
             if progress is not None:
                 progress(index + 1, subjects, name)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"phantom cohort: got a root that cannot be written, {folder} ({reason}), expected a folder; "
-            "choose one with write permission."
-        ) from error
+        reason = error.strerror or error
+        raise DataError(f"phantom root {folder}: cannot be written ({reason}); choose another folder.") from error
     return ids
 
 
@@ -110,10 +95,7 @@ def _is_whole(folder: Path, shape: tuple[int, int, int]) -> bool:
         return False
     found = tuple(int(n) for n in header.get_data_shape()[::-1])
     if found != shape:
-        raise DataError(
-            f"{folder}: got a phantom of {' × '.join(map(str, found))} voxels, expected {' × '.join(map(str, shape))}; "
-            "choose another folder or the same size."
-        )
+        raise DataError(f"{folder}: a phantom of {found} voxels, expected {shape}; choose another folder or that size.")
     return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1") == GENERATOR
 
 
@@ -149,9 +131,3 @@ def nifti_bytes(voxels: npt.NDArray[np.generic], spacing_mm: tuple[float, float,
     with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=4, mtime=0) as stream:
         stream.write(image.to_bytes())
     return out.getvalue()
-
-
-__all__ = [
-    "GENERATOR", "Anatomy", "Phantom", "anatomy", "nifti_bytes", "subject", "subject_id", "subject_seed",
-    "synthesise", "write_cohort",
-]  # fmt: skip

@@ -44,16 +44,11 @@ class Phantom:
         """(D, H, W) uint8: 0, 1, 2, 4, as in Anatomy."""
         return self.anatomy.labels
 
-    @property
-    def tissues(self) -> npt.NDArray[np.uint8]:
-        """(D, H, W) uint8, the head with its skull, as in Anatomy."""
-        return self.anatomy.tissues
-
 
 def synthesise(
-    seed: Seed, size: tuple[int, int, int] = FULL_SIZE, *, kind: str | None = None, foci: int | None = None
+    seed: Seed, size: Sequence[int] = FULL_SIZE, *, kind: str | None = None, foci: int | None = None
 ) -> Phantom:
-    """A subject in four modalities; the same seed and size give the same voxels. Arguments and errors as `anatomy`."""
+    """A subject in four modalities; the same seed and size give the same voxels. Arguments and errors as `grow`."""
     return paint(grow(seed, size, kind=kind, foci=foci), seed)
 
 
@@ -64,16 +59,12 @@ def paint(growth: Growth, seed: Seed, modalities: Sequence[str] = MODALITIES) ->
     """
     # the first four streams belong to the anatomy; then one for all modalities, and one for each
     shared, *own = streams(seed, 9)[4:]
-    tissues, labels = growth.anatomy.tissues, growth.anatomy.labels
     canvas = _Canvas(shared, growth)
-    box = tuple(slice(*span) for span in growth.window)
     images = {}
     for rng, modality in zip(own, CONTRAST, strict=True):
-        if modality not in modalities:
-            continue
-        image = np.zeros(labels.shape, dtype=np.int16)
-        image[box] = canvas.scan(rng, modality, tissues[box], labels[box])
-        images[modality] = image
+        if modality in modalities:
+            images[modality] = np.zeros(canvas.size, dtype=np.int16)
+            images[modality][canvas.box] = canvas.scan(rng, modality)
     return Phantom(images, growth.anatomy)
 
 
@@ -83,14 +74,16 @@ class _Canvas:
     def __init__(self, rng: np.random.Generator, growth: Growth) -> None:
         self.size = growth.anatomy.labels.shape
         self.window: Window = growth.window
+        self.box = tuple(slice(*span) for span in growth.window)
         self.spacing = growth.anatomy.spacing_mm
         self.kind = growth.anatomy.kind
         head, tumour = growth.head, growth.tumour
+        tissues, labels = growth.anatomy.tissues[self.box], growth.anatomy.labels[self.box]
+        self.tissues, self.labels = tissues, labels
         # the mask of skull stripping: a little inside or outside of the brain's hull, and always around the tumour
         rind = self._grid(head.strip + noise(rng, 9) * np.float32(0.4))
-        tissues = growth.anatomy.tissues[tuple(slice(*span) for span in self.window)]
         self.brain = (tissues >= CSF) & (rind < np.float32(rng.uniform(0.2, 1.6)))
-        self.brain |= growth.anatomy.labels[tuple(slice(*span) for span in self.window)] > 0
+        self.brain |= labels > 0
         # oedema fades towards its edge, where there is less water
         reach = self._grid(np.clip((tumour.spread_level - tumour.spread) / np.float32(rng.uniform(4, 9)), 0, 1))
         self.water = np.float32(0.6) + np.float32(0.4) * reach
@@ -101,39 +94,34 @@ class _Canvas:
         self.cystic = bool(rng.random() < 0.25)
         self.bias = noise(rng, 80)
         # white-matter changes of age, without a label: caps around the ventricles and spots, bright on T2 and FLAIR
-        caps = np.clip(1 - growth.head.ventricles / np.float32(rng.uniform(3, 7)), 0, 1)
+        caps = np.clip(1 - head.ventricles / np.float32(rng.uniform(3, 7)), 0, 1)
         spots = np.clip(noise(rng, 6) - np.float32(rng.uniform(1.7, 2.6)), 0, 0.8)
         share = np.float32(rng.uniform(0, 0.65))
         self.aged = share * self._grid(np.maximum(caps * np.float32(0.8), spots)) * (tissues == WHITE)
-        self.vessels = self._vessels(rng, growth, rind, tissues)
+        self.vessels = self._vessels(rng, head.midline, rind)
 
     def _grid(self, field: Field) -> Field:
         """A lattice field on the voxels of the window."""
         return resample(field, self.size, self.window)
 
-    def _vessels(self, rng: np.random.Generator, growth: Growth, rind: Field, tissues: npt.NDArray[np.uint8]) -> Field:
+    def _vessels(self, rng: np.random.Generator, midline: Field, rind: Field) -> Field:
         """The blood in each voxel, 0 to 1: veins on the surface and in sulci, sagittal sinus, plexus, meninges."""
         a, b = self._grid(noise(rng, 11)), self._grid(noise(rng, 11))
         # two noises are both near 0 along curves: their surroundings are tubes, the veins
         radius = np.float32(rng.uniform(0.18, 0.30))
         tube = np.clip(2 - np.sqrt(a * a + b * b) / radius, 0, 1)
         # most veins are near the surface or in sulci
-        near = np.clip((rind + 5) / 3, 0.12, 1) + (tissues == CSF)
+        near = np.clip((rind + 5) / 3, 0.12, 1) + (self.tissues == CSF)
         tube *= np.minimum(near, 1)
-        middle = np.abs(self._grid(growth.head.midline))
+        middle = np.abs(self._grid(midline))
         sinus = np.clip(3 - middle, 0, 1) * np.clip(rind + 2.5, 0, 1) * (rind < 3)
-        plexus = (tissues == VENTRICLE) * np.clip(self._grid(noise(rng, 7)) - 1, 0, 1)
+        plexus = (self.tissues == VENTRICLE) * np.clip(self._grid(noise(rng, 7)) - 1, 0, 1)
         meninges = np.clip(rind + 2.5, 0, 1) * np.clip(self._grid(noise(rng, 12)) - np.float32(1.2), 0, 0.8)
         return np.maximum(np.maximum(tube, sinus * np.float32(0.8)), np.maximum(plexus, meninges))
 
-    def scan(
-        self,
-        rng: np.random.Generator,
-        modality: str,
-        tissues: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.uint8],
-    ) -> npt.NDArray[np.int16]:
-        """One modality of the window, int16. tissues, labels: uint8 of the window."""
+    def scan(self, rng: np.random.Generator, modality: str) -> npt.NDArray[np.int16]:
+        """One modality of the window, int16."""
+        tissues, labels = self.tissues, self.labels
         medians = np.array(CONTRAST[modality]) * np.exp(rng.normal(0, SPREAD))
         csf, ventricle, grey, white, deep, oedema, core, rim = medians.astype(np.float32)
         if self.cystic and self.kind != "no-et":
@@ -184,7 +172,7 @@ class _Canvas:
         return np.where(self.brain, units, 0).astype(np.int16)
 
 
-def soften(image: Field, deviations: tuple[float, ...] | list[float]) -> Field:
+def soften(image: Field, deviations: Sequence[float]) -> Field:
     """The image blurred along each axis, by up to three passes of the kernel (w, 1 − 2w, w).
 
     deviations: standard deviation along each axis, in voxels; larger ones are cut off at what three passes give.

@@ -21,6 +21,7 @@ LATTICE = (52, 80, 80)
 LATTICE_MM = tuple(f / n for f, n in zip(FIELD_MM, LATTICE, strict=True))
 
 Field = npt.NDArray[np.floating[Any]]  # float32 throughout
+Labels = npt.NDArray[np.uint8]  # of tissues or of the tumour
 Span = tuple[int, int]
 """Voxels start … stop − 1 of one axis."""
 Window = tuple[Span, Span, Span]
@@ -38,14 +39,9 @@ def taps(nodes: int, samples: int, span: Span | None = None) -> tuple[npt.NDArra
     position = (np.arange(start, stop) + 0.5) * (nodes / samples) - 0.5
     base = np.floor(position).astype(np.intp)
     t = position - base
-    weights = np.stack(
-        [
-            ((2 - t) * t - 1) * t / 2,
-            ((3 * t - 5) * t * t + 2) / 2,
-            ((4 - 3 * t) * t + 1) * t / 2,
-            (t - 1) * t * t / 2,
-        ]
-    )
+    before = [((2 - t) * t - 1) * t / 2, ((3 * t - 5) * t * t + 2) / 2]
+    after = [((4 - 3 * t) * t + 1) * t / 2, (t - 1) * t * t / 2]
+    weights = np.stack([*before, *after])
     indices = np.clip(base + np.arange(-1, 3)[:, None], 0, nodes - 1)
     return indices, weights.astype(np.float32)
 

@@ -11,10 +11,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from medsam_core.phantoms.fields import LATTICE, Field, Window, blend, coordinates, ellipsoid, noise, resample
+from medsam_core.phantoms.fields import LATTICE, Field, Labels, Window, blend, coordinates, ellipsoid, noise, resample
 
 AIR, SCALP, SKULL, CSF, VENTRICLE, GREY, WHITE, DEEP_GREY = range(8)
 
@@ -250,8 +249,8 @@ def head(rng: np.random.Generator, at: Frame, inner: Frame) -> Head:
     )
 
 
-def classify(of: Head, size: tuple[int, int, int], window: Window) -> npt.NDArray[np.uint8]:
-    """The tissue of each voxel of `window` in a grid of `size`: uint8, AIR … DEEP_GREY."""
+def classify(of: Head, size: tuple[int, int, int], window: Window | None = None) -> Labels:
+    """The tissue of each voxel of `window` (default: all) in a grid of `size`: uint8, AIR … DEEP_GREY."""
 
     def on_grid(field: Field) -> Field:
         return resample(field, size, window)
@@ -283,15 +282,11 @@ def classify(of: Head, size: tuple[int, int, int], window: Window) -> npt.NDArra
     tissue[(on_grid(of.nuclei) < 0) & (tissue == WHITE)] = DEEP_GREY
     tissue[(on_grid(of.ventricles) < 0) & (brain < -2)] = VENTRICLE
     tissue[brain >= 0] = CSF
-    return np.where(cavity < 0, tissue, _shell(cavity, on_grid(of.outer), of.skull_mm))
+    return np.where(cavity < 0, tissue, shell(cavity, on_grid(of.outer), of.skull_mm))
 
 
-def shells(of: Head, size: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """SKULL, SCALP and AIR of a whole grid of `size`: (D, H, W) uint8; the inside of the skull is SKULL too."""
-    return _shell(resample(of.cavity, size), resample(of.outer, size), of.skull_mm)
-
-
-def _shell(cavity: Field, outer: Field, skull_mm: float) -> npt.NDArray[np.uint8]:
+def shell(cavity: Field, outer: Field, skull_mm: float) -> Labels:
+    """SKULL, SCALP and AIR by the distances to the inside of the skull and to the skin; inside, it is SKULL too."""
     tissue = np.full(cavity.shape, SKULL, dtype=np.uint8)
     tissue[cavity >= np.float32(skull_mm)] = SCALP
     tissue[outer >= 0] = AIR

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from medsam_core.phantoms.fields import FIELD_MM, LATTICE, LATTICE_MM, Field, Window, noise, resample
+from medsam_core.phantoms.fields import FIELD_MM, LATTICE, LATTICE_MM, Field, Labels, Window, noise, resample
 from medsam_core.phantoms.head import CSF, GREY, VENTRICLE, WHITE, Frame, Hull
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
@@ -94,7 +94,6 @@ class Tumour:
     """Thickness of the enhancing layer below the core's surface; below 0: none."""
     kind: str
     """One of KINDS."""
-    foci: int
 
 
 def _level(field: Field, allowed: npt.NDArray[np.bool_], ml: float) -> float:
@@ -104,7 +103,7 @@ def _level(field: Field, allowed: npt.NDArray[np.bool_], ml: float) -> float:
     return float(np.partition(values, rank)[rank])
 
 
-def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], outline: Hull, what: Plan) -> Tumour:
+def grow(rng: np.random.Generator, at: Frame, tissues: Labels, outline: Hull, what: Plan) -> Tumour:
     """The planned tumour as fields. at: the frame. tissues: uint8 on the lattice. outline: of the brain."""
     radius = np.float32(what.radius_mm)
     core = np.full(LATTICE, np.inf, dtype=np.float32)
@@ -141,7 +140,7 @@ def grow(rng: np.random.Generator, at: Frame, tissues: npt.NDArray[np.uint8], ou
     spread = reach * np.clip(1 + fingers, 0.35, 2) * (np.float32(1.5) - np.float32(0.5) * white)
     spread = spread + np.minimum(core - np.float32(core_level), 0) + 2 * apart
     spread_level = max(_level(spread + _RELUCTANCE_MM[tissues], in_core, what.wt_ml), 0.8)
-    return Tumour(core, core_level, spread, spread_level, _rim(rng, what), what.kind, len(what.centres))
+    return Tumour(core, core_level, spread, spread_level, _rim(rng, what), what.kind)
 
 
 def _turn(rng: np.random.Generator) -> npt.NDArray[np.floating[Any]]:
@@ -171,9 +170,7 @@ def _rim(rng: np.random.Generator, what: Plan) -> Field:
     return np.where(broad < gap, np.float32(-1), thickness)
 
 
-def label(
-    of: Tumour, tissues: npt.NDArray[np.uint8], outline: Hull, size: tuple[int, int, int], window: Window
-) -> npt.NDArray[np.uint8]:
+def label(of: Tumour, tissues: Labels, outline: Hull, size: tuple[int, int, int], window: Window) -> Labels:
     """The tumour's labels in `window` of a grid of `size`: 0 none, 1 core that does not enhance, 2 oedema, 4 enhancing.
 
     tissues: uint8 of the window, from `head.classify`. A core is never empty, and a tumour that enhances has a voxel 4.
@@ -211,6 +208,3 @@ def _crumbs(mask: npt.NDArray[np.bool_], core: npt.NDArray[np.bool_], voxels: fl
     if count:
         small[1 + int(np.argmax(sizes[1:]))] = False
     return small[parts]
-
-
-__all__ = ["ENHANCING", "KINDS", "NECROSIS", "OEDEMA", "Plan", "Tumour", "grow", "label", "plan"]

@@ -1,6 +1,6 @@
-"""The workers' side of a session: the Evaluator scores cases.
+"""The `Evaluator` scores the cases of a session.
 
-Under xdist every worker has an Evaluator and the controller alone has the Recorder (`plugin/recorder.py`). One JSON
+Under xdist every worker has an Evaluator, and only the controller has a Recorder (`plugin/recorder.py`). One JSON
 string per case goes from one to the other, so a run is the same with and without workers.
 """
 
@@ -16,24 +16,21 @@ from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
 from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
-from medsam_core.header import CohortIdentity
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
-from medsam_core.prompts.manifest import Manifest, read_manifest
 from medsam_core.reports.overlay import write_overlay
 from medsam_core.runs import read_run
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a test learns of its case: the record, and the gates' case bounds that it breaks.
-
-    checkpoint: SHA-256 of the weights that this process scored it with, "" if it is a stored record.
-    """
+    """What a test is given for its case."""
 
     record: CaseRecord
     violations: tuple[str, ...]
+    """The case bounds of the gates that it breaks."""
     checkpoint: str = ""
+    """SHA-256 of the weights that this process scored it with, "" if it is a stored record."""
 
     def to_wire(self) -> str:
         """One JSON string: what a test report carries from a worker to the controller."""
@@ -50,21 +47,16 @@ class Evaluated:
 class Evaluator:
     """Scores cases on demand; the first case of a subject scores all of that subject's cases, a batch per modality.
 
-    ahead: whether the next ones are read, and the last ones scored, while the device works (`Lookahead`). None means:
-        on a GPU, not on the CPU. There the model keeps every core busy as it is, and reading and scoring are a
-        twentieth of a subject (0.7 of 16 s for six cases of 155 slices on one core): threads for them would take from
-        the model what they save.
+    ahead: whether the next cases are read, and the last ones scored, while the device works (`Lookahead`). None: only
+        on a GPU. On the CPU the model keeps every core busy, and reading and scoring are a twentieth of a subject's
+        time (0.7 of 16 s for six cases of 155 slices on one core): threads would slow the model by what they save.
     """
 
     def __init__(self, configuration: Configuration, *, ahead: bool | None = None) -> None:
         self.configuration = configuration
         self.gates = configuration.loaded_gates
         self._subjects = {subject.id: subject for subject in configuration.cohort}
-        self._replay = (
-            manifest_of(configuration.prompts_from, configuration.cohort_identity)
-            if configuration.prompts_from
-            else None
-        )
+        _ = configuration.replay  # read by this thread, once
         self._subject: str | None = None
         self._results: dict[Case, Evaluated] = {}
         self._error: MedsamError | None = None
@@ -74,7 +66,7 @@ class Evaluator:
         self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=ahead)
 
     def evaluate(self, case: Case, together: Iterable[Case]) -> Evaluated:
-        """Score one case. together: the cases that this process will ask for, in order; a subject's are scored at once.
+        """Score one case. together: the cases that this process will need, in order; a subject's are scored together.
 
         Raises MedsamError, the same for every case of a subject whose files cannot be used.
         """
@@ -89,11 +81,11 @@ class Evaluator:
         return self._results[case]
 
     def close(self) -> None:
-        """Drop what was begun for cases that nobody will ask for."""
+        """Drop the work on cases that will not be needed."""
         self._lookahead.close()
 
     def _evaluate_subject(self, subject: str, together: Iterable[Case]) -> None:
-        """Every case of the subject, by modality: what shares one reading and one encoding is one part."""
+        """Score a subject's cases; those of one modality share one reading and one encoding."""
         groups: dict[tuple[str, str], list[Case]] = {}
         for case in together:
             if case.id not in self._stored:
@@ -111,7 +103,7 @@ class Evaluator:
     def _read(self, part: tuple[Case, ...]) -> Prepared:
         subject = self._subjects[part[0].subject]
         predictor, settings = self.configuration.predictor, self.configuration.scored
-        return prepare(subject, part[0].modality, part, predictor, settings, replay=self._replay)
+        return prepare(subject, part[0].modality, part, predictor, settings, replay=self.configuration.replay)
 
     def _segment(self, prepared: Prepared) -> Segmented:
         return segment(prepared, self.configuration.predictor)
@@ -121,8 +113,7 @@ class Evaluator:
         return {result.record.case: self._finish(result) for result in results}
 
     def _finish(self, result: ScoredCase) -> Evaluated:
-        record = result.record
-        directory = self.configuration.run_dir
+        record, directory = result.record, self.configuration.run_dir
         name = record.id.replace("/", "__")
         broken = self.gates is not None and bool(self.gates.violations(record))
         if broken or self.configuration.overlays != 0:
@@ -136,9 +127,8 @@ class Evaluator:
             write_mask(result.prediction, result.image, directory / mask)
             record = replace(record, mask=str(mask))
         if broken:
-            label, sentence = explain(
-                result.prediction, result.truth, result.prompts, spacing_mm=result.image.spacing_mm
-            )
+            spacing_mm = result.image.spacing_mm
+            label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
             record = replace(record, diagnosis=f"{label}: {sentence}")
         return replace(self._judged(record), checkpoint=self.configuration.checkpoint_identity.sha256)
 
@@ -150,10 +140,5 @@ class Evaluator:
             return {}
         try:
             return {record.id: record for record in read_run(self.configuration.run_dir).records}
-        except RunError:  # nothing to resume: the Recorder starts the run and reports what is wrong with it
+        except RunError:  # the Recorder reports what is wrong with the run
             return {}
-
-
-def manifest_of(path: Path, cohort: CohortIdentity) -> Manifest:
-    """The prompts to replay, which must be of this cohort or of one that this is a part of."""
-    return read_manifest(path, cohort=cohort.fingerprint, subjects=cohort.subjects)

@@ -1,7 +1,7 @@
-"""The state of one pytest session: which cases were selected, what came out, and the verdict.
+"""The state of one pytest session: which cases were selected, their records, and the verdict.
 
-Registered as a plugin of its own by `pytest_plugin`, on the controller and on every xdist worker. Workers score;
-the controller alone records and judges, from the reports that reach it.
+`plugin.py` registers it as a plugin, on the controller and on every xdist worker. Workers score; only the controller
+records and judges, from the reports of the workers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medsam_core.errors import MedsamError
+from medsam_core.plugin.options import UNREAD_INI, ini_unread
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case
@@ -21,17 +22,12 @@ if TYPE_CHECKING:
     from medsam_core.plugin.recorder import Recorder
 
 CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
-INI_FILES = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
-UNREAD_INI = (
-    "note: pytest read no configuration file, because it takes a path after a space for a test path; "
-    "write --brats-root=DIR and --checkpoint=FILE with an equals sign"
-)
 SKIPPED_GPU = "no CUDA device (--allow-no-gpu)"
 NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
 
 
 class MedsamSession:
-    """The state of one pytest session and the hooks that need it."""
+    """The state of one pytest session and its hooks: for collecting, then for scoring, then for recording."""
 
     def __init__(self, config: pytest.Config, configuration: Configuration) -> None:
         self.config = config
@@ -40,16 +36,14 @@ class MedsamSession:
         self.cases_seen: set[str] = set()
         self.cases_skipped: set[str] = set()
         self.cases_failed: set[str] = set()
-        self.gpu_missing: set[str] = set()  # of those skipped
+        self.gpu_missing: set[str] = set()  # of the skipped ones
         self.other_failures = False
         self.lost = ""  # why a record could not be kept
         self.recorder: Recorder | None = None
         self.verdict: Verdict | None = None
-        self.error: str | None = None
+        self.error: str | None = None  # why this worker cannot score
         self._evaluator: Evaluator | None = None
         self._collected: list[Case] = []
-
-    # --- collection ---------------------------------------------------------------------------------------------
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test per case, all cases of a subject in a row."""
@@ -63,22 +57,20 @@ class MedsamSession:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Remember the cases that were selected; decide about the GPU."""
-        cases = [item for item in items if _case_of(item) is not None]
+        cases = {item: case for item in items if (case := _case_of(item)) is not None}
+        for item, case in cases.items():
+            item.user_properties.append((CASE_PROPERTY, case.id))
+        self._collected = list(cases.values())
         on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
-        for item in cases:
-            item.user_properties.append((CASE_PROPERTY, _case_of(item).id))  # type: ignore[union-attr]
-        self._collected = [case for case in map(_case_of, cases) if case is not None]
         if on_gpu and len(on_gpu) < len(cases):
             self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")
         if on_gpu:
             self._require_gpu(on_gpu)
 
     def _require_gpu(self, items: list[pytest.Item]) -> None:
-        import torch
-
         if not self.configuration.device.startswith(("auto", "cuda")):
             self._refuse(f"-m gpu: got --device {self.configuration.device}, expected cuda or cuda:N; leave it out")
-        if torch.cuda.is_available():
+        if _has_gpu():
             self._use_gpu()
         elif self.configuration.allow_no_gpu:
             for item in items:
@@ -93,57 +85,48 @@ class MedsamSession:
     def _refuse(self, sentence: str) -> None:
         if not self.is_worker:
             raise pytest.UsageError(sentence)
-        self.error = sentence  # a worker cannot end the session: each of its cases says why it was not scored
+        self.error = sentence  # a worker cannot end the session: each of its cases fails with the reason
 
-    @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the header lines
+    @pytest.hookimpl(tryfirst=True)  # before the terminal wants the header lines
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the run as soon as it is known that cases will be scored."""
-        if self._collected and not self.is_worker and not session.config.option.collectonly:
-            if all(item.get_closest_marker("skip") for item in session.items if _case_of(item) is not None):
-                return
+        if self.is_worker or session.config.option.collectonly:
+            return
+        cases = [item for item in session.items if _case_of(item) is not None]
+        if self._collected and not all(item.get_closest_marker("skip") for item in cases):
             self._begin()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """The same under xdist, where only the workers collect."""
-        if self.recorder or self._may_skip_all() or self.config.option.collectonly:
+        may_skip_all = self.configuration.allow_no_gpu and not _has_gpu()
+        if self.recorder or may_skip_all or self.config.option.collectonly:
             return
+        # the plan may draw the phantom cohort, so it is only made if a test's id looks like a case
         alike = {case for case in map(_case_id, ids) if case.count("/") >= 3}
-        if alike and not alike.isdisjoint(self._planned()):
-            self._begin()
-            self._write_lines(self._header_lines())
-
-    def _planned(self) -> set[str]:
-        """The ids of all cases. Asked for only where a test's id looks like one: it may draw the phantom cohort."""
         try:
-            return {case.id for case in self.configuration.plan}
-        except MedsamError:  # then no worker has a case: those who asked for one say why
-            return set()
+            scored = bool(alike) and not alike.isdisjoint(case.id for case in self.configuration.plan)
+        except MedsamError:  # then no worker has a case; the tests that need one report why
+            return
+        if scored:
+            self._begin()
+            self._write_header()
 
     def _begin(self) -> None:
         """Open the run; a mistake ends the session before anything is scored."""
         try:
             recorder = self._open_recorder()
             if self.configuration.resume:
-                recorder.begin()
+                recorder.open()
         except MedsamError as error:
             raise pytest.UsageError(str(error)) from None
-
-    def _may_skip_all(self) -> bool:
-        if not self.configuration.allow_no_gpu:
-            return False
-        import torch
-
-        return not torch.cuda.is_available()
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """The effective configuration, above the first test."""
         return self._header_lines() if self.recorder else []
 
-    # --- scoring (workers, or the only process) -----------------------------------------------------------------
-
     def evaluate(self, case: Case, item: pytest.Item) -> Evaluated:
-        """Score a case and attach what came out to its test's report."""
+        """Score a case and attach the record to its test's report."""
         if self.error:
             pytest.fail(self.error, pytrace=False)
         try:
@@ -153,7 +136,7 @@ class MedsamSession:
         else:
             item.user_properties.append((RECORD_PROPERTY, evaluated.to_wire()))
             return evaluated
-        # not within the except: the error would be shown too, and pytest would keep its frames with their volumes
+        # outside of the except clause: otherwise pytest shows the error too and keeps its frames with their volumes
         pytest.fail(sentence, pytrace=False)
 
     @property
@@ -162,22 +145,16 @@ class MedsamSession:
         if self._evaluator is None:
             from medsam_core.plugin.evaluator import Evaluator
 
-            self._share_cores()
-            # which subject comes next to a worker is decided when it has nearly done this one; workers beside one
-            # another keep the device busy without looking ahead
+            if self.is_worker:  # otherwise each worker would start a thread on every core
+                import torch
+
+                from medsam_core.inference.devices import threads_for
+
+                torch.set_num_threads(threads_for(self.configuration.workers)[0])
+            # a worker learns its next subject only when it has nearly finished this one, and several workers keep the
+            # device busy without looking ahead
             self._evaluator = Evaluator(self.configuration, ahead=False if self.is_worker else None)
         return self._evaluator
-
-    def _share_cores(self) -> None:
-        """Workers beside each other divide the cores; without this each would start a thread on every core."""
-        if self.is_worker:
-            import torch
-
-            from medsam_core.inference.devices import threads_for
-
-            torch.set_num_threads(threads_for(self.configuration.workers)[0])
-
-    # --- recording (controller, or the only process) ------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -194,12 +171,12 @@ class MedsamSession:
         return SubjectScheduling(config, log)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gather records from the reports of tests, wherever they ran."""
+        """Gather records from the reports of tests, in whichever process they ran."""
         if self.is_worker:
             return
         case = dict(report.user_properties).get(CASE_PROPERTY)
         if case is None and self.recorder and _case_id(report.nodeid) in self.recorder.header.plan:
-            case = _case_id(report.nodeid)  # of a worker that died: xdist writes the report
+            case = _case_id(report.nodeid)  # the worker died, and xdist wrote the report
         if case is None:
             self.other_failures |= report.failed
             return
@@ -216,7 +193,7 @@ class MedsamSession:
                     self._keep(str(value), on_gpu="gpu" in report.keywords)
 
     def _keep(self, wire: str, *, on_gpu: bool) -> None:
-        """Keep a record; if that fails, say why at the end, where nothing of the session is lost with it."""
+        """Keep a record; if that fails, the summary says why, and the session goes on."""
         from medsam_core.plugin.evaluator import Evaluated
 
         try:
@@ -224,26 +201,25 @@ class MedsamSession:
                 if on_gpu:
                     self._use_gpu()
                 self._open_recorder()
-                self._write_lines(self._header_lines())
+                self._write_header()
             self._open_recorder().add(Evaluated.from_wire(wire))
         except MedsamError as error:
             self.lost = self.lost or str(error)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that could not be collected keeps the session from ending well."""
+        """A file that could not be collected is a failure of the session."""
         self.other_failures |= report.failed
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """With -v, the Dice of a case stands beside its outcome."""
-        properties = dict(getattr(report, "user_properties", ()))
-        if report.when != "call" or RECORD_PROPERTY not in properties or not (report.passed or report.failed):
+        """With -v, show the Dice of a case next to its outcome."""
+        wire = dict(getattr(report, "user_properties", ())).get(RECORD_PROPERTY)
+        if wire is None or report.when != "call" or not (report.passed or report.failed):
             return None
         from medsam_core.plugin.evaluator import Evaluated
 
-        record = Evaluated.from_wire(str(properties[RECORD_PROPERTY])).record
-        dice = next((value for key, value in record.scores.items() if key.endswith("/dice@volume")), float("nan"))
-        letter = "." if report.passed else "F"
-        return report.outcome, letter, f"{report.outcome.upper()} Dice {dice:.3f}"
+        scores = Evaluated.from_wire(str(wire)).record.scores
+        dice = next((value for key, value in scores.items() if key.endswith("/dice@volume")), float("nan"))
+        return report.outcome, "." if report.passed else "F", f"{report.outcome.upper()} Dice {dice:.3f}"
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge the run; the exit code is 0 only for PASS."""
@@ -251,14 +227,14 @@ class MedsamSession:
             self._evaluator.close()
         if self.is_worker:
             return
-        if exitstatus not in (0, 1):
-            if self.recorder is not None:
-                self.recorder.close()
-            return
         if self.recorder is None:
             on_request = self.configuration.allow_no_gpu and self.cases_seen == self.gpu_missing
-            if self.lost or (self.cases_seen and not on_request and exitstatus == 0):
+            unscored = self.cases_seen and not on_request and exitstatus == 0
+            if exitstatus in (0, 1) and (self.lost or unscored):
                 session.exitstatus = 10
+            return
+        if exitstatus not in (0, 1):
+            self.recorder.close()
             return
         try:
             self.verdict = self.recorder.finish(self.cases_failed)
@@ -270,31 +246,29 @@ class MedsamSession:
             session.exitstatus = code
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The table, the verdict with its reasons, and where the run lies."""
+        """The table, the verdict with its reasons, and the run's directory."""
         if self.is_worker:
             return
+        write = terminalreporter.write_line
         if not self.cases_seen and self.recorder is None:
-            if self._ini_unread() and (self.configuration.brats_root or self.configuration.checkpoint):
-                terminalreporter.write_line(UNREAD_INI)
+            if ini_unread(self.config) and (self.configuration.brats_root or self.configuration.checkpoint):
+                write(UNREAD_INI)
             return
         terminalreporter.section("MedSAM-2 gate")
         if self.lost:
-            terminalreporter.write_line(f"INCONCLUSIVE: {self.lost}")
+            write(f"INCONCLUSIVE: {self.lost}")
         if self.recorder is None or self.verdict is None:
-            terminalreporter.write_line(
-                f"no verdict: {len(self.recorder.records) if self.recorder else 0} of {len(self.cases_seen)} selected "
-                f"cases were scored, {len(self.cases_skipped)} skipped; this is not a PASS"
+            scored = len(self.recorder.records) if self.recorder else 0
+            write(
+                f"no verdict: {scored} of {len(self.cases_seen)} selected cases were scored, "
+                f"{len(self.cases_skipped)} skipped; this is not a PASS"
             )
             return
-        from medsam_core.plugin.terminal import note_lines
-        from medsam_core.reports.tables import control_lines, summary_lines
+        from medsam_core.plugin.terminal import result_lines
 
-        records, profile = self.recorder.records, self.configuration.settings.profile
-        for line in (*summary_lines(records, profile=profile), *control_lines(records, profile=profile)):
-            terminalreporter.write_line(line)
-        for line in (*self.verdict.lines(), *note_lines(records)):
-            terminalreporter.write_line(line)
-        terminalreporter.write_line(f"run: {self.configuration.run_dir} (page.html shows it)")
+        for line in result_lines(self.recorder.records, self.verdict, self.configuration.settings.profile):
+            write(line)
+        write(f"run: {self.configuration.run_dir} (page.html shows it)")
 
     def _open_recorder(self) -> Recorder:
         from medsam_core.plugin.recorder import Recorder
@@ -307,27 +281,26 @@ class MedsamSession:
         from medsam_core.plugin.terminal import describe
 
         assert self.recorder is not None
-        lines = describe(self.recorder.header)
-        if self._ini_unread():
-            lines.append(UNREAD_INI)
-        return lines
+        return describe(self.recorder.header) + ([UNREAD_INI] if ini_unread(self.config) else [])
 
-    def _ini_unread(self) -> bool:
-        directory = self.config.invocation_params.dir
-        return self.config.inipath is None and any((directory / name).exists() for name in INI_FILES)
-
-    def _write_lines(self, lines: list[str]) -> None:
+    def _write_header(self) -> None:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        for line in lines:
+        for line in self._header_lines():
             reporter.ensure_newline()
             reporter.write_line(line)
 
 
 def _case_id(nodeid: str) -> str:
-    """What stands in the brackets of a test's id: a case's id, if it is the test of one."""
+    """The text in the brackets of a test's id: the case's id, if the test is about a case."""
     return nodeid.partition("[")[2].removesuffix("]")
 
 
 def _case_of(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("medsam_case") if callspec is not None else None
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

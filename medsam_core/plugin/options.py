@@ -15,82 +15,72 @@ if TYPE_CHECKING:
 
     from medsam_core.plugin.configuration import Configuration
 
+INI_FILES = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
+UNREAD_INI = (
+    "note: pytest read no configuration file, because it takes a path after a space for a test path; "
+    "write --brats-root=DIR and --checkpoint=FILE with an equals sign"
+)
+
 # flag, default, metavar ("" for a switch), help
 OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
-    ("--brats-root", None, "DIR", "cohort: a BraTS 2018-2025 or MSD Task01 folder (default: the phantom cohort)"),
-    ("--subjects", None, "ID,…", "only these subjects"),
-    ("--limit", None, "N", "only the first N subjects"),
-    ("--modality", "t1ce", "M,…", "what the model sees: t1ce, t1, t2, flair (default: %(default)s)"),
+    ("--brats-root", None, "DIR", "the cohort: a BraTS 2018-2025 or MSD Task01 folder (default: the phantom cohort)"),
+    ("--subjects", None, "ID,…", "score only these subjects"),
+    ("--limit", None, "N", "score only the first N subjects"),
+    ("--modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: %(default)s)"),
     ("--regions", "WT,TC,ET", "R,…", "regions to prompt and score (default: %(default)s)"),
     ("--prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: %(default)s)"),
-    (
-        "--protocol",
-        "bidirectional",
-        "P,…",
-        "bidirectional: from the key slice both ways; forward: from the region's first slice to the end; "
-        "slicewise: a prompt on every slice, no memory (default: %(default)s)",
-    ),
-    ("--key-slice", "largest", "K",
-     "slice that is prompted: largest, middle, first (default: %(default)s); the "
-     "protocol forward always takes the first, slicewise all"),
-    ("--jitter", "0", "VOXELS", "seeded uniform jitter of boxes and points (default: none)"),
-    ("--per-component", False, "", "prompt every connected component of a region by itself"),
+    ("--protocol", "bidirectional", "P,…", "bidirectional: propagate from the key slice both ways; forward: from the "
+     "region's first slice to the end; slicewise: a prompt on every slice, no memory (default: %(default)s)"),
+    ("--key-slice", "largest", "K", "the prompted slice of a region: largest, middle or first (default: %(default)s); "
+     "the protocol forward always prompts the first, slicewise all"),
+    ("--jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: %(default)s)"),
+    ("--per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
     ("--seed", "0", "N", "seed of the jitter (default: %(default)s)"),
-    ("--prompts-from", None, "FILE", "replay exactly the prompts of another run's prompts.json"),
-    ("--labels", None, "NAME", "label convention: brats2019, brats2023, brats2024, brats2024-ped, "
-     "msd (default: detected from the cohort's layout)"),
-    ("--profile", "brats2019", "NAME", "metric definitions: brats2019, brats2023, brats2023-ssa, brats2023-ped, "
-     "brats2023-men, brats2023-met, monai (default: %(default)s)"),
-    ("--metrics", None, "M,…", "metrics to score beside dice and iou, and those that the gates ask for "
-     "(default: also sensitivity, precision and the volumes); docs/metrics.md lists all"),
-    ("--checkpoint", None, "PATH|NAME", "weights: a .pt or .safetensors file, or a name such as medsam2-latest or "
+    ("--prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
+    ("--labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped or msd (default: "
+     "as the files are named)"),
+    ("--profile", "brats2019", "NAME", "definition of the metrics: brats2019, brats2023, brats2023-ssa, brats2023-ped, "
+     "brats2023-men, brats2023-met or monai (default: %(default)s)"),
+    ("--metrics", None, "M,…", "metrics in addition to dice, iou and those of the gates (default: sensitivity, "
+     "precision and the volumes); docs/metrics.md lists all"),
+    ("--checkpoint", None, "PATH|NAME", "the weights: a .pt or .safetensors file, or a name such as medsam2-latest or "
      "sam2.1-tiny (default: the embedded checkpoint)"),
-    ("--architecture", None, "NAME", "override the architecture that is recognised from the weights: "
-     "medsam2, sam2-tiny, sam2.1-small …; a wrong name lists them"),
-    ("--image-size", None, "N", "override the side of the square image that the model sees"),
-    ("--device", "auto", "D", "auto, cpu, cuda or cuda:N (default: %(default)s: cuda if there is one)"),
+    ("--architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
+     "sam2.1-small …; a wrong name lists all"),
+    ("--image-size", None, "N", "side of the square image that the model sees (default: as the architecture says)"),
+    ("--device", "auto", "D", "auto, cpu, cuda or cuda:N (default: %(default)s: cuda if there is a GPU)"),
     ("--precision", "auto", "P", "auto, fp32 or bf16 (default: %(default)s: bf16 on cuda, fp32 on cpu)"),
-    ("--compile", False, "", "compile the model for speed, checked against itself uncompiled; takes minutes once; not "
-     "yet run on a GPU (docs/engine.md)"),
-    ("--allow-no-gpu", False, "", "skip the gpu cases where there is no GPU, instead of ending with an error"),
-    ("--gates", None, "FILE", "thresholds (default: benchmarks/gates/phantom.toml for the phantom cohort)"),
-    ("--baseline", None, "NAME", "what relative bounds refer to: a baseline or a run (default: the gates file's)"),
-    ("--run-dir", None, "DIR", "where the run is written (default: runs/<time>)"),
-    ("--resume", None, "RUN", "go on in this run directory: score only what it lacks"),
-    ("--save-masks", False, "", "write every predicted mask as NIfTI on the image's own grid"),
-    ("--overlays", "4", "N|all", "pictures of the N worst cases beside the failed ones (default: %(default)s)"),
+    ("--compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against the "
+     "model without compilation; not yet run on a GPU (docs/engine.md)"),
+    ("--allow-no-gpu", False, "", "skip the gpu cases if there is no GPU, instead of ending with an error"),
+    ("--gates", None, "FILE", "bounds that the scores must hold (default: benchmarks/gates/phantom.toml for phantoms)"),
+    ("--baseline", None, "NAME", "baseline or run that relative bounds refer to (default: as the gates file says)"),
+    ("--run-dir", None, "DIR", "where to write the run: scores, verdict, page.html (default: runs/<time>)"),
+    ("--resume", None, "RUN", "continue this run directory: score only the missing cases"),
+    ("--save-masks", False, "", "write every predicted mask as NIfTI, on the grid of its image"),
+    ("--overlays", "4", "N|all", "keep pictures of the failed cases and the N worst others (default: %(default)s)"),
     ("--phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
-    ("--phantom-subjects", "6", "N", "size of the phantom cohort (default: %(default)s)"),
-    ("--phantom-size", "40,160,160", "D,H,W", "voxels of a phantom (default: %(default)s)"),
+    ("--phantom-subjects", "6", "N", "number of phantoms (default: %(default)s)"),
+    ("--phantom-size", "40,160,160", "D,H,W", "slices, rows and columns of a phantom (default: %(default)s)"),
     ("--phantom-seed", "19", "N", "seed of the phantom cohort (default: %(default)s)"),
 )  # fmt: skip
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Declare every option under the heading `medsam`."""
-    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
-    for flag, default, metavar, text in OPTIONS:
-        if metavar:
-            group.addoption(flag, default=default, metavar=metavar, help=text, dest=_destination(flag))
-        else:
-            group.addoption(flag, action="store_true", default=default, help=text, dest=_destination(flag))
 
 
 def given_options(config: pytest.Config) -> str:
     """The options that differ from their defaults, as one would type them: for the rerun line of a failed case.
 
-    With an equals sign: pytest takes a path after a space for a test path and looks for its configuration there.
+    They have an equals sign because pytest takes a path after a blank for the path of a test.
     """
     words: list[str] = []
     for flag, default, metavar, _ in OPTIONS:
-        value = config.getoption(_destination(flag))
+        value = config.getoption(destination(flag))
         if value != default and flag not in ("--run-dir", "--resume"):
             words.append(f"{flag}={value}" if metavar else flag)
     return shlex.join(words)
 
 
 def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Configuration:
-    """Resolve the options. run_dir: the controller's choice, on an xdist worker.
+    """Resolve the options. run_dir: on an xdist worker, the one that the controller chose.
 
     Raises OptionError in a sentence that names the option.
     """
@@ -98,42 +88,48 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
 
     def get(flag: str) -> Any:
-        return config.getoption(_destination(flag))
+        return config.getoption(destination(flag))
 
-    chosen = {} if get("--metrics") is None else {"metrics": _words(get("--metrics"))}
+    def words(flag: str) -> tuple[str, ...]:
+        return tuple((get(flag) or "").replace(",", " ").split())
+
+    def number(flag: str, kind: type = int, least: float = 0) -> Any:
+        return None if get(flag) is None else _number(flag, get(flag), kind, least)
+
     settings = Settings(
-        modalities=_words(get("--modality")),
-        regions=_words(get("--regions")),
-        prompts=_words(get("--prompts")),
-        protocols=_words(get("--protocol")),
+        modalities=words("--modality"),
+        regions=words("--regions"),
+        prompts=words("--prompts"),
+        protocols=words("--protocol"),
         key_slice=get("--key-slice"),
-        jitter_voxels=_number("--jitter", get("--jitter"), float),
+        jitter_voxels=number("--jitter", float),
         per_component=get("--per-component"),
-        seed=_number("--seed", get("--seed"), int),
+        seed=number("--seed"),
         labels=get("--labels"),
         profile=get("--profile"),
-        **chosen,
+        **({} if get("--metrics") is None else {"metrics": words("--metrics")}),
     )
-    size = tuple(_number("--phantom-size", word, int) for word in _words(get("--phantom-size")))
+    size = tuple(_number("--phantom-size", word, int, 0) for word in words("--phantom-size"))
     if len(size) != 3:
         raise OptionError(
             f"--phantom-size: got {get('--phantom-size')}, expected three numbers D,H,W; e.g. 64,160,160."
         )
+    phantom = PhantomCohort(
+        directory=_path(config, get("--phantom-dir")) or _phantom_directory(config),
+        subjects=number("--phantom-subjects"),
+        size=size,
+        seed=number("--phantom-seed"),
+    )
     return Configuration(
         settings=settings,
-        phantom=PhantomCohort(
-            directory=_phantom_directory(config, get("--phantom-dir")),
-            subjects=_number("--phantom-subjects", get("--phantom-subjects"), int),
-            size=size,
-            seed=_number("--phantom-seed", get("--phantom-seed"), int),
-        ),
+        phantom=phantom,
         run_dir=run_dir or _run_dir(config, get("--run-dir"), get("--resume")),
         brats_root=_path(config, get("--brats-root")),
-        subjects=_words(get("--subjects") or ""),
-        limit=None if get("--limit") is None else _number("--limit", get("--limit"), int, least=1),
+        subjects=words("--subjects"),
+        limit=number("--limit", least=1),
         checkpoint=get("--checkpoint"),
         architecture=get("--architecture"),
-        image_size=None if get("--image-size") is None else _number("--image-size", get("--image-size"), int, least=32),
+        image_size=number("--image-size", least=32),
         device=get("--device"),
         precision=get("--precision"),
         compiled=get("--compile"),
@@ -142,41 +138,43 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         prompts_from=_path(config, get("--prompts-from")),
         resume=get("--resume") is not None,
         save_masks=get("--save-masks"),
-        overlays=None if get("--overlays") == "all" else _number("--overlays", get("--overlays"), int),
+        overlays=None if get("--overlays") == "all" else number("--overlays"),
         allow_no_gpu=get("--allow-no-gpu"),
         workers=_workers(config),
-        command=(*_from_environment(), "pytest", *config.invocation_params.args),
+        command=_command(config),
     )
 
 
-def _from_environment() -> tuple[str, ...]:
-    """The options that pytest takes from the environment, as a shell would be told them."""
+def ini_unread(config: pytest.Config) -> bool:
+    """Whether pytest read no configuration file although there is one: the case of UNREAD_INI."""
+    directory = config.invocation_params.dir
+    return config.inipath is None and any((directory / name).exists() for name in INI_FILES)
+
+
+def _command(config: pytest.Config) -> tuple[str, ...]:
     added = os.environ.get("PYTEST_ADDOPTS", "")
-    return (f"PYTEST_ADDOPTS={added}",) if added else ()
+    return (*([f"PYTEST_ADDOPTS={added}"] if added else []), "pytest", *config.invocation_params.args)
 
 
 def _workers(config: pytest.Config) -> int:
-    """How many processes of xdist share the work, 0 without it."""
+    """How many processes of xdist share the work, 0 without xdist."""
     worker = getattr(config, "workerinput", None)
     return int(worker["workercount"]) if worker else len(config.getoption("tx", None) or ())
 
 
-def _destination(flag: str) -> str:
+def destination(flag: str) -> str:
+    """The name under which pytest keeps an option's value."""
     return "medsam_" + flag.strip("-").replace("-", "_")
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.replace(",", " ").split() if word)
-
-
-def _number(flag: str, text: str, kind: type, *, least: float = 0) -> Any:
+def _number(flag: str, text: str, kind: type, least: float) -> Any:
     try:
         number = kind(text)
     except ValueError:
         number = None
     if number is None or not number >= least:
         noun = "whole number" if kind is int else "number"
-        raise OptionError(f"{flag}: got {text!r}, expected a {noun} ≥ {least}; mend the option.")
+        raise OptionError(f"{flag}: got {text!r}, expected a {noun} ≥ {least}; correct it.")
     return number
 
 
@@ -186,18 +184,11 @@ def _path(config: pytest.Config, text: str | None) -> Path | None:
 
 def _run_dir(config: pytest.Config, run_dir: str | None, resume: str | None) -> Path:
     if run_dir is not None and resume is not None:
-        raise OptionError("--run-dir and --resume: got both, expected one; --resume RUN goes on in RUN.")
-    chosen = _path(config, resume if resume is not None else run_dir)
-    if chosen is not None:
-        return chosen
-    return config.invocation_params.dir / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+        raise OptionError("--run-dir and --resume: got both, expected one; --resume RUN writes to RUN.")
+    chosen = _path(config, run_dir if resume is None else resume)
+    return chosen or config.invocation_params.dir / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
 
 
-def _phantom_directory(config: pytest.Config, given: str | None) -> Path:
-    chosen = _path(config, given)
-    if chosen is not None:
-        return chosen
+def _phantom_directory(config: pytest.Config) -> Path:
     cache = getattr(config, "cache", None)
-    if cache is not None:
-        return Path(cache.mkdir("medsam-phantoms"))
-    return config.rootpath / ".medsam" / "phantoms"
+    return config.rootpath / ".medsam" / "phantoms" if cache is None else Path(cache.mkdir("medsam-phantoms"))

@@ -1,13 +1,7 @@
 """The pytest plugin: parametrizes `medsam_case`, scores cases through fixtures, and turns records into a verdict.
 
-Loading it imports neither torch nor sam2 nor numpy. Fixtures for tests, here and in other repositories:
-
-    medsam_case       one Case per subject × modality × region × prompt mode × protocol (parametrized)
-    medsam_evaluate   medsam_evaluate(case) -> CaseRecord, scored once, kept in the run
-    medsam_check      medsam_check(record) fails the test in a sentence if the record breaks a gate
-    medsam_predictor  the loaded Predictor
-    medsam_cohort     the chosen subjects
-    medsam_configuration  what the options came to
+A test, here or in another repository, that has the argument `medsam_case` runs once per `Case`: subject × modality ×
+region × prompt mode × protocol. Loading the plugin imports neither torch nor sam2 nor numpy.
 """
 
 from __future__ import annotations
@@ -20,7 +14,7 @@ import pytest
 
 from medsam_core.errors import MedsamError
 from medsam_core.plugin.hooks import MedsamSession
-from medsam_core.plugin.options import add_options, configuration_from, given_options
+from medsam_core.plugin.options import OPTIONS, configuration_from, destination, given_options
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
@@ -35,12 +29,15 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options."""
-    add_options(parser)
+    """Declare every option under one heading."""
+    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
+    for flag, default, metavar, text in OPTIONS:
+        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
+        group.addoption(flag, default=default, help=text, dest=destination(flag), **kind)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Resolve the options once; check at once what was named explicitly, so that a typo costs seconds."""
+    """Resolve the options, and check at once what was named explicitly, so that a typo costs seconds."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     worker = getattr(config, "workerinput", None)
@@ -54,13 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _check_named(config: pytest.Config, configuration: Configuration) -> None:
+    from medsam_core.prompts.manifest import read_manifest
     from medsam_core.runs import prepare_directory
 
     if configuration.gates is not None:
         _ = configuration.loaded_gates
     if configuration.prompts_from is not None:
-        from medsam_core.prompts.manifest import read_manifest
-
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:
         _ = configuration.cohort
@@ -94,24 +90,20 @@ def medsam_predictor(pytestconfig: pytest.Config) -> Predictor:
 
 @pytest.fixture(scope="session")
 def medsam_configuration(pytestconfig: pytest.Config) -> Configuration:
-    """What the options of this session came to."""
+    """The resolved options of this session."""
     return _session(pytestconfig).configuration
 
 
 @pytest.fixture
 def medsam_evaluate(request: pytest.FixtureRequest) -> Callable[[Case], CaseRecord]:
-    """`medsam_evaluate(case)` scores a case, once, together with the subject's other cases, and keeps the record."""
+    """`medsam_evaluate(case)` gives the CaseRecord, scored once, with the subject's other cases, and kept."""
     session = _session(request.config)
-
-    def evaluate(case: Case) -> CaseRecord:
-        return session.evaluate(case, request.node).record
-
-    return evaluate
+    return lambda case: session.evaluate(case, request.node).record
 
 
 @pytest.fixture
 def medsam_check(request: pytest.FixtureRequest) -> Callable[[CaseRecord], None]:
-    """`medsam_check(record)` fails the test if the record breaks a case bound of the gates, and says how to rerun."""
+    """`medsam_check(record)` fails the test if the record breaks a case bound, with the command to rerun it."""
     session = _session(request.config)
 
     def check(record: CaseRecord) -> None:
@@ -124,13 +116,8 @@ def medsam_check(request: pytest.FixtureRequest) -> Callable[[CaseRecord], None]
 
 
 def failure_text(record: CaseRecord, violations: list[str], configuration: Configuration, item: pytest.Item) -> str:
-    """What a person reads of a broken case: bounds, diagnosis, overlay, and the line that scores it again."""
-    parts = list(violations)
-    if record.diagnosis:
-        parts.append(record.diagnosis)
-    if record.overlay:
-        parts.append(f"overlay {configuration.run_dir / record.overlay}")
-    options = given_options(item.config)
+    """The message of a failed case: bounds, diagnosis, overlay, and the command that scores it again."""
+    overlay = record.overlay and f"overlay {configuration.run_dir / record.overlay}"
     node = item.config.cwd_relative_nodeid(item.nodeid)
-    parts.append(f"rerun: pytest '{node}'" + (f" {options}" if options else ""))
-    return "; ".join(parts)
+    rerun = f"rerun: pytest '{node}' {given_options(item.config)}".rstrip()
+    return "; ".join(part for part in (*violations, record.diagnosis, overlay, rerun) if part)

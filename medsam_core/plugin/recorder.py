@@ -1,4 +1,4 @@
-"""The controller's side of a session: the Recorder keeps the run and judges it."""
+"""The `Recorder` keeps the run of a session and judges it; only the controller has one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
+from medsam_core.gates.gates_file import IN_RUN, reference_of
 from medsam_core.gates.noise import check_gates, floor_of
-from medsam_core.gates.stored import IN_RUN, reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.outcome import Outcome
 from medsam_core.plugin.configuration import Configuration
-from medsam_core.plugin.evaluator import Evaluated, manifest_of
+from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
@@ -21,14 +21,13 @@ from medsam_core.text import counted, few
 
 
 class Recorder:
-    """Keeps the run: one for a session, on the controller."""
+    """Keeps the run of a session and judges it."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.gates = configuration.loaded_gates
         self.header = configuration.header()
-        if configuration.prompts_from:  # those of another cohort are refused before anything is scored
-            manifest_of(configuration.prompts_from, self.header.cohort)
+        _ = configuration.replay  # prompts of another cohort are an error before anything is scored
         empty = Run(configuration.run_dir, self.header, ())
         self.baseline = reference_of(empty, self.gates)
         check_gates(self.gates, floor_of(empty))
@@ -38,19 +37,19 @@ class Recorder:
     @property
     def records(self) -> tuple[CaseRecord, ...]:
         """What has been scored so far."""
-        return tuple(self._open().records.values()) if self._writer else ()
+        return tuple(self.open().records.values()) if self._writer else ()
 
     def add(self, evaluated: Evaluated) -> None:
-        """Keep one case, and of the overlays only those of broken cases and of the few worst others."""
-        writer = self._open()
+        """Keep one case, and the overlays of failed cases and of the few worst others."""
+        writer = self.open()
         record = evaluated.record
         if record.id in writer.records:
             return
         expected = self.header.checkpoint.sha256
         if evaluated.checkpoint not in ("", expected):
             raise RunError(
-                f"{record.id}: was scored with the weights {evaluated.checkpoint[:12]}, expected {expected[:12]} as in "
-                "run.json: the checkpoint's file has changed since the session began; use a copy that stays."
+                f"{record.id}: scored with the weights {evaluated.checkpoint[:12]}, expected {expected[:12]} as in "
+                "run.json: the checkpoint's file has changed since the session began; use a copy that does not change."
             )
         writer.append(record)
         keep = self.configuration.overlays
@@ -63,36 +62,30 @@ class Recorder:
     def finish(self, failed: Collection[str] = ()) -> Verdict:
         """Judge what was recorded, and write prompts, page and, last of all, the verdict.
 
-        failed: what a record does not show, the cases whose tests failed; unless a bound is broken, they make the run
-        INCONCLUSIVE. Raises MedsamError if something cannot be written: then there is no verdict.
+        failed: the cases whose tests failed. If no bound is broken, they make the run INCONCLUSIVE.
+        Raises MedsamError if something cannot be written: then there is no verdict.
         """
-        writer = self._open()
+        writer = self.open()
         verdict = judge_run(writer.run(), self.gates, baseline=self.baseline)
         if failed and verdict.outcome is Outcome.PASS:
             reason = f"{counted(len(failed), 'case')} broke no bound, but the test failed: {few(sorted(failed))}"
             verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, reasons=(*verdict.reasons, reason))
-        self._write_prompts(writer)
+        prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in self.records}
+        write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
         writer.close()
-        write_page(writer.run(), verdict.to_json(), writer.directory / "page.html")
+        write_page(writer.run(), verdict, writer.directory / "page.html")
         writer.write(VERDICT, verdict.to_json())
         return verdict
 
-    def _open(self) -> RunWriter:
+    def open(self) -> RunWriter:
+        """The run's directory, opened on first use. Raises RunError if it does not fit the session."""
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
             if self.gates is not None:  # so that the run can be judged again wherever it is moved
                 self._writer.write(IN_RUN, self.gates.path.read_bytes())
         return self._writer
 
-    def begin(self) -> None:
-        """Open the run's directory now rather than with the first case. Raises RunError if it does not fit."""
-        self._open()
-
     def close(self) -> None:
-        """Let go of the run's files without a verdict: the session was interrupted."""
+        """Close the run's files without a verdict: the session was interrupted."""
         if self._writer is not None:
             self._writer.close()
-
-    def _write_prompts(self, writer: RunWriter) -> None:
-        prompts = {r.id: tuple(Prompt.from_json(prompt) for prompt in r.prompts) for r in self.records}
-        write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)

@@ -9,13 +9,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class SubjectScheduling(LoadScopeScheduling):
-    """Cases go by subject; any other test goes by itself."""
+    """The cases of a subject stay together; any other test is alone."""
 
     def _split_scope(self, nodeid: str) -> str:
         return subject_of(nodeid)
 
     def remove_node(self, node: Any) -> Any:
-        """A worker died: its first open test is the one that killed it, and is not tried on the next worker."""
+        """A worker died. Its first open test killed it and is not run again; the other workers get the rest."""
         workload = self.assigned_work.pop(node)
         pending = [nodeid for unit in workload.values() for nodeid, done in unit.items() if not done]
         for scope, unit in workload.items():
@@ -29,7 +29,7 @@ class SubjectScheduling(LoadScopeScheduling):
         return pending[0]
 
     def schedule(self) -> None:
-        """The replacement of a dead worker would wait for ever with a single test: it gets more, or the end."""
+        """A worker that replaces a dead one would wait for ever with a single test: it gets more, or the end signal."""
         replaced = self.collection is not None
         super().schedule()
         for node in self.nodes if replaced else ():
@@ -37,6 +37,6 @@ class SubjectScheduling(LoadScopeScheduling):
 
 
 def subject_of(nodeid: str) -> str:
-    """What a test is scheduled with: the file and subject for a case, its own id for any other test."""
+    """The test function and subject of a case, the id of any other test: equal ones run on one worker."""
     match = re.match(r"(?P<test>[^\[]*)\[(?P<subject>[^/\]]+)/[^/\]]+/[^/\]]+/[^\]]+\]", nodeid)
     return f"{match['test']}[{match['subject']}]" if match else nodeid

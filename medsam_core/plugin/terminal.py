@@ -1,15 +1,17 @@
-"""What the terminal says above and below the tests: what was asked and decided, and what was odd and went on."""
+"""What the terminal shows above and below the tests: the configuration, the results and the notes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from medsam_core.cases import CaseRecord
+from medsam_core.gates.verdict import Verdict
 from medsam_core.header import RunHeader
+from medsam_core.reports.tables import control_lines, summary_lines
 
 
 def describe(header: RunHeader) -> list[str]:
-    """The effective configuration in a few lines for a person: what the terminal and the page show."""
+    """The effective configuration, for the terminal."""
     cohort, settings, checkpoint = header.cohort, header.settings, header.checkpoint
     seen, decided, gates = header.environment, header.decided, header.gates
     device, precision = (f" ({why})" if why else "" for why in (decided.device, decided.precision))
@@ -30,18 +32,24 @@ def describe(header: RunHeader) -> list[str]:
     ]
 
 
-def note_lines(records: Iterable[CaseRecord], most: int = 5) -> list[str]:
-    """What was odd and went on, such as a batch that did not fit and was halved: each sentence once, with its subjects.
+def result_lines(records: Sequence[CaseRecord], verdict: Verdict, profile: str) -> list[str]:
+    """The table of scores, the controls, the verdict and the notes."""
+    table, controls = summary_lines(records, profile=profile), control_lines(records, profile=profile)
+    return [*table, *controls, *verdict.lines(), *note_lines(records)]
 
-    most: how many lines at most; a last one says how many more there are.
+
+def note_lines(records: Iterable[CaseRecord], most: int = 5) -> list[str]:
+    """What was unusual but no error, such as a batch that did not fit and was halved: each note once and its subjects.
+
+    most: how many notes at most; a last line says how many more there are.
     """
     subjects: dict[str, dict[str, None]] = {}
     for record in records:
         for note in record.notes:
             subjects.setdefault(note, {})[record.case.subject] = None
     lines = []
-    for note, whose in subjects.items():
-        first, *others = whose
+    for note, noted in subjects.items():
+        first, *others = noted
         lines.append(f"note: {note.rstrip('.')} ({first}{f' and {len(others)} more' if others else ''})")
     if len(lines) > most:
         lines[most:] = [f"note: {len(lines) - most} more in page.html"]

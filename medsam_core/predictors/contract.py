@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from medsam_core.errors import MedsamError, PredictorError
-from medsam_core.prompts.prompt import Prompt, slices_seen
+from medsam_core.prompts.prompt import Prompt
 from medsam_core.text import counted
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _mask_problem(mask: Any, prompt: Prompt, shape: tuple[int, int, int], protoc
         return f"got a mask of {mask.dtype} with {int(np.isnan(mask).sum())} NaN, expected bool; find where they arise"
     if mask.dtype != np.bool_:
         return f"got a mask of {mask.dtype}, expected bool; threshold it, such as logits > 0"
-    seen = slices_seen(prompt.key_slice, shape[0], protocol)
+    seen = prompt.slices_seen(shape[0], protocol)
     outside = [
         *np.flatnonzero(mask[: seen.start].any((1, 2))),
         *(np.flatnonzero(mask[seen.stop :].any((1, 2))) + seen.stop),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medsam_core.inference.preprocessing import to_uint8
-from medsam_core.prompts.prompt import Prompt, slices_seen
+from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -72,7 +72,7 @@ def challenge_box(prompt: Prompt, depth: int, protocol: str) -> dict[str, int]:
     The challenge takes z_min and z_max from the truth. Here they are the first and the last slice of the protocol.
     """
     assert prompt.box is not None
-    seen = slices_seen(prompt.key_slice, depth, protocol)
+    seen = prompt.slices_seen(depth, protocol)
     x0, y0, x1, y1 = (round(edge) for edge in prompt.box)
     return {
         "z_min": seen.start,

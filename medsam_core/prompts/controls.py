@@ -33,9 +33,6 @@ class CroppedMask:
         return mask
 
 
-Rectangle = tuple[slice, slice]
-
-
 def filled_box(image: np.ndarray, prompts: Sequence[Prompt], truth: np.ndarray, protocol: str) -> CroppedMask:
     """The prompt's box, filled, on every slice that the protocol sees.
 
@@ -91,7 +88,7 @@ def otsu_threshold(values: np.ndarray) -> float | None:
     return float(edges[1 + int(np.argmax(between))])
 
 
-def rectangle_of(prompt: Prompt, truth: np.ndarray) -> Rectangle:
+def rectangle_of(prompt: Prompt, truth: np.ndarray) -> tuple[slice, slice]:
     """(y, x) slices of the prompt's box or of the box around its mask; for points, around the truth on the key slice.
 
     truth: (D, H, W) bool. Points give no box, so here the control knows more than the model. If the truth is empty on
@@ -119,24 +116,17 @@ def _union(
     protocol: str,
     inside: Callable[[np.ndarray, int], np.ndarray],
 ) -> CroppedMask:
-    """The union over the prompts of what `inside` makes of each prompt's part of the image.
-
-    inside: (the part of the image, the key slice's index in it) -> bool mask of its shape.
-    """
-    boxes = [(_seen(prompt, len(image), protocol), *rectangle_of(prompt, truth)) for prompt in prompts]
+    """The union of the prompts' masks. inside: (a prompt's part of the image, the key slice's index in it) -> mask."""
+    boxes = []
+    for prompt in prompts:
+        seen = prompt.slices_seen(len(image), protocol)
+        boxes.append((slice(seen.start, seen.stop), *rectangle_of(prompt, truth)))
     start = [min(box[axis].start for box in boxes) for axis in range(3)]
     stop = [max(box[axis].stop for box in boxes) for axis in range(3)]
-    mask = np.zeros([after - before for before, after in zip(start, stop, strict=True)], bool)
+    mask = np.zeros(np.subtract(stop, start), bool)
     for prompt, box in zip(prompts, boxes, strict=True):
         # the prompt's box in the coordinates of the common box
         own = tuple(slice(one.start - at, one.stop - at) for one, at in zip(box, start, strict=True))
         mask[own] |= inside(image[box], prompt.key_slice - box[0].start)
     z, y, x = (slice(before, after) for before, after in zip(start, stop, strict=True))
     return CroppedMask((z, y, x), mask)
-
-
-def _seen(prompt: Prompt, depth: int, protocol: str) -> slice:
-    """The slices that the protocol sees."""
-    if protocol == "slicewise":
-        return slice(prompt.key_slice, prompt.key_slice + 1)
-    return slice(prompt.key_slice if protocol == "forward" else 0, depth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -17,20 +18,11 @@ MODES = ("box", "point", "points3", "box+point", "mask")
 """What a prompt consists of."""
 KEY_SLICES = ("largest", "middle", "first")
 """Which slice of a region is prompted: see `simulation.key_slice_of`."""
-_LARGEST_SIDE = 1 << 14
 PROTOCOLS = ("bidirectional", "forward", "slicewise")
 """How a prompt is propagated: to both ends of the volume, from the first slice of the region to the end, or not at all
 (a prompt on every slice)."""
 
-
-def slices_seen(key_slice: int, depth: int, protocol: str) -> range:
-    """The slices on which the protocol may find the object of a prompt on `key_slice`, of a volume of `depth` slices.
-
-    protocol: one of PROTOCOLS.
-    """
-    if protocol == "slicewise":
-        return range(key_slice, key_slice + 1)
-    return range(key_slice if protocol == "forward" else 0, depth)
+_LARGEST_SIDE = 1 << 14  # of a stored mask
 
 
 class StoredMask(TypedDict):
@@ -88,19 +80,12 @@ class Prompt:
         wanted = ("box" in self.mode, "point" in self.mode, self.mode == "mask")
         if self.mode not in MODES:
             return f"got an unknown mode, expected one of {', '.join(MODES)}; choose one of them"
-        if type(self.key_slice) is not int:
-            return "got a slice that is not a whole number, expected 0 or more; count slices from 0"
-        if self.key_slice < 0:
-            return "got a negative slice, expected 0 or more; count slices from 0"
+        if type(self.key_slice) is not int or self.key_slice < 0:
+            return "got no usable slice, expected a whole number from 0 on; count slices from 0"
         if given != wanted:
             names = [name for name, has in zip(("box", "points", "mask"), given, strict=True) if has]
             return f"got {' and '.join(names) or 'nothing'}, expected what its mode names; give exactly that"
-        if self.box is not None and not (
-            len(self.box) == 4
-            and np.isfinite(self.box).all()
-            and self.box[0] <= self.box[2]
-            and self.box[1] <= self.box[3]
-        ):
+        if self.box is not None and not _is_box(self.box):
             return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; give (x0, y0, x1, y1)"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
             return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; label each"
@@ -118,6 +103,12 @@ class Prompt:
 
     def __hash__(self) -> int:
         return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
+
+    def slices_seen(self, depth: int, protocol: str) -> range:
+        """The slices that a protocol of PROTOCOLS reaches from this prompt, in a volume of `depth` slices."""
+        if protocol == "slicewise":
+            return range(self.key_slice, self.key_slice + 1)
+        return range(self.key_slice if protocol == "forward" else 0, depth)
 
     def to_json(self) -> StoredPrompt:
         """The prompt in built-in types; a mask as its shape and run lengths in row order. Inverse: `from_json`."""
@@ -147,6 +138,10 @@ class Prompt:
             raise PromptError(
                 f"a prompt in JSON: {problem}, expected what Prompt.to_json writes; record the manifest again."
             ) from None
+
+
+def _is_box(box: Sequence[float]) -> bool:
+    return len(box) == 4 and bool(np.isfinite(box).all()) and box[0] <= box[2] and box[1] <= box[3]
 
 
 def _run_lengths(mask: np.ndarray) -> StoredMask:

@@ -7,17 +7,10 @@ import json
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import ndimage
 
 from medsam_core.errors import OptionError, PromptError
-from medsam_core.prompts.geometry import (
-    Point,
-    deepest_point,
-    jittered_box,
-    nearby_point,
-    spread_points,
-    tight_box,
-)
+from medsam_core.metrics.lesionwise import label_components
+from medsam_core.prompts.geometry import Point, deepest_point, jittered_box, nearby_point, spread_points, tight_box
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, Prompt
 
 MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxels are 1 mm³
@@ -88,14 +81,16 @@ def simulate(
         else:
             slices = [key_slice_of(region, "first" if protocol == "forward" else key_slice)]
         for index in slices:
-            rng = _generator(seed, key, number, index)
+            # not hash(), which Python salts differently in every process
+            digest = hashlib.sha256(json.dumps((seed, key, number, index)).encode()).digest()
+            rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
             prompts.append(_draw(region[index], index, mode, jitter_voxels, rng))
     return tuple(prompts)
 
 
 def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
     """The large components, or else the largest; by size, equal ones in the order of their first voxel."""
-    labels, count = ndimage.label(truth, structure=np.ones((3, 3, 3)))
+    labels, count = label_components(truth)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
     for index in order:
@@ -103,14 +98,7 @@ def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
             yield labels == index + 1
 
 
-def _generator(*names: object) -> np.random.Generator:
-    # not hash(), which Python salts differently in every process
-    digest = hashlib.sha256(json.dumps(names).encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, np.uint32))
-
-
 def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:
-    """The prompt on one slice. region: (H, W) bool with at least one voxel. index: of the slice."""
     if mode == "mask":
         return Prompt(mode, index, mask=region.copy())
     box = None
@@ -118,7 +106,7 @@ def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: 
     if "box" in mode:
         box = tight_box(region)
         if jitter_voxels:
-            box = jittered_box(box, jitter_voxels, (region.shape[0], region.shape[1]), rng)
+            box = jittered_box(box, jitter_voxels, region.shape, rng)
     if "point" in mode:
         points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
         if jitter_voxels:

@@ -6,18 +6,18 @@ import math
 import re
 from xml.etree import ElementTree
 
-from medsam_core.gates.breakdown import table
 from medsam_core.gates.comparison import GroupComparison, RunComparison
+from medsam_core.gates.subgroups import table
 from medsam_core.gates.wording import metric_name, unit_of
 from medsam_core.outcome import Outcome
 from medsam_core.text import few, signed
 
-# XML 1.0 has no way to write these at all
+# XML 1.0 cannot hold these, not even escaped
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def markdown(comparison: RunComparison) -> str:
-    """The verdict, a table with a row per group, what fell, and a table by subgroup; ends with a line break."""
+    """The verdict, a table with a row per group, cases that got worse, a table by subgroup, and a line break."""
     rule = comparison.rule
     name = metric_name(rule.metric, rule.scope)
     percent = f"{rule.confidence:.0%}"
@@ -32,10 +32,9 @@ def markdown(comparison: RunComparison) -> str:
     remarks = [
         *(f"INCONCLUSIVE: {reason}" for reason in comparison.reasons),
         *(
-            f"{group.group}: {len(group.dropped)} {rule.verb} by more than "
-            f"{rule.listed_drop:g}: {few(group.dropped, 10)}"
-            for group in comparison.groups
-            if group.dropped
+            f"{one.group}: {len(one.dropped)} {rule.verb} by more than {rule.listed_drop:g}: {few(one.dropped, 10)}"
+            for one in comparison.groups
+            if one.dropped
         ),
         *comparison.notes,
     ]
@@ -49,32 +48,26 @@ def markdown(comparison: RunComparison) -> str:
 
 
 def junit(comparison: RunComparison) -> str:
-    """JUnit XML: a test case per group and one for whether the two could be compared.
+    """JUnit XML: a test case per group, and one for whether the two runs can be compared.
 
     FAIL is a failure and INCONCLUSIVE an error, because a build server shows a skipped test as green.
     """
-    suite = ElementTree.Element("testsuite", name=_xml(f"compare {comparison.current} {comparison.reference}"))
-    counts = dict.fromkeys(Outcome, 0)
-    for name, outcome, text in (
-        *((group.group, group.outcome, group.text) for group in comparison.groups),
-        (
-            "comparable",
-            Outcome.INCONCLUSIVE if comparison.reasons else Outcome.PASS,
-            "; ".join(comparison.reasons),
-        ),
-    ):
-        counts[outcome] += 1
+    root = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(root, "testsuite", name=_xml(f"compare {comparison.current} {comparison.reference}"))
+    comparable = Outcome.INCONCLUSIVE if comparison.reasons else Outcome.PASS
+    cases = [(group.group, group.outcome, group.text) for group in comparison.groups]
+    cases.append(("comparable", comparable, "; ".join(comparison.reasons)))
+    outcomes = [outcome for _, outcome, _ in cases]
+    for name, outcome, text in cases:
         case = ElementTree.SubElement(suite, "testcase", classname="medsam_core.compare", name=_xml(name), time="0")
         if outcome is not Outcome.PASS:
             kind = "failure" if outcome is Outcome.FAIL else "error"
             ElementTree.SubElement(case, kind, message=_xml(text), type=outcome.value)
-    suite.set("tests", str(sum(counts.values())))
-    suite.set("failures", str(counts[Outcome.FAIL]))
-    suite.set("errors", str(counts[Outcome.INCONCLUSIVE]))
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(outcomes.count(Outcome.FAIL)))
+    suite.set("errors", str(outcomes.count(Outcome.INCONCLUSIVE)))
     ElementTree.indent(root)
-    return "<?xml version='1.0' encoding='utf-8'?>\n" + ElementTree.tostring(root, encoding="unicode") + "\n"
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ElementTree.tostring(root, encoding='unicode')}\n"
 
 
 def _row(group: GroupComparison) -> str:
@@ -87,7 +80,7 @@ def _row(group: GroupComparison) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that neither ends a table's cell nor starts HTML in it."""
+    """Text on one line that does not end a table's cell and does not start HTML in it."""
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
 
 

@@ -1,4 +1,4 @@
-"""Runs over time: what each came to, as a table and as a plot."""
+"""Runs over time, as a table and as a plot."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from medsam_core.gates.bounds import mean
 from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
 from medsam_core.outcome import Outcome
 from medsam_core.runs import HEADER, Run, read_run, stored_outcome
+from medsam_core.text import aligned
 
-_COLOURS = {"PASS": "#2a7f3f", "FAIL": "#c0392b", "INCONCLUSIVE": "#b8860b"}
-_MARKERS = {"PASS": "o", "FAIL": "X", "INCONCLUSIVE": "D"}
+_MARKS = {"PASS": ("#2a7f3f", "o"), "FAIL": ("#c0392b", "X"), "INCONCLUSIVE": ("#b8860b", "D")}
+"""Colour and marker of an outcome in the plot."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run in a line."""
+    """What is shown of one run."""
 
     name: str
     """Its directory, relative to the folder that was searched."""
@@ -34,14 +35,14 @@ class Entry:
     fingerprint: str = ""
     device: str = ""
     outcome: str = "INCONCLUSIVE"
-    """Of the stored verdict; INCONCLUSIVE if there is none or the scores cannot be believed."""
+    """Of the stored verdict; INCONCLUSIVE if there is none or the scores are implausible."""
     cases: int = 0
     means: Mapping[str, float] | None = None
     """Group → mean of the metric over the prompted cases."""
     seconds: float = math.nan
     """Mean wall time per subject, NaN if it is not recorded."""
     doubt: str | None = None
-    """Why the scores cannot be believed; then there are no means."""
+    """Why the scores are implausible; then there are no means."""
     error: str | None = None
     """Why the run cannot be read; then only the name is known."""
 
@@ -53,12 +54,12 @@ class Entry:
 def history(folder: Path | str, *, metric: str = "dice", scope: str = "volume") -> tuple[Entry, ...]:
     """Every run under a folder, oldest first; a damaged one is an entry with its error.
 
-    Raises RunError if the folder is missing or holds no run.
+    Raises RunError if the folder does not exist or has no run.
     """
     folder = Path(folder)
     found = sorted(path.parent for path in folder.rglob(HEADER)) if folder.is_dir() else []
     if not found:
-        raise RunError(f"{folder}: holds no run, expected folders with a {HEADER}; give the folder of your --run-dir.")
+        raise RunError(f"{folder}: holds no run, expected folders with a {HEADER}; name the folder of your --run-dir.")
     entries = []
     for directory in found:
         name = str(directory.relative_to(folder)) if directory != folder else directory.resolve().name
@@ -70,7 +71,7 @@ def history(folder: Path | str, *, metric: str = "dice", scope: str = "volume") 
 
 
 def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str = "volume") -> Entry:
-    """What one run came to."""
+    """The entry of one run. name: None for the name of its directory."""
     header = run.header
     key = score_key(header.settings.profile, metric, scope)
     groups: dict[str, list[float]] = {}
@@ -96,10 +97,10 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
 
 def table(entries: Sequence[Entry]) -> list[str]:
     """Lines for the terminal: a header, then a line per run."""
-    rows = [("date", "run", "verdict", "commit", "checkpoint", "cohort", "s/subject", "means")]
+    rows: list[Sequence[str]] = [("date", "run", "verdict", "commit", "checkpoint", "cohort", "s/subject", "means")]
     for one in entries:
         if one.error is not None:
-            rows.append(("", one.name, "unreadable", "", "", "", "", one.error))
+            rows.append(("", one.name, "unreadable", *[""] * 4, one.error))
             continue
         means = "  ".join(f"{group} {value:.3f}" for group, value in (one.means or {}).items())
         if one.doubt is not None:
@@ -107,25 +108,21 @@ def table(entries: Sequence[Entry]) -> list[str]:
         seconds = "" if math.isnan(one.seconds) else f"{one.seconds:.1f}"
         date = one.created[:16].replace("T", " ")
         rows.append((date, one.name, one.outcome, one.commit, one.checkpoint, one.cohort, seconds, means))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)
 
 
 def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", scope: str = "volume") -> int:
     """Draw the means and the time per subject over the runs' dates, as PNG, SVG or PDF by the path's ending.
 
-    Only runs of one cohort stand on one scale: those with the newest run's fingerprint are drawn. Gives their number.
-    Raises RunError if there is none with a date, or the file cannot be written; OptionError without matplotlib.
+    Scores of different cohorts are not comparable, so only runs with the newest run's fingerprint are drawn. Returns
+    how many these are.
+    Raises RunError if no run has a date, or the file cannot be written; OptionError without matplotlib.
     """
     try:
         from matplotlib.figure import Figure  # not needed to list runs
     except ImportError:
-        raise OptionError(
-            '--plot: matplotlib is not installed, expected it to draw the plot; pip install "medsam-core[suite]".'
-        ) from None
+        fix = 'pip install "medsam-core[suite]"'
+        raise OptionError(f"--plot: matplotlib is not installed, expected it to draw the plot; {fix}.") from None
 
     path = Path(path)
     dated = [(when, one) for one in entries if one.means and (when := _date(one.created)) is not None]
@@ -138,10 +135,10 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     for group in dict.fromkeys(group for _, one in drawn for group in one.means or {}):
         points = [(when, one.means[group]) for when, one in drawn if one.means and group in one.means]
         scores.plot(*zip(*points, strict=True), label=group, linewidth=1.2, marker=".", markersize=3)
-    for outcome, colour in _COLOURS.items():
+    for outcome, (colour, marker) in _MARKS.items():
         marks = [(when, value) for when, one in drawn if one.outcome == outcome for value in (one.means or {}).values()]
         if marks:
-            scores.scatter(*zip(*marks, strict=True), c=colour, marker=_MARKERS[outcome], s=36, zorder=3, label=outcome)
+            scores.scatter(*zip(*marks, strict=True), c=colour, marker=marker, s=36, zorder=3, label=outcome)
     scores.set_ylabel(f"mean {metric_name(metric, scope)}{unit_of(metric)}")
     scores.set_title(f"{newest.cohort}, fingerprint {newest.fingerprint}", fontsize=10)
     figure.legend(*scores.get_legend_handles_labels(), loc="outside right upper", fontsize=8)

@@ -1,8 +1,7 @@
 """One picture of a case: truth and prediction as contours on the MRI, where it was prompted and where it is worst.
 
-The whole picture is one 8-bit palette image, greys below `_GREYS` and a few colours above: it is small, and it is
-drawn and compressed in a few hundredths of a second, so that a run can afford one for each case that somebody may
-want to see.
+The picture is one 8-bit palette image: greys below `_GREYS`, a few colours above. So it is small, and drawn and
+compressed in a few hundredths of a second: a run can afford one for each case that a person may want to see.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -22,16 +21,14 @@ if TYPE_CHECKING:
     from medsam_core.evaluation.subject import ScoredCase
     from medsam_core.prompts.prompt import Prompt
 
-Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
-
 _GREYS = 240
 _WHITE, _SOFT = _GREYS - 1, 170
 _TRUTH, _PREDICTION, _PROMPT, _BACKGROUND = _GREYS, _GREYS + 1, _GREYS + 2, _GREYS + 3
-# green and magenta stay apart for the colour-blind as well; yellow is neither
+# colour-blind readers can tell green from magenta, and yellow from both
 _COLOURS = {_TRUTH: (64, 230, 64), _PREDICTION: (255, 64, 220), _PROMPT: (255, 225, 40), _BACKGROUND: (200, 120, 0)}
 
 _PANEL_PIXELS = 560
-"""A panel's longer side comes close to this: some 3 pixels a voxel for a head in a BraTS slice."""
+"""About the longer side of a panel: some 3 pixels a voxel for a head in a BraTS slice."""
 _MARGIN_VOXELS = 6
 _NARROWEST_PIXELS = 640
 """Room for the caption and the legend under a single small panel."""
@@ -42,13 +39,13 @@ _WINDOW_SAMPLES = 150_000
 
 
 def write_overlay(result: ScoredCase, path: Path | str) -> None:
-    """Write a PNG of the case: the prompted slice and the worst slice side by side, with a caption and a legend.
+    """Write a PNG of the case: the prompted slice and the worst slice next to each other, with a caption and a legend.
 
     The truth's contour (green) runs inside the region's edge and the prediction's (magenta) outside its own, so that
     both are seen where they agree. The prompt is yellow: a box's outline, `+` for a point on the region (an orange
     `x` for one on the background), a dashed contour for a mask. Slices are shown as stored, cropped to the head: rows
     toward posterior, the patient's right on the left (radiological). Slice numbers count from 0, as in the record.
-    A region that is absent, and a volume in which no other slice has truth or prediction, give one panel.
+    There is only one panel if no other slice has truth or prediction.
 
     result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
     or not at all. Raises RunError if it cannot be written.
@@ -59,32 +56,35 @@ def write_overlay(result: ScoredCase, path: Path | str) -> None:
 
 def draw_overlay(result: ScoredCase) -> Image.Image:
     """The picture that `write_overlay` writes, in palette mode."""
-    voxels = result.image.voxels
     slices = [shown_key_slice(result.prediction, result.truth, result.prompts)]
     worst = worst_slice(result.prediction, result.truth, besides=slices[0])
     if worst is not None:
         slices.append(worst)
-    rows, columns = _head(voxels, result, slices)
-    low, high = _window(voxels)
-    scale = max(1, round(_PANEL_PIXELS / max(rows.stop - rows.start, columns.stop - columns.start)))
+    crop = _head(result, slices)
+    scale = max(1, round(_PANEL_PIXELS / max(side.stop - side.start for side in crop)))
+    low, high = _window(result.image.voxels)
     panels = []
     for number in slices:
-        grey = np.clip((voxels[number, rows, columns].astype(np.float32) - low) / (high - low), 0, 1) * _WHITE
-        panel = Image.fromarray(grey.astype(np.uint8)).resize(
-            (grey.shape[1] * scale, grey.shape[0] * scale), Image.Resampling.BILINEAR
-        )
-        _letter_sides(panel)
-        panel = _contours(panel, result, number, rows, columns, scale)
+        grey = (result.image.voxels[number][crop].astype(np.float32) - low) / (high - low)
+        panel = Image.fromarray((np.clip(grey, 0, 1) * _WHITE).astype(np.uint8))
+        panel = panel.resize((panel.width * scale, panel.height * scale), Image.Resampling.BILINEAR)
+        draw = ImageDraw.Draw(panel)
+        draw.text((4, panel.height // 2), "R", font=_font(15), fill=_SOFT, anchor="lm")
+        draw.text((panel.width - 4, panel.height // 2), "L", font=_font(15), fill=_SOFT, anchor="rm")
+        pixels = np.array(panel)
+        pixels[_contour(result.truth[number][crop], scale, inside=True)] = _TRUTH
+        pixels[_contour(result.prediction[number][crop], scale, inside=False)] = _PREDICTION
+        panel = Image.fromarray(pixels)
         for prompt in _prompts_on(result, number):
-            _draw_prompt(panel, prompt, rows, columns, scale)
+            _draw_prompt(panel, prompt, crop, scale)
         panels.append(panel)
     return _compose(result, slices, panels)
 
 
 def shown_key_slice(prediction: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt]) -> int:
-    """The slice of the first panel: of the prompted slices the one with the largest truth, the lowest such.
+    """The slice of the first panel: the prompted one with the largest truth, the lowest of equals.
 
-    Without prompts it is the slice with the most truth, then prediction; the middle one if there is neither.
+    Without prompts it is the slice with the most truth, or else prediction; the middle one if there is neither.
     prediction, truth: (D, H, W) bool.
     """
     candidates = sorted({prompt.key_slice for prompt in prompts})
@@ -101,10 +101,10 @@ def worst_slice(prediction: np.ndarray, truth: np.ndarray, *, besides: int | Non
     """The slice with the lowest Dice among those with truth or prediction; None if there is none.
 
     A tumour's tapered ends score near 0 with every model and show a person nothing, so slices with less than 5 %
-    of the largest slice's voxels (the larger of truth and prediction) are passed over if there is another. Equal
-    Dice: the slice with more wrong voxels, then the lower one.
+    of the largest slice's voxels (the larger of truth and prediction) count only if there is no other. Of equal
+    slices, the one with more wrong voxels, then the lower one.
 
-    prediction, truth: (D, H, W) bool. besides: a slice that is not looked for, because it is already shown.
+    prediction, truth: (D, H, W) bool. besides: a slice to leave out, because it is already shown.
     """
     p, t = _voxels_by_slice(prediction), _voxels_by_slice(truth)
     size = np.maximum(p, t)
@@ -123,10 +123,8 @@ def _voxels_by_slice(mask: np.ndarray) -> np.ndarray:
 
 
 def _dice_text(prediction: np.ndarray, truth: np.ndarray) -> str:
-    both = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
-    if not both:
-        return "both empty"
-    return f"Dice {2 * int(np.count_nonzero(prediction & truth)) / both:.3f}"
+    both = np.count_nonzero(prediction) + np.count_nonzero(truth)
+    return f"Dice {2 * np.count_nonzero(prediction & truth) / both:.3f}" if both else "both empty"
 
 
 def _window(voxels: np.ndarray) -> tuple[float, float]:
@@ -144,22 +142,21 @@ def _window(voxels: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _head(voxels: np.ndarray, result: ScoredCase, slices: Sequence[int]) -> tuple[slice, slice]:
+def _head(result: ScoredCase, slices: Sequence[int]) -> tuple[slice, slice]:
     """Rows and columns that hold the head and everything drawn on it, the same for every panel."""
-    drawn = np.zeros(voxels.shape[1:], bool)
+    shape = result.truth.shape[1:]
+    drawn = np.zeros(shape, bool)
     for number in slices:
-        plane = voxels[number]
+        plane = result.image.voxels[number]
         drawn |= (plane != plane[0, 0]) | result.prediction[number] | result.truth[number]
+        for prompt in _prompts_on(result, number):
+            corners = () if prompt.box is None else (prompt.box[:2], prompt.box[2:])
+            for x, y in (*prompt.points, *corners):
+                drawn[np.clip(int(y), 0, shape[0] - 1), np.clip(int(x), 0, shape[1] - 1)] = True
     extents = []
-    prompts = [prompt for number in slices for prompt in _prompts_on(result, number)]
-    for axis in (0, 1):
-        used = np.flatnonzero(drawn.any(axis=1 - axis))
-        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, drawn.shape[axis])
-        places = [point[1 - axis] for prompt in prompts for point in prompt.points]
-        for box in (prompt.box for prompt in prompts if prompt.box is not None):
-            places += [box[1 - axis], box[3 - axis]]
-        low, high = min([low, *map(int, places)]), max([high, *(int(place) + 1 for place in places)])
-        extents.append(slice(max(0, low - _MARGIN_VOXELS), min(drawn.shape[axis], high + _MARGIN_VOXELS)))
+    for used, size in zip(np.nonzero(drawn), shape, strict=True):
+        low, high = (int(used.min()), int(used.max()) + 1) if used.size else (0, size)
+        extents.append(slice(max(0, low - _MARGIN_VOXELS), min(size, high + _MARGIN_VOXELS)))
     return extents[0], extents[1]
 
 
@@ -167,62 +164,34 @@ def _prompts_on(result: ScoredCase, number: int) -> list[Prompt]:
     return [prompt for prompt in result.prompts if prompt.key_slice == number]
 
 
-def _letter_sides(panel: Image.Image) -> None:
-    draw = ImageDraw.Draw(panel)
-    middle = panel.height // 2
-    draw.text((4, middle), "R", font=_font(15), fill=_SOFT, anchor="lm")
-    draw.text((panel.width - 4, middle), "L", font=_font(15), fill=_SOFT, anchor="rm")
-
-
-def _contours(
-    panel: Image.Image, result: ScoredCase, number: int, rows: slice, columns: slice, scale: int
-) -> Image.Image:
-    pixels = np.array(panel)
-    for mask, colour, inside in ((result.truth, _TRUTH, True), (result.prediction, _PREDICTION, False)):
-        pixels[_contour(mask[number, rows, columns], scale, inside=inside)] = colour
-    return Image.fromarray(pixels)
-
-
 def _contour(mask: np.ndarray, scale: int, *, inside: bool) -> np.ndarray:
     """A line one pixel wide along the edge of an enlarged mask, on its own side or on the other."""
-    if not mask.any():
-        return np.zeros((mask.shape[0] * scale, mask.shape[1] * scale), bool)
     large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
-    framed = np.pad(large, 1)
+    framed = np.pad(large, 1)  # some ten times as fast as scipy's erosion and dilation
     above, below, left, right = framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]
-    if inside:
-        return np.asarray(large & ~(above & below & left & right))
-    return np.asarray((above | below | left | right) & ~large)
+    return large & ~(above & below & left & right) if inside else (above | below | left | right) & ~large
 
 
-def _draw_prompt(panel: Image.Image, prompt: Prompt, rows: slice, columns: slice, scale: int) -> None:
+def _draw_prompt(panel: Image.Image, prompt: Prompt, crop: tuple[slice, slice], scale: int) -> None:
     draw = ImageDraw.Draw(panel)
+    top, left = (side.start for side in crop)
     if prompt.mask is not None:
         pixels = np.array(panel)
-        line = _contour(prompt.mask[rows, columns], scale, inside=False)
+        line = _contour(prompt.mask[crop], scale, inside=False)
         diagonal = np.add.outer(np.arange(line.shape[0]), np.arange(line.shape[1]))
-        pixels[line & (diagonal // 5 % 2 == 0)] = _PROMPT  # dashed: what lies under it is seen as well
+        pixels[line & (diagonal // 5 % 2 == 0)] = _PROMPT  # dashed, so that what is under it can be seen
         panel.paste(Image.fromarray(pixels))
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box  # inclusive voxels: the outline runs along their outer edges, inside the panel
-        corners = (
-            max((x0 - columns.start) * scale - 1, 0),
-            max((y0 - rows.start) * scale - 1, 0),
-            min((x1 + 1 - columns.start) * scale, panel.width - 1),
-            min((y1 + 1 - rows.start) * scale, panel.height - 1),
-        )
-        draw.rectangle(corners, outline=_PROMPT, width=1)
+        first = max((x0 - left) * scale - 1, 0), max((y0 - top) * scale - 1, 0)
+        last = min((x1 + 1 - left) * scale, panel.width - 1), min((y1 + 1 - top) * scale, panel.height - 1)
+        draw.rectangle((*first, *last), outline=_PROMPT, width=1)
     for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True):
-        centre = (x - columns.start + 0.5) * scale, (y - rows.start + 0.5) * scale
-        _cross(draw, centre, positive=label == 1)
-
-
-def _cross(draw: ImageDraw.ImageDraw, centre: tuple[float, float], *, positive: bool) -> None:
-    x, y = centre
-    arms = ((9, 0), (0, 9)) if positive else ((6, 6), (6, -6))
-    for fill, width in ((0, 5), (_PROMPT if positive else _BACKGROUND, 2)):  # dark rim first: seen on bright tissue
-        for dx, dy in arms:
-            draw.line((x - dx, y - dy, x + dx, y + dy), fill=fill, width=width)
+        cx, cy = (x - left + 0.5) * scale, (y - top + 0.5) * scale
+        arms, colour = (((9, 0), (0, 9)), _PROMPT) if label == 1 else (((6, 6), (6, -6)), _BACKGROUND)
+        for fill, width in ((0, 5), (colour, 2)):  # first a dark rim, to be seen on bright tissue
+            for dx, dy in arms:
+                draw.line((cx - dx, cy - dy, cx + dx, cy + dy), fill=fill, width=width)
 
 
 def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.Image]) -> Image.Image:
@@ -232,26 +201,24 @@ def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.I
     top, height = _PAD + 2 * _LINE + 6, panels[0].height
     canvas = Image.new("L", (width, top + height + _LINE + 2 * _PAD), 18)
     draw = ImageDraw.Draw(canvas)
-    volume = _dice_text(result.prediction, result.truth)
     _fit(draw, (_PAD, _PAD), result.record.id, width - 2 * _PAD - 240, size=18)
-    draw.text((width - _PAD, _PAD), f"volume: {volume}", font=_font(18), fill=_WHITE, anchor="ra")
+    dice = f"volume: {_dice_text(result.prediction, result.truth)}"
+    draw.text((width - _PAD, _PAD), dice, font=_font(18), fill=_WHITE, anchor="ra")
     left = (width - wide) // 2
     for number, panel in zip(slices, panels, strict=True):
-        title = f"{_role(result, number, first=number == slices[0])} {number}: "
-        title += _dice_text(result.prediction[number], result.truth[number])
-        _fit(draw, (left, _PAD + _LINE + 4), title, panel.width, size=15)
+        prompted = bool(_prompts_on(result, number))
+        if number == slices[0]:
+            title = f"key slice {number}" if prompted else f"not prompted, slice {number}"
+        else:
+            title = f"worst slice (prompted too) {number}" if prompted else f"worst slice {number}"
+        dice = _dice_text(result.prediction[number], result.truth[number])
+        _fit(draw, (left, _PAD + _LINE + 4), f"{title}: {dice}", panel.width, size=15)
         canvas.paste(panel, (left, top))
         left += panel.width + _GAP
     _legend(draw, result, width, top + height + _PAD)
-    canvas.putpalette(_palette())
+    greys = [round(level * 255 / _WHITE) for level in range(_GREYS) for _ in range(3)]
+    canvas.putpalette(greys + [channel for index in sorted(_COLOURS) for channel in _COLOURS[index]])
     return canvas
-
-
-def _role(result: ScoredCase, number: int, *, first: bool) -> str:
-    prompted = bool(_prompts_on(result, number))
-    if not first:
-        return "worst slice (prompted too)" if prompted else "worst slice"
-    return "key slice" if prompted else "not prompted, slice"
 
 
 def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -> None:
@@ -266,12 +233,11 @@ def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -
         draw.rectangle((x, y + 9, x + 22, y + 11), fill=colour)
         draw.text((x + 30, y), text, font=_font(15), fill=_WHITE)
         x += 30 + round(draw.textlength(text, font=_font(15))) + 24
-    depth = len(result.truth)
-    draw.text((width - _PAD, y), f"slices 0-{depth - 1}", font=_font(15), fill=_SOFT, anchor="ra")
+    draw.text((width - _PAD, y), f"slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
 
 
 def _fit(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int, *, size: int) -> None:
-    """Draw a text, smaller if it is too long for its room, and cut if it is still too long at a legible size."""
+    """Draw a text in a smaller size if there is too little room, and cut it where that is not enough."""
     while size > 11 and draw.textlength(text, font=_font(size)) > room:
         size -= 1
     while len(text) > 4 and draw.textlength(text, font=_font(size)) > room:
@@ -280,10 +246,5 @@ def _fit(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int
 
 
 @functools.cache
-def _font(size: int) -> Font:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
-
-
-def _palette() -> list[int]:
-    greys = [round(level * 255 / _WHITE) for level in range(_GREYS) for _ in range(3)]
-    return greys + [channel for index in sorted(_COLOURS) for channel in _COLOURS[index]]

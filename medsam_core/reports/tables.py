@@ -1,22 +1,18 @@
 """What a run scored, in a table: fixed width for the terminal, Markdown for a pull request.
 
-One row per modality × region × prompt mode (× protocol, if the run had several). Every case counts: a region that is
-absent by its profile's rule, and a score that is undefined (NaN) is never dropped in silence: it is counted in a
-column of its own and ranks below every number.
+One row per modality × region × prompt mode (× protocol, if the run had several). Every case counts, an absent region
+by its profile's rule; an undefined score (NaN) is counted in a column of its own and ranks below every number.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from medsam_core.cases import CaseRecord, score_key
-from medsam_core.errors import OptionError
-from medsam_core.gates.wording import metric_name, of_case
-from medsam_core.metrics import METRICS
-from medsam_core.text import counted, few
+from medsam_core.gates.wording import of_case
+from medsam_core.text import aligned, counted, few
 
 _NONE = "–"
 _SHORTEST_CASE = 16
@@ -24,140 +20,119 @@ WORDS = ("modality", "region", "prompt", "protocol", "worst case")
 """Titles of the columns that hold words; the others hold figures."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One group of cases.
+def rows(records: Sequence[CaseRecord], *, profile: str) -> list[list[str]]:
+    """The titles, then a row per group in the order of its first records, the worst case last; [] for no record.
 
-    n: cases; absent: those whose region is absent; undefined: those with a NaN score. mean, median: of the scores
-    that are defined, NaN if none is. worst: the worst case's id, worst_score its score (NaN if it is undefined).
-    key_slice_mean: mean of the defined scores on the prompted slices of the cases that were prompted, NaN if none.
-    """
-
-    modality: str
-    region: str
-    prompt: str
-    protocol: str
-    n: int
-    absent: int
-    undefined: int
-    mean: float
-    median: float
-    worst_score: float
-    worst: str
-    key_slice_mean: float
-
-
-def rows(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice") -> tuple[Row, ...]:
-    """The groups of a run in the order of their first records; () for no record.
-
-    Raises OptionError if a record lacks the metric under that profile.
+    A column that says nothing in any row is left out. Raises OptionError if a record lacks Dice under that profile.
     """
     groups: dict[tuple[str, ...], list[CaseRecord]] = {}
     for record in records:
         case = record.case
         groups.setdefault((case.modality, case.region, case.prompt, case.protocol), []).append(record)
-    return tuple(_row(group, profile, metric) for group in groups.values())
+    found = [_row(group, profile) for group in groups.values()]
+    if not found:
+        return []
+    titles = list(found[0])
+    if len({row["protocol"] for row in found}) == 1:
+        titles.remove("protocol")
+    if all(row["undefined"] == "0" for row in found):
+        titles.remove("undefined")
+    return [titles, *([row[title] for title in titles] for row in found)]
 
 
-def _row(group: Sequence[CaseRecord], profile: str, metric: str) -> Row:
-    worst = ranked(group, profile=profile, metric=metric)[0]
-    scores = [record.score(metric, "volume", profile) for record in group]
-    defined = [score for score in scores if not math.isnan(score)]
-    key = score_key(profile, metric, "key_slice")
-    on_key_slice = [record.scores[key] for record in group if record.prompted and key in record.scores]
-    on_key_slice = [score for score in on_key_slice if not math.isnan(score)]
+def _row(group: Sequence[CaseRecord], profile: str) -> dict[str, str]:
     case = group[0].case
-    return Row(
-        modality=case.modality,
-        region=case.region,
-        prompt=case.prompt,
-        protocol=case.protocol,
-        n=len(group),
-        absent=sum(not record.prompted for record in group),
-        undefined=len(scores) - len(defined),
-        mean=statistics.fmean(defined) if defined else math.nan,
-        median=statistics.median(defined) if defined else math.nan,
-        worst_score=worst.score(metric, "volume", profile),
-        worst=worst.id,
-        key_slice_mean=statistics.fmean(on_key_slice) if on_key_slice else math.nan,
-    )
+    worst = ranked(group, profile=profile)[0]
+    scores = [record.score("dice", "volume", profile) for record in group]
+    defined = [score for score in scores if not math.isnan(score)]
+    key = score_key(profile, "dice", "key_slice")
+    on_key_slice = [record.scores.get(key, math.nan) for record in group if record.prompted]
+    on_key_slice = [score for score in on_key_slice if not math.isnan(score)]
+    return {
+        "modality": case.modality,
+        "region": case.region,
+        "prompt": case.prompt,
+        "protocol": case.protocol,
+        "n": str(len(group)),
+        "absent": str(sum(not record.prompted for record in group)),
+        "undefined": str(len(scores) - len(defined)),
+        "mean Dice": _figure(statistics.fmean(defined) if defined else math.nan),
+        "median": _figure(statistics.median(defined) if defined else math.nan),
+        "key slice": _figure(statistics.fmean(on_key_slice) if on_key_slice else math.nan),
+        "worst": _figure(worst.score("dice", "volume", profile)),
+        "worst case": worst.id,
+    }
 
 
-def ranked(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice") -> list[CaseRecord]:
-    """Worst first by the metric over the volume: undefined scores, then by its `better` direction; ties by id.
+def ranked(records: Sequence[CaseRecord], *, profile: str) -> list[CaseRecord]:
+    """Worst first by Dice over the volume: undefined scores, then the lowest; ties by id.
 
-    Volumes and other quantities that are neither better high nor low are ranked by size, the smallest first.
-    Raises OptionError if a record lacks the metric under that profile, or if no such metric exists.
+    Raises OptionError if a record lacks Dice under that profile.
     """
-    if metric not in METRICS:
-        raise OptionError(f"unknown metric {metric!r}: expected one of {', '.join(METRICS)}; mend the spelling")
-    sign = -1.0 if METRICS[metric].better == "lower" else 1.0
 
-    def place(record: CaseRecord) -> tuple[bool, float, str]:
-        score = record.score(metric, "volume", profile)
-        return not math.isnan(score), 0.0 if math.isnan(score) else sign * score, record.id
+    def place(record: CaseRecord) -> tuple[float, str]:
+        score = record.score("dice", "volume", profile)
+        return -math.inf if math.isnan(score) else score, record.id
 
     return sorted(records, key=place)
 
 
-def summary_lines(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice", width: int = 120) -> list[str]:
+def summary_lines(records: Sequence[CaseRecord], *, profile: str, width: int = 120) -> list[str]:
     """A table for a terminal `width` characters wide; one line of text if there is no record.
 
     Where the table would be wider, the worst case is named by its subject alone (the row says the rest of its id), and
     that is shortened in the middle, down to 16 characters; figures never are.
     Raises OptionError as `rows` does.
     """
-    found = rows(records, profile=profile, metric=metric)
-    if not found:
+    table = rows(records, profile=profile)
+    if not table:
         return ["no case was scored"]
-    table = cells(found, metric)
-    room = width - sum(_widths(table)[:-1]) - 2 * (len(table[0]) - 1)
-    if _widths(table)[-1] > room:
+    widths = _widths(table)
+    room = width - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    if widths[-1] > room:
         room = max(_SHORTEST_CASE, room)
         table = [[*line[:-1], shortened(line[-1].partition("/")[0], room)] for line in table]
-    return _fixed_width(table)
+    titles, *lines = table
+    rule = ["-" * wide for wide in _widths(table)]
+    return aligned([titles, rule, *lines], right=[place for place, title in enumerate(titles) if title not in WORDS])
 
 
-def markdown_table(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice") -> str:
+def markdown_table(records: Sequence[CaseRecord], *, profile: str) -> str:
     """The table of `summary_lines` in GitHub's Markdown, without a trailing newline."""
-    found = rows(records, profile=profile, metric=metric)
-    if not found:
+    table = rows(records, profile=profile)
+    if not table:
         return "No case was scored."
-    table = [[cell.replace("|", "\\|") for cell in line] for line in cells(found, metric)]
-    rule = ["---" if title in WORDS else "---:" for title in table[0]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (table[0], rule, *table[1:]))
+    titles, *lines = [[cell.replace("|", "\\|") for cell in line] for line in table]
+    rule = ["---" if title in WORDS else "---:" for title in titles]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (titles, rule, *lines))
 
 
-def case_lines(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice", worst: int = 5) -> list[str]:
-    """The worst cases, worst first, a line each: score, id, where it was prompted, why it is red, its overlay.
+def case_lines(records: Sequence[CaseRecord], *, profile: str, worst: int = 5) -> list[str]:
+    """The worst cases, worst first, a line each: score, id, where it was prompted, why it failed, its overlay.
 
-    worst: how many at most. Absent regions are left out: nothing was asked there. Lines are not cut. [] if there is
+    worst: how many at most. Absent regions are left out: nothing was prompted there. Lines are not cut. [] if there is
     none. Raises OptionError as `ranked` does.
     """
-    chosen = [record for record in ranked(records, profile=profile, metric=metric) if record.prompted][:worst]
+    chosen = [record for record in ranked(records, profile=profile) if record.prompted][:worst]
     lines = []
     for record in chosen:
-        score = record.score(metric, "volume", profile)
-        parts = [f"{metric_name(metric)} {_figure(score)}", record.id, f"({of_case(record)})"]
-        parts += [text for text in (record.diagnosis, record.overlay) if text]
-        lines.append("  ".join(parts))
+        score = record.score("dice", "volume", profile)
+        parts = [f"Dice {_figure(score)}", record.id, f"({of_case(record)})", record.diagnosis, record.overlay]
+        lines.append("  ".join(text for text in parts if text))
     return lines
 
 
-def control_lines(records: Sequence[CaseRecord], *, profile: str, metric: str = "dice") -> list[str]:
-    """A line that names the cases in which the model does not beat every control over the volume; [] without controls.
-
-    metric: `dice` or `iou`.
-    """
+def control_lines(records: Sequence[CaseRecord], *, profile: str) -> list[str]:
+    """A line naming the cases in which the model does not beat every control in Dice; [] if there are no controls."""
     compared = sorted((record for record in records if record.controls), key=lambda record: record.id)
     if not compared:
         return []
-    unbeaten = {record.id: record.unbeaten_controls(metric, profile=profile) for record in compared}
+    unbeaten = {record.id: record.unbeaten_controls("dice", profile=profile) for record in compared}
     named = [f"{case} ({', '.join(controls)})" for case, controls in unbeaten.items() if controls]
+    cases = counted(len(compared), "case")
     if not named:
-        return [f"controls: beaten in {metric_name(metric)} in all {counted(len(compared), 'case')}"]
-    where = f"{len(named)} of {counted(len(compared), 'case')}: {few(named, 5)}"
-    return [f"controls: not beaten in {metric_name(metric)} in {where}"]
+        return [f"controls: beaten in Dice in all {cases}"]
+    return [f"controls: not beaten in Dice in {len(named)} of {cases}: {few(named, 5)}"]
 
 
 def shortened(text: str, room: int) -> str:
@@ -168,45 +143,8 @@ def shortened(text: str, room: int) -> str:
     return text[: room - 1 - tail] + "…" + text[-tail:]
 
 
-def cells(found: Sequence[Row], metric: str = "dice") -> list[list[str]]:
-    """A line of titles and one for each row, the worst case last; columns that say nothing in any row are left out."""
-    columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("modality", lambda row: row.modality),
-        ("region", lambda row: row.region),
-        ("prompt", lambda row: row.prompt),
-        ("protocol", lambda row: row.protocol),
-        ("n", lambda row: str(row.n)),
-        ("absent", lambda row: str(row.absent)),
-        ("undefined", lambda row: str(row.undefined)),
-        (f"mean {metric_name(metric)}", lambda row: _figure(row.mean)),
-        ("median", lambda row: _figure(row.median)),
-        ("key slice", lambda row: _figure(row.key_slice_mean)),
-        ("worst", lambda row: _figure(row.worst_score)),
-        ("worst case", lambda row: row.worst),
-    ]
-    left_out = set()
-    if len({row.protocol for row in found}) == 1:
-        left_out.add("protocol")
-    if not any(row.undefined for row in found):
-        left_out.add("undefined")
-    columns = [(title, cell) for title, cell in columns if title not in left_out]
-    return [[title for title, _ in columns], *([cell(row) for _, cell in columns] for row in found)]
-
-
 def _widths(table: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-
-
-def _fixed_width(table: Sequence[Sequence[str]]) -> list[str]:
-    titles, widths = table[0], _widths(table)
-    lines = [
-        "  ".join(
-            cell.ljust(wide) if title in WORDS else cell.rjust(wide)
-            for title, cell, wide in zip(titles, line, widths, strict=True)
-        ).rstrip()
-        for line in table
-    ]
-    return [lines[0], "  ".join("-" * wide for wide in widths), *lines[1:]]
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
 def _figure(value: float) -> str:

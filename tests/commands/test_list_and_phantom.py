@@ -14,13 +14,13 @@ def test_a_written_cohort_is_listed(tmp_path, capsys):
     assert lines[-1].startswith("2 subjects; labels: brats2019 (1 necrotic and non-enhancing core, 2 oedema")
 
 
-def test_subjects_whose_labels_cannot_be_told_are_said_to_be_so(tmp_path, capsys):
+def test_unclear_label_conventions_are_reported(tmp_path, capsys):
     folder = tmp_path / "BraTS-PED-00001-000"
     folder.mkdir()
     for name in ("t1c", "seg"):
         (folder / f"{folder.name}-{name}.nii.gz").touch()
     assert main(["list", str(tmp_path)]) == 0
-    assert "not told by the names, to be given with --labels" in capsys.readouterr().out
+    assert "unclear from the names, choose one with --labels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_subjects_whose_labels_cannot_be_told_are_said_to_be_so(tmp_path, capsys
         (["propose", "nowhere"], "medsam-core propose: "),
     ],
 )
-def test_a_mistake_is_told_in_one_line(arguments, sentence, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_one_line(arguments, sentence, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     error = capsys.readouterr().err

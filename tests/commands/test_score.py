@@ -60,7 +60,7 @@ def test_folders_tables_and_means(tmp_path: Path, capsys: pytest.CaptureFixture[
     code, out, err = score(capsys, tmp_path / "mine", tmp_path / "truth", *options)
     assert (code, err) == (
         0,
-        f"left aside in {tmp_path / 'truth'}, 2 files not called seg beside 2 that are: a_t1.nii, b_t1.nii\n",
+        f"{tmp_path / 'truth'}: took the 2 files named seg, ignored a_t1.nii, b_t1.nii\n",
     )
     lines = [line.split() for line in out.splitlines()]
     assert lines[2][:3] == ["a", "WT", "0.8333"]
@@ -85,17 +85,7 @@ def test_nan_is_printed_kept_in_the_mean_and_null_in_json(tmp_path: Path, capsys
         save(tmp_path / "truth" / f"{case}-seg.nii", labels)
     tree = tmp_path / "scores.json"
     _, out, _ = score(capsys, tmp_path / "mine", tmp_path / "truth", "--profile", "monai", "--json", tree)
-    assert [line.split()[2] for line in out.splitlines()[2:]] == [
-        "1",
-        "1",
-        "1",
-        "nan",
-        "nan",
-        "nan",
-        "nan",
-        "nan",
-        "nan",
-    ]
+    assert [line.split()[2] for line in out.splitlines()[2:]] == ["1"] * 3 + ["nan"] * 6
     content = json.loads(tree.read_text())
     assert content["cases"]["b"]["ET"]["monai/dice"] is content["mean"]["ET"]["monai/dice"] is None
     assert content["cases"]["a"]["ET"]["monai/dice"] == 1.0
@@ -112,10 +102,10 @@ def test_binary_masks_of_any_label(tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "text"),
     [
         (("nowhere", "t.nii"), "nowhere: no such file or folder, expected a label map; check the path."),
-        (("p.nii", "."), "p.nii and .: got a folder and a file, expected two of a kind; give both alike."),
+        (("p.nii", "."), "p.nii and .: got a folder and a file, expected two of the same kind; change one."),
         (("p.nii", "t.nii", "--profile", "x"), "profile: got 'x', expected one of brats2019, "),
-        (("p.nii", "t.nii", "--metrics", "dise"), "--metrics: got unknown dise, expected some of dice, iou, "),
-        (("p.nii", "t.nii", "--metrics", ","), "--metrics: got none, expected some of dice, iou, "),
+        (("p.nii", "t.nii", "--metrics", "dise"), "unknown metric 'dise': expected one of dice, iou, "),
+        (("p.nii", "t.nii", "--metrics", ","), "metric: got none, expected at least one of dice, iou, "),
         (("p.nii", "t.nii", "--labels", "x"), "label convention 'x': unknown, expected one of "),
         (("p.nii", "five.nii"), "five.nii: unknown label 5, expected the values of convention brats2019 "),
         (("p.nii", "thin.nii"), "p.nii: shape (12, 12, 12), expected (12, 12, 5) as in truth thin.nii; "),
@@ -123,7 +113,7 @@ def test_binary_masks_of_any_label(tmp_path: Path, capsys: pytest.CaptureFixture
         (("empty", "empty"), "empty: holds no .nii or .nii.gz file, expected label maps; check the path."),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(
+def test_mistakes_are_reported_in_a_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -151,7 +141,7 @@ def test_mistakes_are_told_in_a_sentence(
         (".", "Is a directory"),
     ],
 )
-def test_a_table_that_cannot_be_written_is_told_before_anything_is_scored(
+def test_a_table_that_cannot_be_written_is_reported_before_anything_is_scored(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -226,28 +216,30 @@ def test_a_mask_of_one_region_as_a_gate_saves_it(tmp_path: Path, capsys: pytest.
         assert (code, f"--binary and {other}: got both" in err) == (2, True)
 
 
-def test_a_missing_prediction_is_no_case_less(tmp_path: Path) -> None:
+def test_a_missing_prediction_is_an_error(tmp_path: Path) -> None:
     for index in range(7):
         save(tmp_path / "truth" / f"c{index}_seg.nii", TRUTH)
     save(tmp_path / "mine" / "c0.nii", TRUTH)
     with pytest.raises(DataError) as error:
         pairs_of(tmp_path / "mine", tmp_path / "truth")
     assert str(error.value) == (
-        f"{tmp_path / 'mine'}: no prediction for 6 of 7 cases (c1, c2, c3, c4, c5, …), expected one for each truth; "
-        "add them, an empty label map where nothing was found."
+        f"{tmp_path / 'mine'}: no prediction for 6 of 7 cases (c1, c2, c3, c4, c5 and 1 more), expected one for each "
+        "truth; add them, an empty label map where nothing was found."
     )
 
 
-def test_a_prediction_without_truth_is_left_out_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prediction_without_a_truth_is_reported_and_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("mine/b.nii", "mine/a.nii", "mine/c.nii", "truth/b.nii.gz", "truth/a.nii.gz"):
         save(tmp_path / name, TRUTH)
     found = pairs_of(tmp_path / "mine", tmp_path / "truth")
     assert list(found) == ["a", "b"]
     assert found["a"] == (tmp_path / "mine" / "a.nii", tmp_path / "truth" / "a.nii.gz")
-    assert capsys.readouterr().err == "left out, no truth for 1 predictions: c\n"
+    assert capsys.readouterr().err == f"{tmp_path / 'mine'}: ignored 1 prediction without a truth: c\n"
 
 
-def test_what_is_not_called_seg_beside_segmentations_is_left_aside_aloud(
+def test_files_without_seg_in_a_folder_of_segmentations_are_reported_and_ignored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [f"A_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair")]
@@ -257,8 +249,8 @@ def test_what_is_not_called_seg_beside_segmentations_is_left_aside_aloud(
     assert list(pairs_of(tmp_path / "mine", tmp_path / "truth")) == ["A"]
     # what may be a truth that was meant comes before what is an image by its name
     assert capsys.readouterr().err == (
-        f"left aside in {tmp_path / 'truth'}, 6 files not called seg beside 1 that is: "
-        "B.nii.gz, C.NII.GZ, A_flair.nii.gz, A_t1.nii.gz, A_t1ce.nii.gz, …\n"
+        f"{tmp_path / 'truth'}: took the 1 file named seg, ignored B.nii.gz, C.NII.GZ, A_flair.nii.gz, A_t1.nii.gz, "
+        "A_t1ce.nii.gz and 1 more\n"
     )
 
 

@@ -176,7 +176,7 @@ def test_a_folder_called_like_a_file_that_holds_several(tmp_path: Path) -> None:
     for name in ("b.nii", "a.nii"):
         (nest / name).touch()
     assert text_of(find_subjects, tmp_path) == (
-        f"{nest}: a folder of 2 files (a.nii, b.nii), expected one file; move the others elsewhere."
+        f"{nest}: 2 files in it (a.nii, b.nii), expected one; move the others elsewhere."
     )
     (nest / nest.name).touch()
     assert find_subjects(tmp_path)[0].segmentation == nest / nest.name
@@ -342,7 +342,7 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_a_file_as_root(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
     assert text_of(find_subjects, tmp_path / "a.zip") == (
-        f"{tmp_path / 'a.zip'}: a file, expected a folder of BraTS or MSD subjects; give the folder that holds it."
+        f"{tmp_path / 'a.zip'}: a file, expected a folder of BraTS or MSD subjects; check the path."
     )
 
 
@@ -365,7 +365,7 @@ def test_a_root_without_a_subject_says_what_is_there(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
     assert text_of(find_subjects, tmp_path) == (
-        f"{tmp_path}: no subject among 1 folder (sub) and 4 files (a.dcm, b.dcm, c.dcm, …), "
+        f"{tmp_path}: no subject among 1 folder (sub) and 4 files (a.dcm, b.dcm, c.dcm and 1 more), "
         f"expected subjects as in {LAYOUTS}; check the path."
     )
 
@@ -378,8 +378,7 @@ def test_segmentations_alone_are_no_subjects(tmp_path: Path) -> None:
 def test_one_id_in_two_folders(tmp_path: Path) -> None:
     one, two = (subject(tmp_path / name / "BraTS2021_00000") for name in ("a", "b"))
     assert text_of(find_subjects, tmp_path) == (
-        f"BraTS2021_00000: found twice, in {one} and in {two}, expected every subject once; "
-        "give a root with only one of them."
+        f"BraTS2021_00000: found twice, in {one} and in {two}, expected once; give a root with one of them."
     )
 
 
@@ -388,7 +387,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     if os.access(tmp_path / "shut", os.R_OK):
         pytest.skip("this user may list every folder")
     assert text_of(find_subjects, tmp_path) == (
-        f"{tmp_path / 'shut'}: cannot be listed (Permission denied), expected a readable folder; check its permissions."
+        f"{tmp_path / 'shut'}: not readable (Permission denied), expected a folder; check its permissions."
     )
 
 
@@ -419,7 +418,6 @@ def test_a_missing_segmentation_names_the_subjects(tmp_path: Path) -> None:
     subject(tmp_path / "BraTS2021_00000")
     subject(tmp_path / "BraTS2021_00001", CLASSIC[:4])
     found = find_subjects(tmp_path)
-    check_subjects(found, "t1ce", segmentation=False)
     expected = "no segmentation in {} subjects, expected one in each; add the files or leave these subjects out."
     assert text_of(check_subjects, found, "t1ce") == f"BraTS2021_00001: {expected.format('1 of 2')}"
     assert text_of(load, found[1], "t1ce") == f"BraTS2021_00001: {expected.format('1 of 1')}"
@@ -456,7 +454,7 @@ def test_a_segmentation_of_another_shape(tmp_path: Path) -> None:
     found = real_subject(tmp_path / "BraTS2021_00000", (0, 1, 2, 4, 0, 0))
     assert text_of(load, found, "t1ce") == (
         "BraTS2021_00000_seg.nii.gz: shape (3, 2, 1), expected (2, 2, 1) as in BraTS2021_00000_t1ce.nii.gz; "
-        "re-export the segmentation on the image's grid."
+        "resample it."
     )
 
 

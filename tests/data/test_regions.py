@@ -93,7 +93,7 @@ def test_wide_integers_are_read_and_checked(dtype: type) -> None:
 
 def test_float_labels_are_refused() -> None:
     assert text_of(region_masks, np.array([0.0, 1.0]), "brats2019") == (
-        "the segmentation: labels of dtype float64, expected integers; read the file with read_labels, which rounds."
+        "the segmentation: labels of dtype float64, expected integers; read the file with read_labels."
     )
 
 

@@ -73,7 +73,7 @@ def test_a_click_on_the_background_does_not_make_an_object_the_right_one() -> No
     assert explain(block((5, 25), (25, 35), (25, 35)), TRUTH, (prompt,))[0] == "wrong object"
 
 
-def test_a_mask_two_voxels_beside_the_click_is_not_a_wrong_object() -> None:
+def test_a_mask_two_voxels_from_the_click_is_not_a_wrong_object() -> None:
     assert explain(block((5, 25), (10, 20), (16, 20)), TRUTH, (POINT,))[0] != "wrong object"
     assert explain(block((5, 25), (10, 20), (17, 20)), TRUTH, (POINT,))[0] == "wrong object"
 

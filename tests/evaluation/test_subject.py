@@ -110,7 +110,7 @@ def test_a_record_compares_the_models_own_estimate_with_the_real_iou(subject):
     assert not math.isnan(record.score("predicted_iou_error"))
 
 
-def test_region_slices_leave_out_what_lies_beyond_the_region():
+def test_region_slices_leave_out_what_is_beyond_the_region():
     truth = np.zeros((6, 4, 4), bool)
     truth[2] = True
     prediction = np.zeros_like(truth)
@@ -226,7 +226,7 @@ def test_what_a_run_recorded_is_replayed_under_every_protocol(subject, protocol,
         assert again[name].record.scores == pytest.approx(one.record.scores, nan_ok=True)
 
 
-def test_the_controls_are_scored_beside_the_model(subject):
+def test_the_controls_are_scored_with_the_model(subject):
     record = evaluate(subject, BoxFiller())["Case_001/t1ce/WT/box"].record
     # the box is the truth's 120 voxels on each of 20 slices, of which the truth has 5
     box = record.controls["filled_box"]

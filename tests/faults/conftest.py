@@ -46,7 +46,7 @@ def add_row(runner, pytestconfig):
     head = HEAD.format(
         cohort=f"{len(runner.subjects)} {what} of {' × '.join(map(str, runner.shape))} voxels, prompted by a box",
         pinned=PINNED,
-        checkpoint=f"checkpoint {header['checkpoint']['name']} (sha256 {header['checkpoint']['sha256'][:12]})",
+        checkpoint=f"checkpoint {header.checkpoint.name} (sha256 {header.checkpoint.sha256[:12]})",
         gates=runner.gates_from,
     )
 

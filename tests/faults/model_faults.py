@@ -134,8 +134,8 @@ def _(patch, runner):
 
 @fault("forward pass only", "features")
 def _(patch, runner):
-    tracks = predictions.Recorder.tracks
-    patch.setattr(predictions.Recorder, "tracks", lambda self: [t for t in tracks(self) if t.direction > 0])
+    tracks = predictions.PredictionBuilder.tracks
+    patch.setattr(predictions.PredictionBuilder, "tracks", lambda self: [t for t in tracks(self) if t.direction > 0])
 
 
 @fault("sigmoid before upsampling in the memory's mask", "features")

@@ -1,4 +1,4 @@
-"""Baselines: small sorted text, read back to the same numbers, and never a blessing by accident."""
+"""Baselines: small sorted text, read back to the same numbers, and never accepted by accident."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ def test_a_pass_is_accepted(finished, gates, tmp_path):
             (0.9, 0.8),
             "FAIL",
             True,
-            "FAIL: so its session ended, whatever its records say; mend the run, or add --force",
+            "FAIL: its session ended with this verdict, although its records pass; fix the run, or add --force",
         ),
-        ((0.9, 0.8), "INCONCLUSIVE", True, "INCONCLUSIVE: so its session ended"),
+        ((0.9, 0.8), "INCONCLUSIVE", True, "INCONCLUSIVE: its session ended with this verdict"),
         ((0.9, 0.8), None, True, "it has no verdict, so its session did not end; finish it with --resume"),
         ((0.9, 0.8), "PASS", False, "INCONCLUSIVE no gates for this cohort"),
         ((0.9, math.nan), "PASS", True, "Dice is NaN in 1 case"),
@@ -122,7 +122,7 @@ def test_what_is_no_pass_is_refused_unless_forced(finished, gates, tmp_path, dic
         accept(run, "main", gates if with_gates else None, folder=folder)
     assert not folder.exists()
     path, overruled = accept(run, "main", gates if with_gates else None, folder=folder, force=True)
-    assert any(message.split(": ")[-1].split("; mend")[0] in objection for objection in overruled)
+    assert any(message.split(": ")[-1].split("; fix")[0] in objection for objection in overruled)
     assert read_baseline(path).identity.forced is True
     assert read_baseline(path).identity.objections == overruled
 
@@ -217,13 +217,13 @@ def test_gates_that_compare_with_nothing_do_not_miss_a_baseline_that_is_gone(fin
 def test_a_missing_baseline_does_not_explain_the_verdict_of_a_session_that_was_given_another(gated, with_two_baselines):
     (with_two_baselines / "main.json").unlink()
     run, read = gated(0.8, 0.8, baseline="other", verdict="INCONCLUSIVE")  # a test crashed, say
-    with pytest.raises(GateError, match="INCONCLUSIVE: so its session ended, whatever its records say"):
+    with pytest.raises(GateError, match="INCONCLUSIVE: its session ended with this verdict, although its records pass"):
         accept(run, "new", read, folder=with_two_baselines)
 
 
 def test_a_verdict_of_fail_is_an_objection_whatever_the_gates(gated, tmp_path):
     run, read = gated(0.9, 0.8, verdict="FAIL")
-    with pytest.raises(GateError, match="FAIL: so its session ended"):
+    with pytest.raises(GateError, match="FAIL: its session ended with this verdict"):
         accept(run, "main", read, folder=tmp_path / "b")
 
 
@@ -368,7 +368,7 @@ def test_a_reference_is_a_name_a_file_or_a_run(finished, gates, tmp_path):
 
 
 def test_only_accept_writes_baselines():
-    """House rule: a baseline never blesses itself. No other module so much as names the function that writes one."""
+    """House rule: a baseline never accepts itself. No other module even names the function that writes one."""
     root = Path(medsam_core.__file__).parent
     users = set()
     for path in root.rglob("*.py"):

@@ -52,6 +52,16 @@ def test_a_score_that_is_not_a_number_is_fail(gates, make_record):
     assert verdict.outcome is Outcome.FAIL
 
 
+@pytest.mark.parametrize("unknown", ["filled_box", "otsu_in_box"])
+def test_a_control_that_is_not_a_number_is_not_beaten(gates, make_record, unknown):
+    """Whichever comes first: the one that is unknown may be the better one."""
+    key = "brats2019/dice@volume"
+    controls = {name: {key: 0.1} for name in ("filled_box", "otsu_in_box")} | {unknown: {key: math.nan}}
+    verdict = verdict_on([make_record(dice=0.9, controls=controls)], gates())
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "no control scored in 1 case: S1/t1ce/WT/box" in verdict.reasons[0]
+
+
 def test_a_run_without_controls_is_inconclusive(gates, make_record):
     verdict = verdict_on([make_record("S1", controls=CONTROLS), make_record("S2")], gates())
     assert verdict.outcome is Outcome.INCONCLUSIVE

@@ -1,4 +1,4 @@
-"""The noise floor: measured on true repeats only, and no limit may lie under it."""
+"""The noise floor: measured on true repeats only, and no limit may be below it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from medsam_core.gates.noise import (
 
 
 def floor(case=0.004, mean=0.001, machine="cpu, a CPU, fp32"):
-    return NoiseFloor(machine, "c" * 64, 3, 6, {"dice@volume": Spread(case, mean)})
+    return NoiseFloor("c" * 64, 3, 6, {"dice@volume": Spread(case, mean)}, machine)
 
 
 def test_the_spread_by_hand(make_record, recall):
@@ -140,6 +140,7 @@ def test_gates_below_the_floor_are_refused(tmp_path):
         GateError, match=r"mean_drop_maximum: got 0, which is below the noise floor 0\.001 of cpu, a CPU"
     ):
         check_gates(load("mean_drop_maximum = 0"), floor())
+    check_gates(load("case_minimum = -5", "dice"), floor())  # no bound against a baseline
     check_gates(load("case_drop_maximum = 0.004\nmean_drop_maximum = 0.001\ncase_minimum = 0"), floor())
     check_gates(load("case_drop_maximum = 0", "iou"), floor())
 
@@ -173,13 +174,13 @@ def test_one_run_given_twice_is_no_repeat(make_record, make_run, tmp_path, comma
         with pytest.raises(GateError) as caught:
             command("calibrate", "a", "b", again, "-o", "floor.json")
         assert str(caught.value) == (
-            f"{again}: the same run as a, expected every repeat once; give the directories of different runs."
+            f"{again}: the same run as a, expected every repeat once; name the directories of different runs."
         )
     assert not (tmp_path / "floor.json").exists()
 
 
 def test_the_command_runs_the_suite_k_times(make_record, make_run, tmp_path, command, monkeypatch):
-    """The suite is a stand-in that copies a stored run to where it is told."""
+    """The suite is a stand-in that copies a stored run to the named folder."""
     run = make_run([make_record()])
     monkeypatch.setattr("subprocess.run", copying(run.directory, 0))
     output = tmp_path / "floor.json"
@@ -189,7 +190,9 @@ def test_the_command_runs_the_suite_k_times(make_record, make_run, tmp_path, com
     with pytest.raises(GateError, match="--repeats: got 1, expected at least 2"):
         command("calibrate", "--repeats", 1, "-o", output)
     monkeypatch.setattr("subprocess.run", copying(run.directory, 4))
-    with pytest.raises(RunError, match=r"a repeat ended with exit code 4 \(ERROR: no such option\); mend the options"):
+    with pytest.raises(
+        RunError, match=r"a repeat ended with exit code 4 \(ERROR: no such option\); correct the options"
+    ):
         command("calibrate", "--repeats", 2, "-o", output)
 
 

@@ -14,7 +14,7 @@ def test_every_obstacle_is_in_its_own_field(make_record, recall):
     run = recall(new, name="new", plan=[one.id for one in (*old[:3], *new)], precision="bf16", device="cuda:1")
     got = comparability(Baseline.of(recall(old, name="old")), run, "dice")
     assert got.incomparable == ("other prompts in 1 case: S1/t1ce/WT/box; replay the reference's with --prompts-from",)
-    assert got.unfinished == ("3 cases planned more than once: S0/t1ce/WT/box, S1/t1ce/WT/box, S2/t1ce/WT/box",)
+    assert got.unfit == ("3 cases planned more than once: S0/t1ce/WT/box, S1/t1ce/WT/box, S2/t1ce/WT/box",)
     assert got.unmatched == ("1 case missing against old, of S3", "1 case new against old, of S4")
     assert [reason.rsplit(": ")[-1] for reason in got.unscored] == ["S2/t1ce/WT/box"]
     assert got.different == {"device": ("cpu", "cuda:1"), "precision": ("fp32", "bf16")}

@@ -13,7 +13,7 @@ from medsam_core.gates.proposal import propose_gates
 from medsam_core.gates.verdict import Outcome, judge, judge_run
 
 
-def test_floors_lie_under_the_worst_case_and_the_mean(make_record, make_run, tmp_path):
+def test_floors_are_below_the_worst_case_and_the_mean(make_record, make_run, tmp_path):
     run = make_run([make_record("S1", dice=0.9), make_record("S2", dice=0.8125)])
     text = propose_gates(run)
     assert "# WT/box Dice over 2 cases: worst 0.812 (S2/t1ce/WT/box), mean 0.856" in text
@@ -96,7 +96,7 @@ def test_a_floor_that_holds_nothing_back_is_left_out(make_record, make_run, tmp_
 def test_what_cannot_be_measured_is_refused(make_record, make_run):
     with pytest.raises(
         GateError,
-        match=r"1 case planned but not scored: S2/t1ce/WT/box, expected a complete run to measure on; finish it",
+        match=r"1 case planned but not scored: S2/t1ce/WT/box, expected a complete and plausible run to measure on; ",
     ):
         propose_gates(make_run([make_record()], plan=["S1/t1ce/WT/box", "S2/t1ce/WT/box"]))
     with pytest.raises(GateError, match=r"1 case without a score brats2019/dice@volume \(S1/t1ce/WT/box\)"):
@@ -104,9 +104,9 @@ def test_what_cannot_be_measured_is_refused(make_record, make_run):
     with pytest.raises(GateError, match=r"no floor above 0 can be proposed"):
         propose_gates(make_run([make_record(dice=0.0)], name="zero"))
     run = make_run([make_record()], name="good")
-    with pytest.raises(GateError, match=r"margin: got nan, expected a number in \[0, 1\); mend --margin"):
+    with pytest.raises(GateError, match=r"--margin: got nan, expected a number in \[0, 1\); correct it"):
         propose_gates(run, margin=math.nan)
-    with pytest.raises(GateError, match=r"mean margin: got -1, .* mend --mean-margin"):
+    with pytest.raises(GateError, match=r"--mean-margin: got -1, expected a number"):
         propose_gates(run, mean_margin=-1)
 
 
@@ -128,7 +128,7 @@ def test_gates_against_a_baseline_pass_the_run_that_it_is_made_from(make_record,
         propose_gates(run, baseline="a/b")
 
 
-def test_floors_are_under_the_lowest_of_all_repeats(make_record, make_run, tmp_path, command, capsys):
+def test_floors_are_below_the_lowest_of_all_repeats(make_record, make_run, tmp_path, command, capsys):
     first = make_run([make_record("S1", dice=0.9), make_record("S2", dice=0.8)])
     again = make_run([make_record("S1", dice=0.7), make_record("S2", dice=0.9)], name="again", precision="bf16")
     assert command("propose", first.directory, "--repeat", again.directory) == 0

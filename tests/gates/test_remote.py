@@ -1,4 +1,4 @@
-"""The commands on runs that lie elsewhere."""
+"""The commands on runs on another machine."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_a_run_elsewhere_is_judged_accepted_proposed_from_and_compared(elsewhere
     assert command("compare", good, good) == 0
     capsys.readouterr()
     assert command("compare", "main", worse, "--baselines", folder, "--format", "json") == 1
-    told = json.loads(capsys.readouterr().out)
-    assert (told["current"], told["reference"]) == ("worse", "main")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["current"], found["reference"]) == ("worse", "main")
 
 
 def test_a_folder_is_taken_as_it_is_and_a_copy_ends_with_the_block(elsewhere, tmp_path):
@@ -61,5 +61,5 @@ def test_a_folder_is_taken_as_it_is_and_a_copy_ends_with_the_block(elsewhere, tm
 
 
 def test_a_url_without_a_run_is_one_sentence(command):
-    with pytest.raises(RunError, match=r"memory://nowhere: holds no run, expected a run\.json there or below; mend"):
+    with pytest.raises(RunError, match=r"memory://nowhere: has no run, expected a run\.json there or below; correct"):
         command("judge", "memory://nowhere")

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from medsam_core.cases import Case, CaseRecord, Settings
-from medsam_core.data.cohort import ImageFile, Subject
+from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.evaluation.subject import score_case, score_controls
 from medsam_core.header import SCHEMA, CheckpointIdentity
 from medsam_core.plugin.configuration import Configuration, PhantomCohort

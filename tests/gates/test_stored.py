@@ -10,7 +10,7 @@ import pytest
 
 from medsam_core.errors import GateError, RunError
 from medsam_core.gates.baseline import Baseline, refuse_itself, write_baseline
-from medsam_core.gates.stored import gates_of
+from medsam_core.gates.gates_file import gates_of
 
 GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.7\n'
 
@@ -112,7 +112,7 @@ RELATIVE = GATES.replace("case_minimum = 0.7", "case_drop_maximum = 0.05")
         (None, GATES, "baseline old: no gate compares with it"),
     ],
 )
-def test_what_a_run_is_compared_with_is_told_if_it_is_no_pass_or_nothing_compares(
+def test_a_reference_that_is_no_pass_or_that_no_gate_uses_is_noted(
     make_record, make_run, tmp_path, command, capsys, verdict, gates, note
 ):
     run, old = make_run([make_record(dice=0.8)]), make_run([make_record(dice=0.81)], name="old")
@@ -144,7 +144,7 @@ def test_a_reference_whose_verdict_is_damaged_is_refused(make_record, make_run, 
     ],
 )
 @pytest.mark.parametrize("named", [(), ("--baseline", "main")])
-def test_a_baseline_that_was_forced_is_told(make_record, make_run, tmp_path, command, capsys, identity, note, named):
+def test_a_baseline_that_was_forced_is_noted(make_record, make_run, tmp_path, command, capsys, identity, note, named):
     run = make_run([make_record(dice=0.8)])
     write_baseline(Baseline.of(make_run([make_record(dice=0.81)], name="old"), "main", **identity), tmp_path / "b")
     (tmp_path / "gates.toml").write_text(RELATIVE.replace("[[gate]]", 'baseline = "main"\n[[gate]]'))

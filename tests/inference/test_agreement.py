@@ -17,8 +17,8 @@ from medsam_core.prompts.simulation import simulate
 
 AGREEMENT = 0.995  # in the median of the cases
 WORST = 0.98
-# Along a border that the model is unsure of, logits are near 0 and any rounding moves it: of what it does not find
-# nothing is asked.
+# Along a border that the model is unsure of, logits are near 0 and any rounding moves it: cases that it
+# does not find are left out.
 FOUND, ENOUGH = 0.8, 4
 
 
@@ -99,7 +99,7 @@ def test_bf16_agrees_on_real_cases(real_cases):
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
 def test_compiled_bf16_agrees_with_fp32_as_bf16_does():
-    """Two computations in bf16 are each as far from fp32 as rounding takes them; of one another nothing is asked."""
+    """Two computations in bf16 are each as far from fp32 as rounding takes them; they may differ more between them."""
     thick = subject(19, 0, (44, 160, 160))  # of fewer slices no bank is ever full, and no step compiled
     exact = load_model(embedded_path(), device="cpu", precision="fp32")
     fast = dataclasses.replace(exact, precision="bf16")

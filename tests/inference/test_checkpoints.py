@@ -157,7 +157,10 @@ def test_every_named_checkpoint_has_a_known_architecture_and_a_pin():
 
 def test_a_missing_embedded_file_says_where_it_was_sought(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "_PACKAGE", tmp_path / "medsam_core")
-    with pytest.raises(CheckpointError, match=r"embedded checkpoint: got none at .*install it again or give"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"got no embedded\.safetensors in .* or .*, expected .*install it again",
+    ):
         resolve(None)
     (tmp_path / "fixtures").mkdir()
     save_file(TENSORS, tmp_path / "fixtures" / "embedded.safetensors")

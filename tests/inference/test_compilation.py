@@ -66,7 +66,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(monkeypatch):
     assert notes == ["doubling: not compiled (RuntimeError: no C++ compiler)"]
 
 
-def test_exhausted_memory_is_the_callers_to_mend_and_the_shape_is_tried_again(monkeypatch):
+def test_exhausted_memory_is_raised_and_the_shape_is_tried_again(monkeypatch):
     doubling, notes = compiled_as(lambda _: failing(torch.OutOfMemoryError()), monkeypatch)
     with pytest.raises(torch.OutOfMemoryError):
         doubling("s", ONE)

@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 
 from medsam_core.errors import CheckpointError, DeviceError, OptionError
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.model import build, load_model, resolve_device, resolve_precision
+from medsam_core.inference.devices import resolve_device, resolve_precision
+from medsam_core.inference.model import build, load_model
 
 SAM2_CONFIGS = {
     "sam2-tiny": "configs/sam2/sam2_hiera_t.yaml",
@@ -19,7 +20,7 @@ SLOW = ("sam2.1-small", "sam2-base+", "sam2.1-large")
 
 
 def settings(model):
-    """Every plain attribute of every module: what the configuration decided beside the weights."""
+    """Every plain attribute of every module: what the configuration decided, without the weights."""
     found = {}
     for name, module in model.named_modules():
         for key, value in vars(module).items():
@@ -121,7 +122,7 @@ def test_weights_of_another_architecture_name_their_keys(small, tmp_path):
         r"1 of another shape \(no_obj_ptr\); expected exactly its \d+; give the --architecture",
     ):
         load_model(tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match=r"do not fit medsam2: \d+ missing \(.*, …\)"):
+    with pytest.raises(CheckpointError, match=r"do not fit medsam2: \d+ missing \(.* more\)"):
         load_model(tmp_path / "w.pt", architecture="medsam2")
 
 

@@ -15,7 +15,7 @@ from medsam_core.inference.preprocessing import (
 
 
 def test_foreground_percentiles_by_hand():
-    # 0.5 % and 99.5 % of 1..1001 lie at places 5 and 995 exactly, that is at 6 and 996
+    # 0.5 % and 99.5 % of 1..1001 are exactly at places 5 and 995, which hold 6 and 996
     volume = np.zeros((3, 40, 30))
     volume[1].flat[:1001] = np.arange(1, 1002)
     pixels = to_uint8(volume)

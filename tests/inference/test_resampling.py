@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(("shape", "size"), [((240, 240), 512), ((240, 240), 192), ((155, 240), 96), ((64, 48), 64)])
 def test_every_pixel_is_pillows(shape, size):
     images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
-    images[1, : shape[0] // 2] = 255  # an edge, beside which a cubic overshoots and is cut off
+    images[1, : shape[0] // 2] = 255  # an edge, next to which a cubic overshoots and is clipped
     images[1, shape[0] // 2 :] = 0
     found = resampling(shape, size, CPU)(torch.from_numpy(images))
     assert np.array_equal(found.numpy(), resize_slices(list(images), size))
@@ -36,7 +36,7 @@ def test_another_resize_than_pillows_is_noticed(monkeypatch):
 
 
 def test_a_lines_weights_are_worked_out():
-    # 2 pixels to 4: the first of the four lies a quarter left of the first pixel's centre; of the cubic's four places
-    # two lie outside, and the two inside, w(0.25) = 0.8671875 and w(1.25) = -0.0703125, are brought to a sum of 1
+    # 2 pixels to 4: the first of the four is a quarter left of the first pixel's centre; of the cubic's four places
+    # two are outside, and the two inside, w(0.25) = 0.8671875 and w(1.25) = -0.0703125, are brought to a sum of 1
     inside = np.array([0.8671875, -0.0703125])
     assert weights(2, 4)[0].tolist() == np.round(inside / inside.sum() * 2**22).astype(int).tolist()

@@ -80,9 +80,9 @@ def test_a_missing_stage_and_too_few_rounds_are_inconclusive():
 
 def test_a_measurement_survives_being_accepted(tmp_path):
     now = read_measurement(written(tmp_path / "new.json", encode=STEADY, load=STEADY))
-    assert now.stages["encode"] == STEADY
+    assert now.stages_ms["encode"] == STEADY
     path = accept_latency(now, "here", folder=tmp_path / "b")
-    assert read_measurement(path) == Measurement("here", MACHINE, now.stages)
+    assert read_measurement(path) == Measurement("here", MACHINE, now.stages_ms)
     assert find_accepted(now, None, tmp_path / "b") == read_measurement(path)
     assert find_accepted(measured(machine={}), None, tmp_path / "b") is None
 
@@ -98,7 +98,7 @@ def test_a_slower_one_does_not_replace_a_faster_one(tmp_path):
     assert (tmp_path / "here.json").read_text() != before
 
 
-def test_two_accepted_of_one_machine_are_to_be_told_apart(tmp_path):
+def test_two_accepted_of_one_machine_need_a_name(tmp_path):
     for name in ("one", "two"):
         accept_latency(measured(a=STEADY), name, folder=tmp_path)
     with pytest.raises(GateError, match=r"has one, two of this machine, expected one; choose with --against NAME"):
@@ -107,14 +107,14 @@ def test_two_accepted_of_one_machine_are_to_be_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"machine_info": {}, "benchmarks": []}', "[]"])
-def test_what_is_no_measurement_is_told_in_a_sentence(tmp_path, content):
+def test_what_is_no_measurement_is_one_sentence(tmp_path, content):
     path = tmp_path / "new.json"
     path.write_text(content)
     with pytest.raises(GateError, match=r"new\.json: is no latency measurement: .*, expected what .*; measure again\."):
         read_measurement(path)
 
 
-def test_the_command_compares_and_never_writes_unless_told(tmp_path, capsys):
+def test_the_command_compares_and_writes_only_when_accepting(tmp_path, capsys):
     folder = ["--baselines", str(tmp_path / "b")]
     new = str(written(tmp_path / "new.json", encode=STEADY))
     slow = str(written(tmp_path / "slow.json", encode=[2 * ms for ms in STEADY]))

@@ -305,10 +305,7 @@ def test_a_slice_has_scores_but_no_volume() -> None:
     assert score(SOME[1], MORE[1], (1, 1), metrics=("dice", "hd95", "overspill_ml")[:2])["brats2019/hd95"] == 3.0
     with pytest.raises(MaskError) as error:
         score(SOME[1], MORE[1], (1, 1), metrics=("volume_ml",))
-    assert str(error.value) == (
-        "prediction: shape (5, 6), expected (D, H, W) for a volume in ml; score a volume, or leave the volume metrics "
-        "out."
-    )
+    assert str(error.value) == "prediction: shape (5, 6), expected (D, H, W); leave volumes out in 2-D."
 
 
 def test_unknown_names_are_refused() -> None:

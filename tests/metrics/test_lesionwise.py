@@ -53,7 +53,7 @@ def test_a_perfect_mask_is_perfect() -> None:
     found = lesion_scores(mask, mask, ISO, GLI)
     assert (found.dice, found.hd95_mm, found.tp, found.fp, found.fn) == (1.0, 0.0, 1, 0, 0)
     (lesion,) = found.lesions
-    assert (lesion.number, lesion.volume_mm3, lesion.matches, lesion.scored) == (1, 125.0, (1,), True)
+    assert (lesion.volume_mm3, lesion.matches, lesion.scored) == (125.0, (1,), True)
 
 
 def test_one_stray_voxel_halves_a_perfect_score() -> None:
@@ -74,7 +74,7 @@ def test_a_missed_lesion_counts_0_and_the_penalty() -> None:
     assert (found.dice, found.hd95_mm) == (0.5, 187.0)
     assert (found.tp, found.fp, found.fn) == (1, 0, 1)
     missed = found.lesions[1]
-    assert missed == Lesion(number=2, volume_mm3=64.0, matches=(), dice=0.0, hd95_mm=374.0, scored=True)
+    assert missed == Lesion(volume_mm3=64.0, matches=(), dice=0.0, hd95_mm=374.0, scored=True)
 
 
 @pytest.mark.parametrize(("gap", "lesions"), [(5, 1), (6, 1), (7, 2)])
@@ -97,7 +97,7 @@ def test_without_dilation_lesions_are_components() -> None:
 
 
 @pytest.mark.parametrize(("gap", "counts"), [(2, (1, 0, 0)), (3, (0, 1, 1))])
-def test_a_prediction_beside_the_lesion_is_a_find_within_2_voxels(gap: int, counts: tuple[int, int, int]) -> None:
+def test_a_prediction_near_the_lesion_is_a_find_within_2_voxels(gap: int, counts: tuple[int, int, int]) -> None:
     shape = (8, 8, 30)
     truth, prediction = cube(shape, (2, 2, 2), 4), cube(shape, (2, 2, 6 + gap), 4)
     found = lesion_scores(prediction, truth, ISO, GLI)
@@ -197,9 +197,7 @@ def test_lesions_need_three_axes() -> None:
     flat = np.ones((4, 4), bool)
     with pytest.raises(MaskError) as error:
         lesion_scores(flat, flat, (1, 1), GLI)
-    assert str(error.value) == (
-        "prediction: shape (4, 4), expected (D, H, W) for lesions; leave lesion metrics out in 2-D."
-    )
+    assert str(error.value) == ("prediction: shape (4, 4), expected (D, H, W); leave lesions out in 2-D.")
     for function in (count_components, label_components):
         with pytest.raises(MaskError, match=r"^mask: dtype int64, expected bool; "):
             function(flat.astype(int))  # type: ignore[operator]

@@ -123,13 +123,11 @@ def test_label_maps_must_be_uint8_of_one_shape() -> None:
     zeros = np.zeros((2, 2), np.uint8)
     with pytest.raises(MaskError) as error:
         count_regions(zeros, zeros.astype(np.float32), BRATS)
-    assert str(error.value) == (
-        "truth: got float32, expected labels as a uint8 array; read them with medsam_core.data.volume.read_labels."
-    )
+    assert str(error.value) == ("truth: got float32, expected labels as a uint8 array; read them with read_labels.")
     with pytest.raises(MaskError, match=r"^prediction: got list, "):
         count_regions([[0]], zeros, BRATS)  # type: ignore[arg-type]
     with pytest.raises(ShapeMismatch) as mismatch:
         count_regions(zeros, zeros[:1], BRATS)
     assert str(mismatch.value) == (
-        "prediction: shape (2, 2), expected (1, 2) as the truth has; resample it to the grid of the truth."
+        "prediction: shape (2, 2), expected that of the truth, (1, 2); resample it to its grid."
     )

@@ -7,24 +7,15 @@ import pytest
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
-from medsam_core.phantoms.anatomy import (
-    AIR,
-    DEEP_GREY,
-    GREY,
-    SCALP,
-    SKULL,
-    VENTRICLE,
-    WHITE,
-    Anatomy,
-    anatomy,
-)
+from medsam_core.phantoms.anatomy import Anatomy, grow
+from medsam_core.phantoms.head import AIR, DEEP_GREY, GREY, SCALP, SKULL, VENTRICLE, WHITE
 
 SIZE = (40, 64, 64)
 
 
 @functools.cache
 def head(seed: int, kind: str | None = None, foci: int | None = None, size: tuple[int, int, int] = SIZE) -> Anatomy:
-    return anatomy(seed, size, kind=kind, foci=foci)
+    return grow(seed, size, kind=kind, foci=foci).anatomy
 
 
 def volume_ml(mask: np.ndarray, of: Anatomy) -> float:
@@ -33,7 +24,7 @@ def volume_ml(mask: np.ndarray, of: Anatomy) -> float:
 
 def test_one_seed_gives_one_head_whatever_numpy_s_global_state() -> None:
     np.random.seed(5)  # noqa: NPY002 - the legacy state is what must not matter
-    again = anatomy(0, SIZE)
+    again = grow(0, SIZE).anatomy
     np.testing.assert_array_equal(again.tissues, head(0).tissues)
     np.testing.assert_array_equal(again.labels, head(0).labels)
     assert (head(0).labels != head(1).labels).any()
@@ -118,20 +109,20 @@ def test_foci_are_apart(seed: int, foci: int) -> None:
 
 
 def test_the_smallest_grid_still_shows_an_enhancing_tumour() -> None:
-    got = anatomy(1, (16, 16, 16), kind="ring")
+    got = grow(1, (16, 16, 16), kind="ring").anatomy
     assert (got.labels == 4).any()
 
 
 @pytest.mark.parametrize("size", [(155, 240), (15, 64, 64), (64, 64, 64.5), "abc", 64])
 def test_an_unusable_size_is_refused(size: object) -> None:
-    with pytest.raises(OptionError, match=r"^phantom size: got .*, expected three whole numbers D H W of at least 16"):
-        anatomy(0, size)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"^phantom size: got .*, expected three whole numbers of at least 16"):
+        grow(0, size)  # type: ignore[arg-type]
 
 
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(OptionError, match=r"^phantom kind: got 'rim', expected one of ring, solid, patchy, no-et; "):
-        anatomy(0, SIZE, kind="rim")
+        grow(0, SIZE, kind="rim")
     with pytest.raises(OptionError, match=r"^phantom foci: got 0, expected 1, 2 or 3; "):
-        anatomy(0, SIZE, foci=0)
+        grow(0, SIZE, foci=0)
     with pytest.raises(OptionError, match=r"^phantom seed: got -1, expected whole numbers ≥ 0; "):
-        anatomy(-1, SIZE)
+        grow(-1, SIZE)

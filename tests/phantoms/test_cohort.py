@@ -12,9 +12,10 @@ from medsam_core.data.cohort import find_subjects
 from medsam_core.errors import DataError, OptionError
 from medsam_core.modalities import MODALITIES
 from medsam_core.phantoms import cohort as phantom
-from medsam_core.phantoms.anatomy import GREY, VENTRICLE, WHITE, grow
+from medsam_core.phantoms.anatomy import grow
 from medsam_core.phantoms.cohort import Phantom, subject, synthesise, write_cohort
 from medsam_core.phantoms.contrast import paint
+from medsam_core.phantoms.head import GREY, VENTRICLE, WHITE
 
 SMALL = (20, 28, 24)
 
@@ -103,8 +104,8 @@ def test_a_modality_is_the_same_without_the_others(painted: list[Phantom]) -> No
 def test_contrasts_are_those_of_mri(painted: list[Phantom]) -> None:
     for one in painted:
         healthy = (one.labels == 0) & (one.images["t1"] > 0)
-        masks = {name: healthy & (one.tissues == t) for name, t in (("grey", GREY), ("white", WHITE))}
-        masks["ventricle"] = ndimage.binary_erosion(one.tissues == VENTRICLE)
+        masks = {name: healthy & (one.anatomy.tissues == t) for name, t in (("grey", GREY), ("white", WHITE))}
+        masks["ventricle"] = ndimage.binary_erosion(one.anatomy.tissues == VENTRICLE)
         masks |= {"core": one.labels == 1, "oedema": one.labels == 2, "rim": one.labels == 4}
         m = {
             modality: {name: float(np.median(image[mask])) for name, mask in masks.items()}
@@ -184,7 +185,7 @@ def test_a_subject_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(phantom, "nifti_bytes", failing)
-    with pytest.raises(DataError, match=r"^phantom cohort: .*No space left on device.*; choose one"):
+    with pytest.raises(DataError, match=r"^phantom root .*No space left on device.*; choose another"):
         write_cohort(tmp_path, subjects=1, size=SMALL, seed=7)
     assert list(tmp_path.iterdir()) == []
 
@@ -199,15 +200,17 @@ def test_progress_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_another_size_in_the_same_folder_is_refused(cohort: Path) -> None:
-    with pytest.raises(DataError, match=r"got a phantom of 20 × 28 × 24 voxels, expected 16 × 16 × 16; choose another"):
+    with pytest.raises(DataError, match=r"a phantom of \(20, 28, 24\) voxels, expected \(16, 16, 16\); choose another"):
         write_cohort(cohort, subjects=1, size=(16, 16, 16), seed=7)
 
 
 def test_unusable_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     root = tmp_path / "new"
-    with pytest.raises(OptionError, match=r"^phantom subjects: got 0, expected a whole number of at least 1; "):
+    with pytest.raises(OptionError, match=r"^phantom subjects: got 0, expected a whole number ≥ 1; "):
         write_cohort(root, subjects=0)
-    with pytest.raises(OptionError, match=r"^phantom size: got \(8, 64, 64\), expected three whole numbers D H W"):
+    with pytest.raises(
+        OptionError, match=r"^phantom size: got \(8, 64, 64\), expected three whole numbers of at least 16"
+    ):
         write_cohort(root, subjects=1, size=(8, 64, 64))
     with pytest.raises(OptionError, match=r"^phantom seed: got -3, expected a whole number ≥ 0; "):
         write_cohort(root, subjects=1, size=SMALL, seed=-3)
@@ -217,5 +220,5 @@ def test_unusable_options_are_refused_before_anything_is_written(tmp_path: Path)
 @pytest.mark.usefixtures("quick")
 def test_an_unwritable_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"^phantom cohort: got a root that cannot be written, .*file.*; choose one"):
+    with pytest.raises(DataError, match=r"^phantom root .*file.*: cannot be written .*; choose another"):
         write_cohort(tmp_path / "file" / "cohort", subjects=1, size=SMALL)

@@ -73,8 +73,8 @@ def test_an_image_that_was_not_fetched_is_told_before_anything_is_scored(linked,
         _ = linked(part).plan
     first, _ = sorted((tmp_path / "copy").glob(f"*/*_{part}.nii.gz"))
     assert str(caught.value) == (
-        f"{first} and 1 more: links to nothing, expected files; fetch what they stand for, e.g. with `git annex get`, "
-        "or leave these subjects out with --subjects."
+        f"{first} and 1 more: links to nothing, expected files; fetch them, e.g. with `git annex get`, or leave "
+        "these subjects out with --subjects."
     )
 
 
@@ -93,7 +93,10 @@ def test_a_file_that_cannot_be_read_is_told_in_a_sentence(linked, tmp_path):
     path.unlink()
     with pytest.raises(DataError) as caught:
         _ = configuration.cohort_identity
-    assert str(caught.value) == f"{path}: cannot be read (No such file or directory), expected an image; mend the file."
+    assert str(caught.value).endswith(
+        "cannot be read (No such file or directory), expected an image; replace the file."
+    )
+    assert str(caught.value).startswith(f"{path}: ")
 
 
 def unpack(path, change=lambda content: content):

@@ -139,9 +139,8 @@ def test_replayed_prompts_give_the_same_scores(gate, pytester):
     gate("--prompts-from", str(pytester.path / "run" / "prompts.json"), run_dir="again")
     again = read_run(pytester.path / "again")
     assert {r.id: r.scores for r in first.records} == {r.id: r.scores for r in again.records}
-    assert dict(read_manifest(pytester.path / "run" / "prompts.json")) == dict(
-        read_manifest(pytester.path / "again" / "prompts.json")
-    )
+    recorded, replayed = (read_manifest(pytester.path / run / "prompts.json") for run in ("run", "again"))
+    assert recorded == replayed
     assert [dict(p) for r in first.records for p in r.prompts] == [dict(p) for r in again.records for p in r.prompts]
 
 
@@ -344,7 +343,7 @@ def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
     kept = (pytester.path / "run" / "gates.toml").read_text()
     result = gate("--prompts", "box", "--resume", "run", run_dir=None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "the run to resume differs in its gates; resume with the options" in said(result)
+    assert "the run to resume differs in its gates; give the same options" in said(result)
     assert (pytester.path / "run" / "gates.toml").read_text() == kept
     assert outcome_of(pytester.path / "run") == "FAIL"
 

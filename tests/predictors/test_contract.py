@@ -5,7 +5,7 @@ import pytest
 
 from medsam_core.errors import DataError, PredictorError
 from medsam_core.predictors.contract import Checked, PackedPrediction, PlainPrediction, Predictor, PredictorIdentity
-from medsam_core.prompts.prompt import PROTOCOLS, slices_seen
+from medsam_core.prompts.prompt import PROTOCOLS
 from tests.predictors.toys import BOX, POINT, SHAPE, BoxFiller, volume
 
 
@@ -98,7 +98,7 @@ def test_a_mask_outside_of_the_protocols_slices_is_refused(protocol, wrong, said
 
 
 def test_the_slices_of_each_protocol():
-    assert [list(slices_seen(2, 4, protocol)) for protocol in PROTOCOLS] == [[0, 1, 2, 3], [2, 3], [2]]
+    assert [list(BOX.slices_seen(4, protocol)) for protocol in PROTOCOLS] == [[0, 1, 2, 3], [2, 3], [2]]
 
 
 @pytest.mark.parametrize("step", ["encode", "predict"])

@@ -10,7 +10,7 @@ from medsam_core import testing
 from medsam_core.errors import PredictorError
 from medsam_core.predictors.choosing import choose
 from medsam_core.predictors.contract import PlainPrediction
-from medsam_core.prompts.prompt import MODES, PROTOCOLS, Prompt, slices_seen
+from medsam_core.prompts.prompt import MODES, PROTOCOLS, Prompt
 from medsam_core.testing import CENTRES, SHAPE, check_predictor
 from tests.predictors.toys import IDENTITY, BoxFiller
 
@@ -23,7 +23,7 @@ class Changed(BoxFiller):
     def one(self, shape, prompt, protocol):
         found = super().one(shape, self.taken(prompt), protocol)
         mask = self.given(found.mask)
-        seen = slices_seen(prompt.key_slice, shape[0], protocol)
+        seen = prompt.slices_seen(shape[0], protocol)
         outside = np.ones(len(mask), bool)
         outside[seen.start : seen.stop] = False
         return PlainPrediction(mask & ~outside[:, None, None] if self.clipped else mask, found.predicted_iou)

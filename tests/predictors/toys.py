@@ -10,7 +10,7 @@ import numpy as np
 
 from medsam_core.data.volume import Grid, Volume
 from medsam_core.predictors.contract import PlainPrediction, PredictorIdentity
-from medsam_core.prompts.prompt import Prompt, slices_seen
+from medsam_core.prompts.prompt import Prompt
 
 IDENTITY = PredictorIdentity("box-filler", "1", "ab" * 32)
 SHAPE = (5, 12, 9)
@@ -45,7 +45,7 @@ class BoxFiller:
     def one(self, shape: tuple[int, int, int], prompt: Prompt, protocol: str) -> Any:
         mask = np.zeros(shape, bool)
         x0, y0, x1, y1 = map(int, box_of(prompt))
-        seen = slices_seen(prompt.key_slice, shape[0], protocol)
+        seen = prompt.slices_seen(shape[0], protocol)
         mask[seen.start : seen.stop, max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
         return PlainPrediction(mask, np.full(shape[0], 0.5, np.float32))
 

@@ -24,23 +24,17 @@ def test_a_manifest_replays_exactly(cases, tmp_path_factory):
     prompts["absent/t1ce/ET/box"] = ()
     write_manifest(path, prompts, cohort="abc")
     manifest = read_manifest(path, cohort="abc")
-    assert dict(manifest) == prompts
+    assert manifest == prompts
     assert list(path.parent.iterdir()) == [path]
     first = path.read_bytes()
     write_manifest(path, manifest, cohort="abc")
     assert path.read_bytes() == first
 
 
-def test_a_missing_case_says_so(tmp_path):
-    write_manifest(tmp_path / "p.json", {"a": ()})
-    with pytest.raises(PromptError, match=r"p\.json: got no prompts for b, expected every case of this run; record"):
-        read_manifest(tmp_path / "p.json")["b"]
-
-
 def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
     path = tmp_path / "p.json"
     write_manifest(path, {}, cohort="one")
-    assert read_manifest(path, cohort="one").cohort == "one"
+    assert read_manifest(path, cohort="one") == {}
     message = r"p\.json: got prompts for cohort one, expected another as found here; use the cohort that they were"
     with pytest.raises(PromptError, match=message):
         read_manifest(path, cohort="another")
@@ -60,9 +54,10 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
 
 def test_a_part_of_the_manifests_subjects_has_a_fingerprint_of_its_own(tmp_path):
     path = tmp_path / "p.json"
-    write_manifest(path, {"S1/t1ce/WT/box": (), "S2/t1ce/WT/box": (), "S2/t1ce/TC/box/forward": ()}, cohort="whole")
-    assert read_manifest(path, cohort="whole", subjects=["S1", "S2"]).cohort == "whole"
-    assert read_manifest(path, cohort="part", subjects=["S2"]).cohort == "whole"
+    prompts = {"S1/t1ce/WT/box": (), "S2/t1ce/WT/box": (), "S2/t1ce/TC/box/forward": ()}
+    write_manifest(path, prompts, cohort="whole")
+    assert read_manifest(path, cohort="whole", subjects=["S1", "S2"]) == prompts
+    assert read_manifest(path, cohort="part", subjects=["S2"]) == prompts
     for subjects in ([], ["S1", "S2"], ["S2", "S3"], ["S3"], ["S1", "S2", "S3"]):
         with pytest.raises(PromptError, match="got prompts for cohort whole, expected another as found here"):
             read_manifest(path, cohort="another", subjects=subjects)
@@ -70,7 +65,7 @@ def test_a_part_of_the_manifests_subjects_has_a_fingerprint_of_its_own(tmp_path)
 
 def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
     write_manifest(tmp_path / "p.json", {})
-    assert read_manifest(tmp_path / "p.json").cohort == ""
+    assert read_manifest(tmp_path / "p.json") == {}
     with pytest.raises(PromptError, match="got prompts for cohort unknown, expected one as found here"):
         read_manifest(tmp_path / "p.json", cohort="one")
 
@@ -88,7 +83,7 @@ def test_a_manifest_that_names_no_cohort_is_of_no_known_one(tmp_path):
         ({"key_slice": 3.5}, r"p\.json: prompts\.a\[0\]\.key_slice: got float where int belongs"),
         ({"key_slice": True}, r"prompts\.a\[0\]\.key_slice: got bool where int belongs"),
         ({"key_slice": None}, r"prompts\.a\[0\]\.key_slice: got null where int belongs"),
-        ({"key_slice": -1}, "on slice -1: got a negative slice"),
+        ({"key_slice": -1}, "on slice -1: got no usable slice, expected a whole number from 0 on"),
         (
             {"box": [0, 0]},
             r"got box \(0\.0, 0\.0\), expected four finite edges with x0 <= x1 and y0 <= y1; give ",

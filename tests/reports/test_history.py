@@ -107,7 +107,7 @@ def test_runs_are_fetched_from_a_url(runs, tmp_path):
     assert [(one.name, one.outcome) for one in history(tmp_path / "local")] == [
         (one.name, one.outcome) for one in history(runs)
     ]
-    with pytest.raises(RunError, match=r"nosuch://a: cannot be read \(.*\); mend the URL"):
+    with pytest.raises(RunError, match=r"nosuch://a: cannot be read \(.*\); correct the URL"):
         fetch("nosuch://a", tmp_path)
 
 

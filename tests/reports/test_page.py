@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
+from medsam_core.gates.bounds import BOUNDS, Bound
+from medsam_core.gates.gate import Gate, GateResult
 from medsam_core.gates.gates_file import load_gates
-from medsam_core.gates.verdict import judge
+from medsam_core.gates.verdict import CaseVerdict, Verdict, judge
+from medsam_core.outcome import Outcome
 from medsam_core.reports.page import page, write_page
 from medsam_core.runs import Run
 from tests.headers import made_header
@@ -51,10 +53,10 @@ def run(make_record: Make, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def verdict(run: Run, tmp_path: Path) -> dict[str, Any]:
+def verdict(run: Run, tmp_path: Path) -> Verdict:
     path = tmp_path / "gates.toml"
     path.write_text(GATES)
-    return judge(run.plan, run.records, load_gates(path)).to_json()
+    return judge(run.plan, run.records, load_gates(path))
 
 
 class Elements(HTMLParser):
@@ -88,7 +90,7 @@ def row(text: str, case: str) -> str:
     return found
 
 
-def test_the_page_says_what_there_is_to_say(run: Run, verdict: dict[str, Any]) -> None:
+def test_the_page_says_what_there_is_to_say(run: Run, verdict: Verdict) -> None:
     elements = Elements(page(run, verdict, links_from=run.directory))
     assert elements.open == []
     for text in (
@@ -107,7 +109,7 @@ def test_the_page_says_what_there_is_to_say(run: Run, verdict: dict[str, Any]) -
         assert text in elements.text
 
 
-def test_failed_cases_come_first_then_the_worst(run: Run, verdict: dict[str, Any]) -> None:
+def test_failed_cases_come_first_then_the_worst(run: Run, verdict: Verdict) -> None:
     ids = re.findall(r'data-key="(\S+/box)"', page(run, verdict, links_from=run.directory))
     assert ids == [
         "S2/t1ce/WT/box",  # the only FAIL
@@ -118,7 +120,7 @@ def test_failed_cases_come_first_then_the_worst(run: Run, verdict: dict[str, Any
     ]
 
 
-def test_a_case_under_no_gate_is_no_pass(run: Run, verdict: dict[str, Any]) -> None:
+def test_a_case_under_no_gate_is_no_pass(run: Run, verdict: Verdict) -> None:
     text = page(run, verdict, links_from=run.directory)
     assert "FAIL" in row(text, "S2/t1ce/WT/box")
     assert "PASS" in row(text, "S1/t1ce/WT/box")
@@ -126,7 +128,7 @@ def test_a_case_under_no_gate_is_no_pass(run: Run, verdict: dict[str, Any]) -> N
     assert "absent" in row(text, "S2/t1ce/ET/box")
 
 
-def test_overlays_are_linked_from_where_the_page_is_and_only_if_they_exist(run: Run, verdict: dict[str, Any]) -> None:
+def test_overlays_are_linked_from_where_the_page_is_and_only_if_they_exist(run: Run, verdict: Verdict) -> None:
     for folder in (run.directory, run.directory.parent):
         images = [more for tag, more in Elements(page(run, verdict, links_from=folder)).found if tag == "img"]
         assert len(images) == 1
@@ -134,7 +136,7 @@ def test_overlays_are_linked_from_where_the_page_is_and_only_if_they_exist(run: 
         assert images[0]["alt"]
 
 
-def test_nothing_is_loaded_from_elsewhere(run: Run, verdict: dict[str, Any]) -> None:
+def test_nothing_is_loaded_from_elsewhere(run: Run, verdict: Verdict) -> None:
     text = page(run, verdict, links_from=run.directory)
     assert "//" not in "".join(str(more.get(key, "")) for _, more in Elements(text).found for key in ("src", "href"))
     assert "url(" not in text
@@ -146,9 +148,16 @@ def test_what_comes_from_files_is_escaped(make_record: Make, tmp_path: Path) -> 
     evil = '"><script>alert(1)</script>'
     record = make_record(f"S{evil}", grade=evil, diagnosis=evil, notes=(evil,), overlay="javascript:alert(1).png")
     header = made_header([record.id, evil], device=evil, checkpoint={"name": evil, "sha256": evil})
+    bound = Bound(*BOUNDS["case_minimum"], 0.5)
     text = page(
         Run(tmp_path / "run", header, (record,)),
-        {"outcome": evil, "reasons": [evil], "notes": [evil], "results": [{"outcome": evil, "text": evil}]},
+        Verdict(
+            Outcome.INCONCLUSIVE,
+            reasons=(evil,),
+            notes=(evil,),
+            results=(GateResult(Gate(1, "dice", "volume", {}, (bound,)), bound, 0.4, 1, Outcome.FAIL, evil),),
+            cases=(CaseVerdict(record.id, Outcome.FAIL, (evil,)),),
+        ),
         links_from=tmp_path,
     )
     assert evil not in text
@@ -158,7 +167,7 @@ def test_what_comes_from_files_is_escaped(make_record: Make, tmp_path: Path) -> 
 
 def test_a_run_without_records_or_gates_has_a_page(tmp_path: Path) -> None:
     empty = Run(tmp_path, made_header(), ())
-    text = Elements(page(empty, judge((), (), None).to_json(), links_from=tmp_path)).text
+    text = Elements(page(empty, judge((), (), None), links_from=tmp_path)).text
     assert "INCONCLUSIVE" in text
     assert "No case was scored." in text
     assert "No gate was applied." in text
@@ -167,12 +176,12 @@ def test_a_run_without_records_or_gates_has_a_page(tmp_path: Path) -> None:
 def test_scores_that_the_run_lacks_or_that_are_undefined(make_record: Make, tmp_path: Path) -> None:
     records = (make_record("S1", dice=float("nan")), make_record("S2", dice=0.5))
     header = made_header(settings={"profile": "monai"})
-    assert "no score" in page(Run(tmp_path, header, records), {}, links_from=tmp_path)
+    assert "no score" in page(Run(tmp_path, header, records), Verdict(Outcome.PASS), links_from=tmp_path)
     header = made_header(settings={"profile": "brats2019"})
-    assert 'data-key="-1e+300">–<' in page(Run(tmp_path, header, records), {}, links_from=tmp_path)
+    assert 'data-key="-1e+300">–<' in page(Run(tmp_path, header, records), Verdict(Outcome.PASS), links_from=tmp_path)
 
 
-def test_the_file_is_written_whole_or_not_at_all(run: Run, verdict: dict[str, Any], tmp_path: Path) -> None:
+def test_the_file_is_written_whole_or_not_at_all(run: Run, verdict: Verdict, tmp_path: Path) -> None:
     folder = tmp_path / "pages"
     folder.mkdir()
     write_page(run, verdict, folder / "page.html")

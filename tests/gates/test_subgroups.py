@@ -8,8 +8,8 @@ import math
 import pytest
 
 from medsam_core.gates.baseline import Baseline
-from medsam_core.gates.breakdown import Subgroup, table
 from medsam_core.gates.comparison import compare
+from medsam_core.gates.subgroups import Subgroup, table
 from medsam_core.reports.comparison import markdown
 
 # subject: grade, ml, pieces, Dice before, Dice now

@@ -1,0 +1,100 @@
+"""What `run.json` says of the cohort's files and of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from medsam_core import __version__
+from medsam_core.data.cohort import Subject
+from medsam_core.errors import DataError, OptionError
+from medsam_core.header import CohortIdentity, Environment
+
+
+def environment() -> Environment:
+    """Versions and hardware that a score or a latency may depend on."""
+    import torch
+
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        cuda=torch.version.cuda,
+        medsam_core=__version__,
+        commit=_commit(),
+        **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
+    )
+
+
+def cohort_identity(root: str, subjects: Sequence[Subject], labels: str | None) -> CohortIdentity:
+    """Layouts, label conventions, subjects, and a fingerprint of the names and contents of their files.
+
+    labels: the convention for all subjects; None for each subject's own. Raises DataError if a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for subject in subjects:
+        for path in files_of(subject):
+            digest.update(f"{subject.id}\0{path.name}\0{_content_mark(path)}\n".encode())
+    return CohortIdentity(
+        root=root,
+        layouts=tuple(sorted({subject.layout for subject in subjects})),
+        labels=tuple(sorted({labels or str(subject.convention) for subject in subjects})),
+        subjects=tuple(subject.id for subject in subjects),
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def files_of(subject: Subject) -> list[Path]:
+    """The images of all modalities and the segmentation, sorted."""
+    return sorted({image.path for image in subject.images.values()} | {subject.segmentation or Path()} - {Path()})
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex. Raises OptionError if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror}); correct the path.") from None
+
+
+def _content_mark(path: Path) -> str:
+    """CRC-32 and size of the content from the end of a gzip file, or the BLAKE2b of any other file.
+
+    The former costs nothing and does not depend on which zlib packed the file. Files that only have the name of a gzip
+    file, and those of bgzip, whose last block is empty, are hashed.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".gz" and file.read(2) == b"\x1f\x8b":
+                file.seek(-min(8, path.stat().st_size), os.SEEK_END)
+                trailer = file.read(8)
+                if any(trailer):
+                    return trailer.hex()
+            file.seek(0)
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), expected an image; replace the file.") from None
+
+
+def _cpu_name() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the directory that the session runs in, None outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
