@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medsam_core.errors import MedsamError
+from medsam_core.plugin.choice import unused_predictor
 from medsam_core.plugin.options import UNREAD_INI, ini_unread
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class MedsamSession:
         self.error: str | None = None  # why this worker cannot score
         self._evaluator: Evaluator | None = None
         self._collected: list[Case] = []
+        self._hooks = len(config.hook.pytest_medsam_predictor.get_hookimpls())
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test per case, all cases of a subject in a row."""
@@ -61,6 +63,9 @@ class MedsamSession:
         for item, case in cases.items():
             item.user_properties.append((CASE_PROPERTY, case.id))
         self._collected = list(cases.values())
+        unused = unused_predictor(self.config, cases, self._hooks)
+        if unused:
+            self._refuse(unused)
         on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
         if on_gpu and len(on_gpu) < len(cases):
             self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")

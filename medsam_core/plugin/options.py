@@ -45,6 +45,15 @@ OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
      "precision and the volumes); docs/metrics.md lists all"),
     ("--checkpoint", None, "PATH|NAME", "the weights: a .pt or .safetensors file, or a name such as medsam2-latest or "
      "sam2.1-tiny (default: the embedded checkpoint)"),
+    ("--medsam-predictor", None, "NAME", "what is judged: engine (default), sam2, command, http, the name of an "
+     "installed predictor, or module:factory (docs/adding-a-predictor.md)"),
+    ("--medsam-predictor-command", None, "LINE", "the program of the predictor command, such as "
+     "'python segment.py {input} {output}'"),
+    ("--medsam-predictor-url", None, "URL", "the service of the predictor http, such as http://127.0.0.1:8008"),
+    ("--medsam-predictor-timeout", None, "SECONDS", "how long command or http may take for one call (default: 600)"),
+    ("--medsam-predictor-options", None, "NAME=VALUE,…", "further settings that the predictor knows"),
+    ("--medsam-postprocess", None, "STEP,…", "change the masks: fill-holes[:AREA], largest-component (default: "
+     "neither)"),
     ("--architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
      "sam2.1-small …; a wrong name lists all"),
     ("--image-size", None, "N", "side of the square image that the model sees (default: as the architecture says)"),
@@ -85,6 +94,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     Raises OptionError in a sentence that names the option.
     """
     from medsam_core.cases import Settings
+    from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
 
     def get(flag: str) -> Any:
@@ -132,6 +142,12 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         image_size=number("--image-size", least=32),
         device=get("--device"),
         precision=get("--precision"),
+        choice=choice_from(
+            get("--medsam-predictor"),
+            {name: get(f"--medsam-predictor-{name}") for name in ("command", "url", "timeout", "options")},
+            get("--medsam-postprocess"),
+            config,
+        ),
         compiled=get("--compile"),
         gates=_path(config, get("--gates")),
         baseline=get("--baseline"),
@@ -164,7 +180,7 @@ def _workers(config: pytest.Config) -> int:
 
 def destination(flag: str) -> str:
     """The name under which pytest keeps an option's value."""
-    return "medsam_" + flag.strip("-").replace("-", "_")
+    return "medsam_" + flag.strip("-").removeprefix("medsam-").replace("-", "_")
 
 
 def _number(flag: str, text: str, kind: type, least: float) -> Any:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medsam_core.errors import MedsamError
+from medsam_core.plugin import hookspec
 from medsam_core.plugin.hooks import MedsamSession
 from medsam_core.plugin.options import OPTIONS, configuration_from, destination, given_options
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
     from medsam_core.data.cohort import Subject
-    from medsam_core.inference.predictor import Predictor
     from medsam_core.plugin.configuration import Configuration
+    from medsam_core.predictors.contract import Predictor
 
 MARKERS = (
     "gpu: needs a CUDA device; `pytest -m gpu` is the accuracy gate on it",
@@ -34,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for flag, default, metavar, text in OPTIONS:
         kind = {"metavar": metavar} if metavar else {"action": "store_true"}
         group.addoption(flag, default=default, help=text, dest=destination(flag), **kind)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hook by which a repository names its own predictor."""
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +72,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
         from medsam_core.inference.devices import resolve_device
 
         resolve_device(configuration.device)
+    configuration.choice.check()
     if configuration.checkpoint is not None or configuration.architecture is not None:
         _ = configuration.predictor
 
@@ -84,7 +91,7 @@ def medsam_cohort(pytestconfig: pytest.Config) -> tuple[Subject, ...]:
 
 @pytest.fixture(scope="session")
 def medsam_predictor(pytestconfig: pytest.Config) -> Predictor:
-    """The loaded model, the same that scores the cases."""
+    """What scores the cases; to give another, choose it with --medsam-predictor or the hook pytest_medsam_predictor."""
     return _session(pytestconfig).configuration.predictor
 
 

@@ -56,9 +56,10 @@ class PredictorRequest:
         """Raise PredictorError for an option that the predictor `name` does not know."""
         unknown = [option for option in self.options if option not in known]
         if unknown:
+            expected = _one_of(known) if known else "none"
             raise PredictorError(
-                f"predictor {name}: got the option {unknown[0]!r}, expected {_one_of(known)}"
-                f"{_meant(unknown[0], known)}; correct or leave it out."
+                f"predictor {name}: got the option {unknown[0]!r}, expected {expected}{_meant(unknown[0], known)}; "
+                "correct it, leave it out or choose another --medsam-predictor."
             )
 
     def number(self, name: str, option: str, default: float) -> float:
@@ -87,16 +88,19 @@ def choose(spec: str, **settings: Any) -> Callable[[], Checked]:
     factory = _resolve(spec)
 
     def make() -> Checked:
+        takes_request = _takes_an_argument(factory)
+        if not takes_request:
+            request.refuse(spec, "checkpoint", "architecture", "image_size", "compiled")
+            request.known_options(spec, ())
         try:
-            made = factory(request) if _takes_an_argument(factory) else factory()
+            return checked(factory(request) if takes_request else factory(), spec)
         except MedsamError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PredictorError(
                 f"predictor {spec}: its factory failed with {described(error)}, expected a predictor; "
                 "correct the factory."
             ) from error
-        return checked(made, spec)
 
     return make
 
@@ -133,19 +137,20 @@ def checked(made: Any, spec: str) -> Checked:
     return Checked(made)
 
 
-def _resolve(spec: str) -> Callable[..., Any]:
-    if spec in BUILT_IN:
-        return _imported(BUILT_IN[spec], spec)
-    if ":" in spec:
-        return _imported(spec, spec)
-    for point in metadata.entry_points(group=GROUP):
-        if point.name == spec:
-            return _imported(point.value, spec)
+def check_name(spec: str) -> None:
+    """Raise PredictorError if `choose` knows no such name; what `module:factory` names is not imported."""
     names = available()
-    raise PredictorError(
-        f"predictor {spec}: got an unknown name, expected {_one_of(names)}, or module:factory{_meant(spec, names)}; "
-        "correct the name or install the package that has it."
-    )
+    if ":" not in spec and spec not in names:
+        raise PredictorError(
+            f"predictor {spec}: got an unknown name, expected {_one_of(names)}, or "
+            f"module:factory{_meant(spec, names)}; correct the name or install the package that has it."
+        )
+
+
+def _resolve(spec: str) -> Callable[..., Any]:
+    check_name(spec)
+    offered = {point.name: point.value for point in metadata.entry_points(group=GROUP)} | BUILT_IN
+    return _imported(offered.get(spec, spec), spec)
 
 
 def _imported(target: str, spec: str) -> Callable[..., Any]:
@@ -157,10 +162,10 @@ def _imported(target: str, spec: str) -> Callable[..., Any]:
         )
     try:
         found: Any = importlib.import_module(name)
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         raise PredictorError(
             f"predictor {spec}: the module {name} cannot be imported: {described(error)}; install it, or put its "
-            "folder on PYTHONPATH."
+            "folder on PYTHONPATH or into pytest's setting pythonpath."
         ) from error
     for part in path.split("."):
         if not hasattr(found, part):

@@ -32,6 +32,13 @@ class PredictorIdentity:
     """Side of the square image that the model sees, in pixels; None if it is unknown or has no meaning."""
     notes: tuple[str, ...] = ()
     """What a reader of the results should know about it, a sentence each."""
+    checkpoint: str = ""
+    """The name of the weights; "" where they have none apart from the predictor's."""
+    architecture: str = ""
+    """The name of the model's architecture; "" if it is unknown."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.sha256[:12]})"
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -50,6 +57,9 @@ class PredictorIdentity:
             return f"got the image size {size!r}, expected pixels or None; give the side of the model's image"
         if not isinstance(self.notes, tuple) or not all(isinstance(note, str) for note in self.notes):
             return f"got notes {self.notes!r}, expected a tuple of sentences; give () if there are none"
+        for what in ("checkpoint", "architecture"):
+            if not isinstance(getattr(self, what), str):
+                return f'got the {what} {getattr(self, what)!r}, expected text; give its name, or "" if it has none'
         return None
 
 
@@ -144,14 +154,12 @@ class Checked:
 
     predictor: Predictor
     """The predictor itself."""
+    identity: PredictorIdentity
+    """The predictor's own when it was made; another one later is a wrong answer."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-
-    @property
-    def identity(self) -> PredictorIdentity:
-        """The predictor's own."""
-        return self.predictor.identity
+        self.identity = predictor.identity
 
     @property
     def notes(self) -> list[str]:
@@ -182,6 +190,10 @@ class Checked:
                 problem = _problem(prediction, prompt, encoded.shape, protocol)
                 if problem:
                     self._wrong(f"prediction {index} of {len(found)}: {problem}")
+            if self.predictor.identity != self.identity:
+                self._wrong(
+                    f"got the identity {self.predictor.identity}, expected {self.identity} as at the start; keep it"
+                )
         return found
 
     def _wrong(self, problem: str) -> None:
@@ -193,7 +205,7 @@ class Checked:
             yield
         except MedsamError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PredictorError(
                 f"predictor {self.identity.name}: {step} failed with {described(error)}, expected an answer; "
                 "correct the predictor."

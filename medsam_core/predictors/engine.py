@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medsam_core import __version__
-from medsam_core.predictors.contract import PredictorIdentity
+from medsam_core.errors import PredictorError
+from medsam_core.predictors.contract import Checked, Predictor, PredictorIdentity
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ class EnginePredictor:
 
     engine: inference.Predictor
     """The engine itself."""
-    identity: PredictorIdentity
-    """The name "engine", this package's version, and the SHA-256 of the checkpoint."""
 
     def __init__(self, engine: inference.Predictor) -> None:
         self.engine = engine
-        self.identity = identity_of(engine.model, "engine", __version__)
+
+    @property
+    def identity(self) -> PredictorIdentity:
+        """The name "engine", this package's version, and the SHA-256 of the checkpoint."""
+        return identity_of(self.engine.model, "engine", __version__)
 
     @property
     def model(self) -> LoadedModel:
@@ -57,13 +60,29 @@ def identity_of(model: LoadedModel, name: str, version: str) -> PredictorIdentit
         sha256=model.checkpoint.sha256,
         image_size=model.architecture.image_size,
         notes=tuple(model.notes),
+        checkpoint=model.checkpoint.name,
+        architecture=model.architecture.name,
     )
 
 
+def engine_of(predictor: Predictor, *, what: str) -> inference.Predictor:
+    """The engine in a predictor. what: who needs it, for the sentence. Raises PredictorError if it is another one."""
+    inner: Any = predictor
+    while isinstance(inner, Checked):
+        inner = inner.predictor
+    if not isinstance(inner, EnginePredictor):
+        raise PredictorError(
+            f"{what}: got the predictor {predictor.identity.name}, expected engine, whose stages are timed here; "
+            "leave out --medsam-predictor and --medsam-postprocess."
+        )
+    return inner.engine
+
+
 def from_request(request: PredictorRequest) -> EnginePredictor:
-    """The engine for what a session asked. Raises CheckpointError, DeviceError or OptionError."""
+    """The engine for what a session asked. Raises CheckpointError, DeviceError, OptionError or PredictorError."""
     from medsam_core.inference.predictor import load_predictor
 
+    request.known_options("engine", ())
     return EnginePredictor(
         load_predictor(
             request.checkpoint,

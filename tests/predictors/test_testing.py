@@ -268,7 +268,7 @@ def test_the_embedded_checkpoint_passes(name, protocols):
         (AtLeastOne, "got 1 prediction for 0 prompts, expected one for each"),
         (FailsOnNone, "predict failed with IndexError"),
         (NewIdentity, "check_predictor: identity: got .* from a second predictor"),
-        (IdentityOfItsUse, "check_predictor: identity: got .* after predictions"),
+        (IdentityOfItsUse, r"got the identity box-filler 1 \(.*\), expected box-filler 0 \(.*\) as at the start"),
         (NumbersAsNotes, r"check_predictor: notes: got \[3\], expected a list of sentences"),
         (WithoutNotes, "got a WithoutNotes without notes"),
     ],
