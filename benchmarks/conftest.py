@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks.arguments import whole
+from medsam_core.plugin.options import value_of
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 6.0  # what the warm rounds of one stage may take, if that leaves enough rounds
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="phantoms of its cohort, 3 or more (%(default)s)",
     )
     parser.addoption(
-        "--no-compiled", action="store_true", help="speedup on CUDA without --compile, which takes minutes"
+        "--no-compiled", action="store_true", help="speedup on CUDA without --medsam-compile, which takes minutes"
     )
     parser.addoption("--latency-rounds", type=int, default=ROUNDS[0], metavar="N", help="at least (%(default)s)")
 
@@ -100,7 +101,7 @@ def _device_name(config: pytest.Config) -> str:
     seen = environment()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = f"{seen.cpu} {torch.backends.cpu.get_cpu_capability()} {cores} cores"
-    cuda = config.getoption("--device").startswith("cuda") and torch.cuda.is_available()
+    cuda = value_of(config, "device").startswith("cuda") and torch.cuda.is_available()
     return re.sub(r"[^a-z0-9]+", "-", (seen.gpu if cuda else cpu).lower()).strip("-")
 
 

@@ -1,7 +1,7 @@
 """The accuracy gate: one test per subject × modality × region × prompt mode × protocol.
 
     pytest benchmarks/test_accuracy.py                                   the phantom cohort, the embedded checkpoint
-    pytest -m gpu --brats-root=DIR --checkpoint=medsam2-latest --gates=FILE   a real cohort, on CUDA
+    pytest -m gpu --medsam-root=DIR --medsam-checkpoint=medsam2-latest --medsam-gates=FILE   a real cohort, on CUDA
 
 A test fails if its case breaks a case bound of the gates; the cohort's bounds are judged when all cases are scored,
 and the exit code is 0 only if the whole run is a PASS.
@@ -11,7 +11,7 @@ import pytest
 
 
 def test_case(medsam_case, medsam_evaluate, medsam_check):
-    """On the device that --device names."""
+    """On the device that --medsam-device names."""
     medsam_check(medsam_evaluate(medsam_case))
 
 

@@ -18,7 +18,7 @@ DESCRIPTION = """\
 Commands around the MedSAM-2 regression gate on BraTS MRI. The gate itself runs under pytest:
 
   pytest benchmarks/test_accuracy.py                        phantom cohort, embedded checkpoint
-  pytest -m gpu --brats-root=DIR --checkpoint=medsam2-latest --gates=FILE
+  pytest -m gpu --medsam-root=DIR --medsam-checkpoint=medsam2-latest --medsam-gates=FILE
                                                             a real cohort on CUDA
 """
 

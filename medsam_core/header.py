@@ -72,7 +72,9 @@ class Decisions:
     precision: str = ""
     threads: str = ""
     compiled: str = ""
-    """ "asked for" with --compile, else ""."""
+    """ "asked for" with --medsam-compile, else ""."""
+    options: str = ""
+    """The options that pytest's configuration file set, and those of them that the command line replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class RunHeader:
     gates: GatesIdentity | None = None
     """None: no gates."""
     baseline: str | None = None
-    """What --baseline named, None if nothing."""
+    """What --medsam-baseline named, None if nothing."""
     prompts_from: str | None = None
     """SHA-256 of the prompt manifest that was replayed, None if the prompts were simulated."""
     environment: Environment = field(default_factory=Environment)

@@ -39,8 +39,8 @@ QUESTION = (
 CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
 _DAMAGED = "give a directory that a run wrote, or score the run again"
-_JUDGE = "delete it and resume the run with --resume"
-_CANNOT_WRITE = "choose another --run-dir"
+_JUDGE = "delete it and resume the run with --medsam-resume"
+_CANNOT_WRITE = "choose another --medsam-run-dir"
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ class RunWriter:
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._failure = RunError(
-                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then --resume."
+                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then "
+                "--medsam-resume."
             )
             raise self._failure from None
         self.records[record.id] = record
@@ -187,7 +188,7 @@ def _question(header: RunHeader) -> dict[str, Any]:
     # the engine's version is this package's, which is compared by itself, and older runs do not have it
     own = predictor.version in ("", header.environment.medsam_core)
     asked["predictor"] = predictor.name if own else str(predictor)
-    return asked | {"use of --compile": bool(header.decided.compiled)}
+    return asked | {"use of --medsam-compile": bool(header.decided.compiled)}
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:
@@ -201,7 +202,8 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         raise RunError(f"{directory}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
     if not resume and (directory / HEADER).exists():
         raise RunError(
-            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give --resume."
+            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give "
+            "--medsam-resume."
         )
     if (directory / CASES).exists() and not (directory / HEADER).exists():
         raise RunError(

@@ -144,7 +144,9 @@ def test_a_full_disk_is_reported_and_nothing_is_added_behind_a_torn_line(tmp_pat
 
     writer = RunWriter(tmp_path, HEADER_CONTENT)
     whole, writer._stream = writer._stream, Full()
-    with pytest.raises(RunError, match=r"s1/t1ce/WT/box cannot be written \(No space left on device\); .* --resume"):
+    with pytest.raises(
+        RunError, match=r"s1/t1ce/WT/box cannot be written \(No space left on device\); .* --medsam-resume"
+    ):
         writer.append(record())
     assert writer.records == {}
     writer._stream = whole
@@ -181,13 +183,13 @@ def test_records_that_are_no_text_or_no_file_are_a_damaged_run(tmp_path):
 
 def test_a_compiled_run_is_resumed_compiled(tmp_path):
     RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"})).close()
-    with pytest.raises(RunError, match=r"differs in its use of --compile; give the same options"):
+    with pytest.raises(RunError, match=r"differs in its use of --medsam-compile; give the same options"):
         RunWriter(tmp_path, HEADER_CONTENT, resume=True)
 
 
 def test_a_run_of_a_version_without_compilation_is_resumed_without(tmp_path):
     RunWriter(tmp_path, HEADER_CONTENT).close()
-    with pytest.raises(RunError, match=r"differs in its use of --compile"):
+    with pytest.raises(RunError, match=r"differs in its use of --medsam-compile"):
         RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"}), resume=True)
     RunWriter(tmp_path, made_header(PLAN, decided={"compiled": ""}), resume=True).close()
 

@@ -45,8 +45,17 @@ def test_a_three_line_test_elsewhere_uses_its_fixtures(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     (project / "test_mine.py").write_text(TEST_FILE)
-    cohort = ("--phantom-subjects", "1", "--phantom-size", "16,160,160", "--regions", "TC", "--prompts", "box")
-    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *cohort, "-v", "--run-dir", "run")
+    cohort = (
+        "--medsam-phantom-subjects",
+        "1",
+        "--medsam-phantom-size",
+        "16,160,160",
+        "--medsam-regions",
+        "TC",
+        "--medsam-prompts",
+        "box",
+    )
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *cohort, "-v", "--medsam-run-dir", "run")
     done = run(*command, cwd=project, PYTHONPATH=str(site))
     assert "embedded" in done.stdout, done.stdout + done.stderr
     assert "1 passed" in done.stdout

@@ -16,7 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "calibrate",
         help="measure this machine's noise by running the same gate several times",
         description="Run the accuracy gate --repeats times, or read stored repeats, and write how much the scores "
-        "differ, by device and precision. Options of the gate follow after --, e.g. -- --brats-root=DIR --device cuda.",
+        "differ, by device and precision. Options of the gate follow after --, e.g. -- --medsam-root=DIR "
+        "--medsam-device=cuda.",
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="stored repeats; with --repeats, options of the gate")
     parser.add_argument("--repeats", type=int, metavar="K", help="run the gate K times")
@@ -61,7 +62,7 @@ def _refuse_twice(directories: list[Path]) -> None:
 
 def _repeat(directory: Path, suite: str, options: list[str]) -> None:
     """Run the gate once into `directory`. Any verdict is fine: only the scores matter."""
-    command = [sys.executable, "-m", "pytest", suite, "-q", f"--run-dir={directory}", *options]
+    command = [sys.executable, "-m", "pytest", suite, "-q", f"--medsam-run-dir={directory}", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1, 10):
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no output"]

@@ -60,7 +60,7 @@ def _objections(run: Run, name: str, gates: Gates | None, folder: Path) -> tuple
         against.append("; ".join(line.strip() for line in judged.lines()[:3]))
     try:
         ended = stored_outcome(run.directory)
-        unknown = "it has no verdict, so its session did not end; finish it with --resume"
+        unknown = "it has no verdict, so its session did not end; finish it with --medsam-resume"
     except RunError:
         ended, unknown = None, f"{VERDICT} cannot be read"
     if ended is None:

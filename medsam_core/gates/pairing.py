@@ -106,7 +106,7 @@ def comparability(reference: Baseline, run: Run, metric: str | None = None, scop
 def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
     """Why the records are not exactly the plan's; [] if they are."""
     planned, scored = Counter(plan), Counter(record.id for record in records)
-    reasons = [] if planned else ["no case was planned: give --brats-root a folder with subjects"]
+    reasons = [] if planned else ["no case was planned: give --medsam-root a folder with subjects"]
     for cases, what in (
         (planned.keys() - scored.keys(), "planned but not scored"),
         (scored.keys() - planned.keys(), "scored but not planned"),
@@ -134,7 +134,7 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
     moved = [case for case, before, now in both if before.prompts != now.prompts]
     if moved:
         many = counted(len(moved), "case")
-        reasons.append(f"other prompts in {many}: {few(moved)}; replay the reference's with --prompts-from")
+        reasons.append(f"other prompts in {many}: {few(moved)}; replay the reference's with --medsam-prompts-from")
     changed = [case for case, before, now in both if before.data and now.data and before.data != now.data]
     if changed:
         many = counted(len(changed), "case")

@@ -113,7 +113,7 @@ def embedded_path() -> Path:
         folders = " or ".join(map(str, shipped_folders("fixtures")))
         raise CheckpointError(
             f"embedded checkpoint: got no embedded.safetensors in {folders}, expected the file that comes with "
-            "medsam-core; install it again or give --checkpoint PATH."
+            "medsam-core; install it again or give --medsam-checkpoint PATH."
         )
     return found
 
@@ -159,7 +159,7 @@ def _download(name: str, source: Source) -> CheckpointFile:
         raise CheckpointError(
             f"checkpoint {name}: got no download ({type(error).__name__}), expected {source.file} from the Hugging "
             f"Face repository {source.repository} at revision {source.revision}; download that file where there is "
-            "a network, copy it here and give --checkpoint PATH."
+            "a network, copy it here and give --medsam-checkpoint PATH."
         ) from error
     sha256 = sha256_of(path)
     if source.sha256 and sha256 != source.sha256:

@@ -191,5 +191,5 @@ def _check_keys(module: SAM2Base, weights: Weights, architecture: Architecture) 
     if problems:
         raise CheckpointError(
             f"checkpoint {weights.file.path}: got tensors that do not fit {architecture.name}: {'; '.join(problems)}; "
-            f"expected exactly its {len(wanted)}; give the --architecture that they were trained for."
+            f"expected exactly its {len(wanted)}; give the --medsam-architecture that they were trained for."
         )

@@ -5,6 +5,7 @@ Nothing here reads a voxel or imports torch before the checkpoint, the predictor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,6 +39,8 @@ class PhantomCohort:
     size: tuple[int, int, int] = (40, 160, 160)
     """(D, H, W) voxels."""
     seed: int = 19
+    prepare: Callable[[], None] | None = field(default=None, compare=False)
+    """Called before the first phantom is written; None for nothing."""
 
     @property
     def root(self) -> Path:
@@ -54,13 +57,15 @@ class PhantomCohort:
         from medsam_core.phantoms.cohort import write_cohort
 
         try:
+            if self.prepare is not None:
+                self.prepare()
             self.directory.mkdir(parents=True, exist_ok=True)
             with FileLock(self.directory / f"{self.root.name}.lock"):  # other processes may need the same cohort
                 write_cohort(self.root, subjects=self.subjects, size=self.size, seed=self.seed)
         except OSError as error:
             raise DataError(
                 f"phantom cohort {self.root}: cannot be written ({error.strerror}); choose another place with "
-                "--phantom-dir."
+                "--medsam-phantom-dir."
             ) from None
         return self.root
 
@@ -100,6 +105,8 @@ class Configuration:
     workers: int = field(default=0, compare=False)
     """How many processes share this machine's cores; 0 for a single one."""
     command: tuple[str, ...] = field(default=(), compare=False)
+    ini: str = field(default="", compare=False)
+    """Which options pytest's configuration file set; "" if none."""
 
     @cached_property
     def cohort(self) -> tuple[Subject, ...]:
@@ -111,7 +118,7 @@ class Configuration:
             missing = [name for name in self.subjects if name not in known]
             if missing:
                 raise OptionError(
-                    f"--subjects: {', '.join(missing[:3])} not found among the {len(found)} subjects of {root} "
+                    f"--medsam-subjects: {', '.join(missing[:3])} not found among the {len(found)} subjects of {root} "
                     f"({found[0].id} …); choose from `medsam-core list`."
                 )
             found = tuple(known[name] for name in sorted(set(self.subjects)))
@@ -221,6 +228,7 @@ class Configuration:
                 precision=self.choice.passed_on or devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
+                options=self.ini,
             ),
             cohort=self.cohort_identity,
             plan=tuple(case.id for case in self.plan),
@@ -241,11 +249,11 @@ def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
         what = f"{gone[0]}: a link" if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more: links"
         raise DataError(
             f"{what} to nothing, expected files; fetch them, e.g. with `git annex get`, or leave these subjects out "
-            "with --subjects."
+            "with --medsam-subjects."
         )
     unclear = [subject.id for subject in subjects if subject.convention is None]
     if unclear and settings.labels is None:
         raise DataError(
             f"{unclear[0]}: the label convention is unclear for {len(unclear)} of {len(subjects)} subjects, "
-            f"expected one for each; name it with --labels ({', '.join(CONVENTIONS)})."
+            f"expected one for each; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
         )

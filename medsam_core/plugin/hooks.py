@@ -13,7 +13,7 @@ import pytest
 
 from medsam_core.errors import MedsamError
 from medsam_core.plugin.choice import unused_predictor
-from medsam_core.plugin.options import UNREAD_INI, ini_unread
+from medsam_core.plugin.options import UNREAD_INI, ini_unread, ini_values
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from medsam_core.plugin.recorder import Recorder
 
 CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
-SKIPPED_GPU = "no CUDA device (--allow-no-gpu)"
-NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
+SKIPPED_GPU = "no CUDA device (--medsam-allow-no-gpu)"
+NO_GPU = (
+    "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --medsam-allow-no-gpu to skip"
+)
 
 
 class MedsamSession:
@@ -74,7 +76,9 @@ class MedsamSession:
 
     def _require_gpu(self, items: list[pytest.Item]) -> None:
         if not self.configuration.device.startswith(("auto", "cuda")):
-            self._refuse(f"-m gpu: got --device {self.configuration.device}, expected cuda or cuda:N; leave it out")
+            self._refuse(
+                f"-m gpu: got --medsam-device={self.configuration.device}, expected cuda or cuda:N; leave it out"
+            )
         if _has_gpu():
             self._use_gpu()
         elif self.configuration.allow_no_gpu:
@@ -163,8 +167,9 @@ class MedsamSession:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker where the run is."""
+        """Tell an xdist worker where the run is, and what the configuration file said."""
         node.workerinput["medsam_run_dir"] = str(self.configuration.run_dir)
+        node.workerinput["medsam_ini"] = ini_values(self.config)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:

@@ -6,7 +6,7 @@ region × prompt mode × protocol. Loading the plugin imports neither torch nor 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ import pytest
 from medsam_core.errors import MedsamError
 from medsam_core.plugin import hookspec
 from medsam_core.plugin.hooks import MedsamSession
-from medsam_core.plugin.options import OPTIONS, configuration_from, destination, given_options
+from medsam_core.plugin.options import declare, given_options, refuse_former_names, value_of
+from medsam_core.plugin.resolving import configuration_from
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
@@ -30,11 +31,17 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare every option under one heading."""
-    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
-    for flag, default, metavar, text in OPTIONS:
-        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
-        group.addoption(flag, default=default, help=text, dest=destination(flag), **kind)
+    """Declare every option and its key in the configuration file."""
+    declare(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Iterator[None]:
+    """After every conftest.py had the chance to declare its options: a name of earlier versions ends in a sentence."""
+    yield
+    refuse_former_names(early_config, parser, args)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -66,7 +73,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:
         _ = configuration.cohort
-    if config.getoption("medsam_run_dir") is not None or configuration.resume:
+    if value_of(config, "run-dir") is not None or configuration.resume:
         prepare_directory(configuration.run_dir, resume=configuration.resume)
     if configuration.device != "auto":
         from medsam_core.inference.devices import resolve_device

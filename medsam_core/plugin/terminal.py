@@ -31,7 +31,8 @@ def describe(header: RunHeader) -> list[str]:
         f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
         f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, jitter {settings.jitter_voxels:g}, "
         f"profile {settings.profile}",
-        f"gates: {gates.file if gates else 'none: the verdict cannot be PASS (give --gates FILE)'}",
+        *([f"options from {decided.options}"] if decided.options else []),
+        f"gates: {gates.file if gates else 'none: the verdict cannot be PASS (give --medsam-gates=FILE)'}",
     ]
 
 

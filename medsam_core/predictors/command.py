@@ -189,7 +189,7 @@ def from_request(request: PredictorRequest) -> CommandPredictor:
     if "{checkpoint}" in command and request.checkpoint is None:
         raise PredictorError(
             "predictor command: got {checkpoint} in the command line but no checkpoint, expected one; give "
-            "--checkpoint."
+            "--medsam-checkpoint."
         )
     request.refuse("command", "architecture", "image_size", "compiled")
     if "{checkpoint}" not in command:

@@ -59,7 +59,9 @@ def history(folder: Path | str, *, metric: str = "dice", scope: str = "volume") 
     folder = Path(folder)
     found = sorted(path.parent for path in folder.rglob(HEADER)) if folder.is_dir() else []
     if not found:
-        raise RunError(f"{folder}: holds no run, expected folders with a {HEADER}; name the folder of your --run-dir.")
+        raise RunError(
+            f"{folder}: holds no run, expected folders with a {HEADER}; name the folder of your --medsam-run-dir."
+        )
     entries = []
     for directory in found:
         name = str(directory.relative_to(folder)) if directory != folder else directory.resolve().name

@@ -45,7 +45,7 @@ def write_page(run: Run, verdict: Verdict, path: Path | str) -> None:
     Raises RunError if it cannot be written.
     """
     path = Path(path)
-    write_whole(path, page(run, verdict, links_from=path.parent), error=RunError, fix="choose another --run-dir")
+    write_whole(path, page(run, verdict, links_from=path.parent), error=RunError, fix="choose another --medsam-run-dir")
 
 
 def page(run: Run, verdict: Verdict, *, links_from: Path | str) -> str:

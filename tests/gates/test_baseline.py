@@ -111,7 +111,7 @@ def test_a_pass_is_accepted(finished, gates, tmp_path):
             "FAIL: its session ended with this verdict, although its records pass; fix the run, or add --force",
         ),
         ((0.9, 0.8), "INCONCLUSIVE", True, "INCONCLUSIVE: its session ended with this verdict"),
-        ((0.9, 0.8), None, True, "it has no verdict, so its session did not end; finish it with --resume"),
+        ((0.9, 0.8), None, True, "it has no verdict, so its session did not end; finish it with --medsam-resume"),
         ((0.9, 0.8), "PASS", False, "INCONCLUSIVE no gates for this cohort"),
         ((0.9, math.nan), "PASS", True, "Dice is NaN in 1 case"),
     ],

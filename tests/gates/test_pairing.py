@@ -13,7 +13,9 @@ def test_every_obstacle_is_in_its_own_field(make_record, recall):
     new = [make_record("S0", dice=0.9), make_record("S1", slices=(3,)), make_record("S2"), make_record("S4")]
     run = recall(new, name="new", plan=[one.id for one in (*old[:3], *new)], precision="bf16", device="cuda:1")
     got = comparability(Baseline.of(recall(old, name="old")), run, "dice")
-    assert got.incomparable == ("other prompts in 1 case: S1/t1ce/WT/box; replay the reference's with --prompts-from",)
+    assert got.incomparable == (
+        "other prompts in 1 case: S1/t1ce/WT/box; replay the reference's with --medsam-prompts-from",
+    )
     assert got.unfit == ("3 cases planned more than once: S0/t1ce/WT/box, S1/t1ce/WT/box, S2/t1ce/WT/box",)
     assert got.unmatched == ("1 case missing against old, of S3", "1 case new against old, of S4")
     assert [reason.rsplit(": ")[-1] for reason in got.unscored] == ["S2/t1ce/WT/box"]

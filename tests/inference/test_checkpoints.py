@@ -128,7 +128,7 @@ def test_no_network_says_repository_file_and_the_way_by_hand(monkeypatch):
     with pytest.raises(
         CheckpointError,
         match=r"medsam2-latest: got no download \(ConnectionError\), expected MedSAM2_latest\.pt from the Hugging Face "
-        r"repository wanglab/MedSAM2 at revision e4a6f35.*give --checkpoint PATH\.",
+        r"repository wanglab/MedSAM2 at revision e4a6f35.*give --medsam-checkpoint PATH\.",
     ):
         resolve("medsam2-latest")
 

@@ -119,7 +119,7 @@ def test_weights_of_another_architecture_name_their_keys(small, tmp_path):
     with pytest.raises(
         CheckpointError,
         match=r"w\.pt: got tensors that do not fit embedded: 1 missing \(no_mem_embed\); 1 unexpected \(extra\); "
-        r"1 of another shape \(no_obj_ptr\); expected exactly its \d+; give the --architecture",
+        r"1 of another shape \(no_obj_ptr\); expected exactly its \d+; give the --medsam-architecture",
     ):
         load_model(tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"do not fit medsam2: \d+ missing \(.* more\)"):

@@ -74,7 +74,7 @@ def test_an_image_that_was_not_fetched_is_told_before_anything_is_scored(linked,
     first, _ = sorted((tmp_path / "copy").glob(f"*/*_{part}.nii.gz"))
     assert str(caught.value) == (
         f"{first} and 1 more: links to nothing, expected files; fetch them, e.g. with `git annex get`, or leave "
-        "these subjects out with --subjects."
+        "these subjects out with --medsam-subjects."
     )
 
 
