@@ -45,7 +45,8 @@ class HttpPredictor:
     """
 
     identity: PredictorIdentity
-    """As the service gives it when the predictor is made; an answer with another SHA-256 is an error."""
+    """As the service gives it when the predictor is made, with http: before its name: "http:engine". An answer with
+    another SHA-256 is an error."""
     notes: list[str]
     """A sentence for each request that had to be sent again."""
 
@@ -127,7 +128,7 @@ class HttpPredictor:
             raise self._error(f"got the identity {content[:80]!r}", "JSON with name, version and sha256", fix) from None
         if wrong is not None:
             raise self._error(f"got the {wrong} {given[wrong]!r}", "text", fix)
-        return PredictorIdentity(given["name"], given["version"], given["sha256"], image_size, notes)
+        return PredictorIdentity(f"http:{given['name']}", given["version"], given["sha256"], image_size, notes)
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         problem = ""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_no_prompts_need_no_request(service):
 
 def test_the_identity_is_the_services(service):
     made = choose("http", options={"url": service + "/"})()
-    assert made.identity == IDENTITY
+    assert made.identity == replace(IDENTITY, name="http:box-filler")
     assert made.notes == []
 
 
@@ -131,7 +132,7 @@ def scripted(*script):
 def test_trouble_that_passes_is_noted(trouble):
     with scripted(GOOD_IDENTITY, trouble, trouble, (200, answer())) as (server, make):
         predictor = make()
-        assert predictor.identity == PredictorIdentity("served", "3", "cd" * 32, 512)
+        assert predictor.identity == PredictorIdentity("http:served", "3", "cd" * 32, 512)
         assert not ask(predictor)[0].mask.any()
         assert server.seen == ["/identity", "/predict", "/predict", "/predict"]
         assert len(predictor.notes) == 2

@@ -1,65 +1,19 @@
-"""A predictor of another repository through the whole gate: run, baseline, workers, resume, page; and what is refused."""
+"""A predictor of another repository through the whole gate, from run to page; and what is refused."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-import torch  # noqa: F401  before pytester takes its snapshot of the modules, so that it stays loaded
 
 from medsam_core.cli import main
 from medsam_core.runs import read_run
+from tests.predictors.toys import FLOOR, SUITE, TOY, said, scores
 
 pytest_plugins = ["pytester"]
 
-TOY = """\
-import hashlib
-from pathlib import Path
-import numpy as np
-from medsam_core.predictors.contract import PlainPrediction, PredictorIdentity
-
-class Toy:
-    identity = PredictorIdentity("toy", "1", hashlib.sha256(Path(__file__).read_bytes()).hexdigest())
-    notes = []
-    def encode(self, volume):
-        return np.zeros(volume.shape, bool)
-    def predict(self, empty, prompts, *, protocol):
-        masks = [empty.copy() for _ in prompts]
-        for mask, (x0, y0, x1, y1) in zip(masks, [map(int, prompt.box) for prompt in prompts]):
-            mask[:, y0 : y1 + 1, x0 : x1 + 1] = True
-        return [PlainPrediction(mask) for mask in masks]
-"""
-SUITE = """
-def test_case(medsam_case, medsam_evaluate, medsam_check):
-    medsam_check(medsam_evaluate(medsam_case))
-"""
-FLOOR = 'version = 1\n[[gate]]\nmetric = "dice"\nmean_minimum = 0.1\n'
 PIN = FLOOR + '[[gate]]\nmetric = "dice"\nsame = ["checkpoint"]\ncase_change_maximum = 0.0001\n'
 BY_OPTION = "--medsam-predictor=toy:Toy"
-
-
-@pytest.fixture
-def guest(pytester, small_cohort):
-    """guest(*options, gates=TOML) runs a session in another repository, with the module toy, and returns its result."""
-    pytester.makepyfile(test_gate=SUITE, toy=TOY)
-    pytester.makeini("[pytest]\npythonpath = .\n")
-
-    def run(*options, gates=FLOOR, run_dir="run"):
-        (pytester.path / "gates.toml").write_text(gates)
-        chosen = [f"--medsam-root={small_cohort}", "--medsam-prompts=box", "--medsam-gates=gates.toml"]
-        chosen += [f"--medsam-run-dir={run_dir}"] if run_dir else []
-        plugins = ("-p", "medsam_core.plugin.plugin", "-p", "no:hypothesispytest")
-        return pytester.runpytest_inprocess(*plugins, *chosen, *options)
-
-    return run
-
-
-def said(result) -> str:
-    return result.stdout.str() + result.stderr.str()
-
-
-def scores(folder):
-    return {record.id: record.scores for record in read_run(folder).records}
 
 
 def test_a_toy_of_fifteen_lines_goes_through_the_whole_gate(guest, pytester, capsys):
@@ -168,7 +122,7 @@ NOTES = "    notes = []\n"
     [
         (RETURN, "return [PlainPrediction(mask[:-1]) for mask in masks]", (), "got a mask of shape (19, 64, 64)"),
         (RETURN, "return [PlainPrediction(mask * 1.0) for mask in masks]", (), "got a mask of float64, expected bool"),
-        (RETURN, "return [PlainPrediction(mask + np.nan) for mask in masks]", (), "got a mask of float64 with 81920 NaN"),
+        (RETURN, "return [PlainPrediction(mask + np.nan) for mask in masks]", (), "of float64 with 81920 NaN"),
         (RETURN, RETURN, ("--medsam-protocol=slicewise,forward",), "expected one on "),
         (RETURN, "return masks", (), "got a ndarray without .mask"),
         (RETURN, "1 / 0", (), "predict failed with ZeroDivisionError"),
@@ -191,7 +145,7 @@ def test_a_wrong_answer_is_one_sentence_and_the_case_fails(guest, pytester, old,
 @pytest.mark.parametrize(
     ("old", "new", "spec", "sentence"),
     [
-        (NOTES, f"{NOTES}    def __init__(self): raise OSError('no weights')\n", "toy:Toy", "failed with OSError (no weights)"),
+        (NOTES, f"{NOTES}    def __init__(self): raise OSError('lost')\n", "toy:Toy", "failed with OSError (lost)"),
         (NOTES, f"{NOTES}    def __init__(self): exit(0)\n", "toy:Toy", "failed with SystemExit (0)"),
         (NOTES, "    notes = ()\n", "toy:Toy", "got notes of type tuple, expected a list"),
         ("", "raise SystemExit(0)\n", "toy:Toy", "the module toy cannot be imported: SystemExit (0)"),

@@ -11,6 +11,7 @@ import numpy as np
 from medsam_core.data.volume import Grid, Volume
 from medsam_core.predictors.contract import PlainPrediction, PredictorIdentity
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.runs import read_run
 
 IDENTITY = PredictorIdentity("box-filler", "1", "ab" * 32)
 SHAPE = (5, 12, 9)
@@ -58,3 +59,35 @@ def box_of(prompt: Prompt) -> tuple[float, ...]:
         return xs.min(), ys.min(), xs.max(), ys.max()
     x, y = np.array(prompt.points).T
     return x.min() - 2, y.min() - 2, x.max() + 2, y.max() + 2
+
+
+TOY = """\
+import hashlib
+from pathlib import Path
+import numpy as np
+from medsam_core.predictors.contract import PlainPrediction, PredictorIdentity
+
+class Toy:
+    identity = PredictorIdentity("toy", "1", hashlib.sha256(Path(__file__).read_bytes()).hexdigest())
+    notes = []
+    def encode(self, volume):
+        return np.zeros(volume.shape, bool)
+    def predict(self, empty, prompts, *, protocol):
+        masks = [empty.copy() for _ in prompts]
+        for mask, (x0, y0, x1, y1) in zip(masks, [map(int, prompt.box) for prompt in prompts]):
+            mask[:, y0 : y1 + 1, x0 : x1 + 1] = True
+        return [PlainPrediction(mask) for mask in masks]
+"""
+SUITE = """
+def test_case(medsam_case, medsam_evaluate, medsam_check):
+    medsam_check(medsam_evaluate(medsam_case))
+"""
+FLOOR = 'version = 1\n[[gate]]\nmetric = "dice"\nmean_minimum = 0.1\n'
+
+
+def said(result) -> str:
+    return result.stdout.str() + result.stderr.str()
+
+
+def scores(folder):
+    return {record.id: record.scores for record in read_run(folder).records}
