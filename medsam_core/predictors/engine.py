@@ -72,8 +72,8 @@ def engine_of(predictor: Predictor, *, what: str) -> inference.Predictor:
         inner = inner.predictor
     if not isinstance(inner, EnginePredictor):
         raise PredictorError(
-            f"{what}: got the predictor {predictor.identity.name}, expected engine, whose stages are timed here; "
-            "leave out --medsam-predictor and --medsam-postprocess."
+            f"{what}: got the predictor {predictor.identity.name}, expected engine, because only it has them; leave "
+            "out --medsam-predictor and --medsam-postprocess."
         )
     return inner.engine
 
