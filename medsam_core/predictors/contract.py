@@ -219,10 +219,13 @@ def described(error: BaseException) -> str:
 
 
 def _problem(prediction: Any, prompt: Prompt, shape: tuple[int, int, int], protocol: str) -> str | None:
+    found = {}
     for name in ("mask", "predicted_iou"):
-        if not hasattr(prediction, name):
+        try:
+            found[name] = getattr(prediction, name)  # once: a mask may be unpacked at every call
+        except AttributeError:
             return f"got a {type(prediction).__name__} without .{name}, expected both; return PlainPrediction objects"
-    return _mask_problem(prediction.mask, prompt, shape, protocol) or _iou_problem(prediction.predicted_iou, shape[0])
+    return _mask_problem(found["mask"], prompt, shape, protocol) or _iou_problem(found["predicted_iou"], shape[0])
 
 
 def _mask_problem(mask: Any, prompt: Prompt, shape: tuple[int, int, int], protocol: str) -> str | None:

@@ -47,6 +47,20 @@ def test_a_right_answer_passes_unchanged(protocol):
     assert pointed.mask[1, 8, 2]
 
 
+def test_a_packed_mask_is_unpacked_once():
+    class Counted(PackedPrediction):
+        calls = 0
+
+        @property
+        def mask(self):
+            Counted.calls += 1
+            return super().mask
+
+    (found,) = ask(Answering([Counted.of(mask())]))
+    assert Counted.calls == 1
+    assert found.packed.dtype == np.uint8
+
+
 def test_no_prompts_give_no_predictions():
     assert ask(BoxFiller(), []) == []
 

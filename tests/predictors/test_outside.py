@@ -80,6 +80,20 @@ def test_medsam2s_flow_in_its_own_process_on_a_real_case(guest, pytester, real_c
     assert found["brats2019/dice@volume"] == pytest.approx(engine["brats2019/dice@volume"], abs=1e-4)
 
 
+@pytest.mark.slow
+def test_sam2s_own_predictor_has_the_scores_of_the_engine(guest, pytester):
+    one = ("--medsam-limit=1", "--medsam-prompts=box,point", "--medsam-device=cpu")
+    guest(*one, run_dir="engine")
+    result = guest("--medsam-predictor=sam2", *one, run_dir="sam2")
+    result.stdout.fnmatch_lines(["predictor: sam2 1.1.0", "checkpoint: embedded (sha256 *), embedded, 320 px"])
+    engine, sam2 = (scores(pytester.path / name) for name in ("engine", "sam2"))
+    keys = [f"brats2019/dice@{scope}" for scope in ("volume", "region_slices", "key_slice")]
+    assert len(engine) == 6
+    for case, found in engine.items():
+        assert [sam2[case][key] for key in keys] == pytest.approx([found[key] for key in keys], abs=1e-4), case
+    assert max(found[keys[0]] for found in engine.values()) > 0.3
+
+
 @contextmanager
 def service(folder, dies_at: int):
     """The port of a server that is killed when it gets its `dies_at`th volume; 0 for never."""
