@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -87,13 +87,13 @@ def choice_from(
     return PredictorChoice(name, given, postprocess or "", hook)
 
 
-def unused_predictor(config: pytest.Config, items: Iterable[pytest.Item], hooks: int) -> str | None:
+def unused_predictor(config: pytest.Config, items: Collection[pytest.Item], hooks: int) -> str | None:
     """A sentence on a predictor that somebody defined where it would score no case, None if there is none.
 
     items: the tests of cases. hooks: how many hooks there were when the predictor was chosen.
     """
     found = getattr(config.hook, HOOK).get_hookimpls()
-    if len(found) > hooks:
+    if items and len(found) > hooks:
         where = getattr(found[-1].plugin, "__file__", None) or found[-1].plugin_name
         return (
             f"{HOOK}: found in {where}, which pytest loads after the predictor is chosen, expected in a conftest.py "
@@ -103,9 +103,10 @@ def unused_predictor(config: pytest.Config, items: Iterable[pytest.Item], hooks:
         for definition in item.session._fixturemanager.getfixturedefs(FIXTURE, item) or ():
             where = definition.func.__module__
             if where != "medsam_core.plugin.plugin":
-                code = definition.func.__code__
+                code = getattr(definition.func, "__code__", None)
+                place = f"{code.co_filename}:{code.co_firstlineno}" if code else where
                 return (
-                    f"fixture {FIXTURE}: got another one from {code.co_filename}:{code.co_firstlineno}, expected the "
+                    f"fixture {FIXTURE}: got another one from {place}, expected the "
                     f"plugin's, because a fixture is made too late to be named in the run; define the hook {HOOK} in "
                     "its place, or give --medsam-predictor=module:factory."
                 )

@@ -138,7 +138,9 @@ class CommandPredictor:
                 _end(process)
         said = _last_lines(logs[0]) or _last_lines(logs[1])
         if late:
-            raise self._error(f"no answer after {self.timeout_s:g} s{said}, expected one; raise the option timeout")
+            raise self._error(
+                f"no answer after {self.timeout_s:g} s{said}, expected one; raise --medsam-predictor-timeout"
+            )
         if code < 0:
             raise self._error(f"the end by signal {-code}{said}, expected exit code 0; correct the program")
         if code:
@@ -183,7 +185,7 @@ def from_request(request: PredictorRequest) -> CommandPredictor:
     command = request.options.get("command", "")
     if not command:
         raise PredictorError(
-            "predictor command: got no command line, expected the option command; give it, such as "
+            "predictor command: got no command line, expected one; give it, such as --medsam-predictor-command="
             "'python segment.py {input} {output}'."
         )
     if "{checkpoint}" in command and request.checkpoint is None:
@@ -199,8 +201,12 @@ def from_request(request: PredictorRequest) -> CommandPredictor:
     together = request.options.get("together", "no")
     if together not in ("yes", "no"):
         raise PredictorError(f"predictor command: got together {together!r}, expected yes or no; write one of them.")
+    if "{device}" in command:
+        from medsam_core.inference.devices import resolve_device  # imports torch
+
+        command = command.replace("{device}", shlex.quote(str(resolve_device(request.device))))
     return CommandPredictor(
-        command.replace("{device}", shlex.quote(request.device)),
+        command,
         timeout_s=request.number("command", "timeout", TIMEOUT_S),
         together=together == "yes",
         name=request.options.get("name", "command"),

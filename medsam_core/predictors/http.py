@@ -9,6 +9,7 @@ import io
 import json
 import ssl
 import time
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,11 @@ class HttpPredictor:
         self.notes: list[str] = []
         self._httpx = _httpx()
         if not self.url.startswith(("http://", "https://")):
-            raise self._error(f"got the address {url!r}", "http:// or https://", "correct the option url")
+            raise self._error(f"got the address {url!r}", "http:// or https://", "correct --medsam-predictor-url")
         self._client: httpx.Client = self._httpx.Client(
             timeout=timeout_s, trust_env=False, verify=ssl.create_default_context()
         )
+        weakref.finalize(self, self._client.close)
         self.identity = self._identity()
 
     def encode(self, volume: Volume) -> Scan:
@@ -146,7 +148,7 @@ class HttpPredictor:
                 problem = described(error)
                 continue
             except (self._httpx.InvalidURL, self._httpx.HTTPError) as error:
-                raise self._error(f"got {described(error)}", "an address", "correct the option url") from error
+                raise self._error(f"got {described(error)}", "an address", "correct --medsam-predictor-url") from error
             if answer.status_code in BUSY:
                 problem = f"status {answer.status_code}"
                 continue
@@ -171,7 +173,8 @@ def from_request(request: PredictorRequest) -> HttpPredictor:
     url = request.options.get("url", "")
     if not url:
         raise PredictorError(
-            "predictor http: got no address, expected the option url; give it, such as http://127.0.0.1:8008."
+            "predictor http: got no address, expected one; give it, such as "
+            "--medsam-predictor-url=http://127.0.0.1:8008."
         )
     return HttpPredictor(
         url,

@@ -173,8 +173,8 @@ def test_an_installed_package_offers_predictors(module, tmp_path):
     ("settings", "said"),
     [
         ({"options": {"tiemout": "3"}}, r"got the option 'tiemout', expected one of .* \(did you mean timeout\?\)"),
-        ({}, "expected the option (command|url)"),
-        ({"image_size": 512}, "(got image_size 512, expected none|expected the option command)"),
+        ({}, "expected one; give it, such as --medsam-predictor-(command|url)="),
+        ({"image_size": 512}, "(got image_size 512, expected none|got no command line)"),
     ],
 )
 def test_options_that_cannot_be_followed(predictor, settings, said):

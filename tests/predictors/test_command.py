@@ -171,7 +171,9 @@ def test_a_late_program_and_its_children_are_ended(program, tmp_path):
         "print('loading', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
     )
     before = time.monotonic()
-    with pytest.raises(PredictorError, match=r"got no answer after 3 s \(loading\), expected one; raise the option"):
+    with pytest.raises(
+        PredictorError, match=r"got no answer after 3 s \(loading\), expected one; raise --medsam-predictor"
+    ):
         ask(program(text, timeout_s=3))
     assert time.monotonic() - before < 20
     assert ended(int(started.read_text()))

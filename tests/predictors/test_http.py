@@ -277,7 +277,7 @@ def test_the_reference_server_from_the_command_line(tmp_path):
 
 @pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://here", ""])
 def test_an_address_that_is_none(url):
-    with pytest.raises(PredictorError, match=r"expected http|expected the option url"):
+    with pytest.raises(PredictorError, match=r"expected http|expected one; give it, such as --medsam-predictor-url="):
         from_request(PredictorRequest(options={"url": url}))
 
 

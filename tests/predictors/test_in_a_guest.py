@@ -107,7 +107,10 @@ def test_a_fixture_of_the_same_name_is_refused_and_not_ignored(guest, pytester, 
     assert "PASS:" not in said(result)
 
 
-def test_a_fixture_of_the_same_name_is_nobodys_business_without_cases(guest, pytester):
+def test_a_hook_or_a_fixture_is_nobodys_business_without_cases(guest, pytester):
+    late = "def pytest_medsam_predictor(config, request):\n    return None\n"
+    (pytester.mkdir("deeper") / "conftest.py").write_text(late)
+    (pytester.path / "deeper" / "test_more.py").write_text("def test_nothing():\n    pass\n")
     pytester.makepyfile(test_gate="def test_own(medsam_predictor):\n    assert medsam_predictor == 3\n")
     pytester.makeconftest("import pytest\n@pytest.fixture\ndef medsam_predictor():\n    return 3\n")
     assert guest(run_dir=None).ret == 0

@@ -10,7 +10,8 @@ from medsam_core.inference.predictor import Predictor
 from medsam_core.phantoms.cohort import subject
 from medsam_core.predictors.choosing import PredictorRequest
 from medsam_core.predictors.contract import Checked
-from medsam_core.predictors.engine import EnginePredictor
+from medsam_core.predictors.engine import EnginePredictor, engine_of
+from medsam_core.predictors.postprocessing import PostProcessed
 from medsam_core.predictors.sam2_flow import Sam2Predictor, from_request
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
 from medsam_core.prompts.simulation import simulate
@@ -53,6 +54,16 @@ def test_engine_and_sam2_have_the_same_weights_and_their_own_names(model):
     assert engine.sha256 == sam2.sha256
     assert engine.image_size == sam2.image_size == 64
     assert sam2.version == "1.1.0"
+
+
+def test_the_engine_is_found_in_its_wrapper_and_not_in_another_predictor(model):
+    engine = Predictor(model)
+    assert engine_of(Checked(EnginePredictor(engine)), what="stages") is engine
+    with pytest.raises(PredictorError, match="stages: got the predictor sam2, expected engine"):
+        engine_of(Checked(Sam2Predictor(model)), what="stages")
+    filled = PostProcessed(Checked(EnginePredictor(engine)), "fill-holes")
+    with pytest.raises(PredictorError, match=r"got the predictor engine\+fill-holes:8, expected engine"):
+        engine_of(filled, what="stages")
 
 
 def test_a_background_that_is_not_0_is_noted(model, phantom):
