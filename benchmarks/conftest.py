@@ -155,7 +155,7 @@ def engine(medsam_predictor: Any) -> Any:
 def stage(benchmark: Any, medsam_configuration: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
     """`stage(run, slices=D)` times `run()` cold once, then warm, and says in `extra_info` what one should know.
 
-    before: makes what `run` takes as its only argument, anew for each round and outside of the timing.
+    before: makes what `run` takes as its only argument, again for each round and outside of the timing.
     """
     from medsam_core.inference.devices import resolve_device
 
@@ -254,7 +254,7 @@ def _host_peak_mib() -> float:
 
 
 def _smi(device: Any, fields: tuple[str, ...]) -> dict[str, str]:
-    """What the driver tells of the GPU, by nvidia-smi's own names; {} where it is not there or tells nothing."""
+    """What the driver says of the GPU, by nvidia-smi's own names; {} where it is not there or says nothing."""
     import torch
 
     if device.type != "cuda" or shutil.which("nvidia-smi") is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 HOOK, FIXTURE = "pytest_medsam_predictor", "medsam_predictor"
 HERE = ("engine", "sam2")
-"""Predictors whose model this process runs with torch: on the session's device, but of the same identity on any."""
+"""Predictors that run their model in this process with torch; their identity is the same on every device."""
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ def program_sha256(arguments: Sequence[str], name: str = "command") -> str:
 
 
 def _files_in(word: str) -> list[Path]:
-    """The file whose path is the word or the part after its equals sign, [] if there is none."""
+    """The file that the word, or the part after its equals sign, is a path of; [] if there is none."""
     for text in (word, word.partition("=")[2]):
         with contextlib.suppress(OSError):  # a word may be too long for a path
             if text and Path(text).is_file():

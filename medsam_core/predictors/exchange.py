@@ -105,7 +105,7 @@ def objects(items: Sequence[Any]) -> np.ndarray:
 
 
 def write_input(path: Path, scan: Scan, prompts: Sequence[Prompt], protocol: str) -> None:
-    """Write the npz that a program reads, and beside it the same prompts as JSON.
+    """Write the npz that a program reads, and in the same folder the same prompts as JSON.
 
     prompts: of one mode, so that `boxes` and `clicks` have an item for each of them.
     """

@@ -17,7 +17,7 @@ from tests.predictors.toys import said, scores
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
-# MedSAM2's own flow in a process of its own: it reads the challenge's npz, and asks sam2's predictor for the box
+# MedSAM2's own flow in a separate process: it reads the challenge's npz, and asks sam2's predictor for the box
 MEDSAM2 = """\
 import sys
 import numpy as np
