@@ -19,7 +19,7 @@ import torch
 
 from benchmarks import speedup
 from benchmarks.conftest import COHORT, SAM2_PROMPTS, SUBJECTS
-from benchmarks.sam2_flow import lively_model
+from benchmarks.lively_model import lively_model
 from medsam_core.data.regions import REGIONS
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.checkpoints import embedded_path

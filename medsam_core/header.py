@@ -12,11 +12,24 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictorName:
+    """The code that ran the weights; runs from before there was a choice have the default."""
+
+    name: str = "engine"
+    """With its post-processing, such as "engine+fill-holes:8"."""
+    version: str = ""
+    """Of the code; "" where it is not recorded."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointIdentity:
-    """The weights that were run."""
+    """The weights that were run, or whatever else the predictor runs, such as a program."""
 
     name: str
-    """The file's name, or the name it was asked for by."""
+    """The file's name, the name it was asked for by, or the predictor's own name if its weights have none."""
     sha256: str
     """Of the file, in hex."""
     architecture: str | None = None
@@ -100,6 +113,7 @@ class RunHeader:
     """As typed."""
     settings: Settings
     """How the cases were made, prompted and scored."""
+    predictor: PredictorName = field(default_factory=PredictorName)
     checkpoint: CheckpointIdentity
     device: str
     """As torch names it: cpu, cuda, cuda:1."""

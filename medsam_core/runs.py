@@ -24,7 +24,18 @@ from medsam_core.outcome import Outcome
 from medsam_core.plausibility import implausible
 
 # What must be the same for a run to be resumed: all that shapes its scores or its verdict.
-QUESTION = ("settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from")
+QUESTION = (
+    "settings",
+    "predictor",
+    "checkpoint",
+    "cohort",
+    "plan",
+    "device",
+    "precision",
+    "gates",
+    "baseline",
+    "prompts_from",
+)
 CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
 _DAMAGED = "give a directory that a run wrote, or score the run again"
@@ -173,6 +184,10 @@ class RunWriter:
 
 def _question(header: RunHeader) -> dict[str, Any]:
     asked = {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
+    predictor = header.predictor
+    # the engine's version is this package's, which is compared by itself, and older runs do not have it
+    own = predictor.version in ("", header.environment.medsam_core)
+    asked["predictor"] = predictor.name if own else str(predictor)
     return asked | {"use of --medsam-compile": bool(header.decided.compiled)}
 
 

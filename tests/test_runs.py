@@ -79,6 +79,8 @@ def test_a_run_is_not_overwritten(tmp_path):
     ("key", "other"),
     [
         ("settings", {"profile": "brats2023"}),
+        ("predictor", {"name": "sam2"}),
+        ("predictor", {"name": "engine", "version": "another"}),
         ("checkpoint", {"name": "embedded", "sha256": "d" * 64}),
         ("cohort", {"root": "phantoms", "subjects": ["s1"], "fingerprint": "e" * 64}),
         ("plan", [PLAN[0]]),
@@ -103,6 +105,13 @@ def test_only_the_same_code_goes_on_with_a_run(tmp_path, key):
     with pytest.raises(RunError, match=f"differs in its {key}; give the same"):
         RunWriter(tmp_path, made_header(PLAN, environment={**seen, key: "other"}), resume=True)
     RunWriter(tmp_path, made_header(PLAN, environment={**seen, "cpu": "y"}), resume=True).close()
+
+
+def test_an_older_run_that_names_no_predictor_was_of_the_engine(tmp_path):
+    seen = {"medsam_core": "1"}
+    RunWriter(tmp_path, made_header(PLAN, environment=seen)).close()
+    now = made_header(PLAN, environment=seen, predictor={"name": "engine", "version": "1"})
+    RunWriter(tmp_path, now, resume=True).close()
 
 
 def test_a_run_that_is_gone_on_with_has_no_verdict_until_it_ends(tmp_path):

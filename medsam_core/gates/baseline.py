@@ -22,7 +22,7 @@ from medsam_core.decoding import finite_or_text, number, read_json
 from medsam_core.errors import GateError
 from medsam_core.files import shipped_folders, write_whole
 from medsam_core.gates.statistics import DECIMALS, can_get_worse
-from medsam_core.header import CheckpointIdentity, Environment, GatesIdentity
+from medsam_core.header import CheckpointIdentity, Environment, GatesIdentity, PredictorName
 from medsam_core.outcome import Outcome
 from medsam_core.plausibility import contradictions, in_cases
 from medsam_core.runs import CASES, HEADER, Run, read_run, stored_outcome
@@ -64,6 +64,7 @@ class Identity:
     """The settings, checkpoint and data of a baseline's run; None where an older file does not say."""
 
     created: str | None = None
+    predictor: PredictorName = field(default_factory=PredictorName)
     checkpoint: CheckpointIdentity | None = None
     cohort: BaselineCohort = field(default_factory=BaselineCohort)
     profile: str | None = None
@@ -160,6 +161,7 @@ def identity_of(run: Run) -> Identity:
     cohort = vars(header.cohort) | {"root": Path(header.cohort.root).name, "subjects": len(header.cohort.subjects)}
     return Identity(
         created=header.created,
+        predictor=header.predictor,
         checkpoint=header.checkpoint,
         cohort=BaselineCohort(**cohort),
         profile=settings.pop("profile"),

@@ -44,7 +44,7 @@ class Comparability:
     unscored: tuple[str, ...]
     """Which cases have no score to compare; () if no metric is compared."""
     different: Mapping[str, tuple[str, str]]
-    """What differs and may, of checkpoint, device, precision and torch: the reference's value and the run's."""
+    """What differs and may, of predictor, checkpoint, device, precision and torch: the reference's value, the run's."""
     groups: Mapping[str, tuple[Pair, ...]]
     """The cases scored in both by group, () for a group without any; no groups if no metric is compared."""
 
@@ -66,9 +66,21 @@ class Comparability:
         return (*(f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others), *same)
 
     def differing(self, names: Iterable[str]) -> list[str]:
-        """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count."""
-        values = [(name, *(value.split(":")[0] for value in self.different.get(name, ("", "")))) for name in names]
-        return [f"{name} {now[:12]}, there {before[:12]}" for name, before, now in values if before != now]
+        """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count.
+
+        Another predictor on the same weights counts as another checkpoint.
+        """
+        found = []
+        for name in names:
+            for one in ("predictor", name) if name == "checkpoint" else (name,):
+                before, now = self.different.get(one, ("", ""))
+                if one == "device":
+                    before, now = before.split(":")[0], now.split(":")[0]
+                if one == "checkpoint":
+                    before, now = before[:12], now[:12]
+                if before != now:
+                    found.append(f"{one} {now}, there {before}")
+        return found
 
 
 def comparability(reference: Baseline, run: Run, metric: str | None = None, scope: str = "volume") -> Comparability:
@@ -146,6 +158,7 @@ def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> l
 def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, str]]:
     old, new = reference.identity, current.identity
     pairs = {
+        "predictor": (old.predictor.name, new.predictor.name),
         "checkpoint": (old.sha256, new.sha256),
         "device": (old.device, new.device),
         "precision": (old.precision, new.precision),

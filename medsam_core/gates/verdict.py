@@ -51,11 +51,14 @@ class Verdict:
     cases: tuple[CaseVerdict, ...] = ()
     notes: tuple[str, ...] = ()
     """What else a reader should know."""
+    predictor: str = ""
+    """Name and version of what was judged; "" where only records were judged, which do not say."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for `verdict.json`."""
         return {
             "outcome": self.outcome.value,
+            "predictor": self.predictor,
             "exit_code": self.outcome.exit_code,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
@@ -75,6 +78,8 @@ class Verdict:
         if self.results:
             held = sum(result.outcome is Outcome.PASS for result in self.results)
             head += f", {held} of {counted(len(self.results), 'bound')} held"
+        if self.predictor:
+            head += f"; predictor {self.predictor}"
         broken = [f"  FAIL {result.text}" for result in self.results if result.outcome is Outcome.FAIL]
         if len(broken) > MOST_LINES:
             left = len(broken) - MOST_LINES
@@ -153,7 +158,8 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
         baseline = gates.reference(folder)
     against = None if baseline is None else comparability(baseline, run)
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
-    return replace(verdict, notes=(*verdict.notes, *_reference_notes(baseline, gates)))
+    notes = (*verdict.notes, *_reference_notes(baseline, gates))
+    return replace(verdict, notes=notes, predictor=str(run.header.predictor))
 
 
 def _reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medsam_core.cases import CONTROL_METRICS, Case, Settings
 from medsam_core.data.cohort import Subject, check_subjects, find_subjects
@@ -18,13 +18,15 @@ from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
 from medsam_core.gates.gates_file import Gates, load_gates
-from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, RunHeader
+from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, PredictorName, RunHeader
+from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, environment, files_of, sha256_of
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
-    from medsam_core.inference.predictor import Predictor
+    from medsam_core.predictors.choosing import PredictorRequest
+    from medsam_core.predictors.contract import Predictor, PredictorIdentity
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Configuration:
     baseline: str | None = None
     """The name or path of what relative bounds refer to; None for what the gates file names."""
     prompts_from: Path | None = None
+    choice: PredictorChoice = field(default_factory=PredictorChoice)
+    """Which predictor is judged."""
     resume: bool = False
     save_masks: bool = False
     overlays: int | None = 4
@@ -148,43 +152,52 @@ class Configuration:
 
     @cached_property
     def checkpoint_identity(self) -> CheckpointIdentity:
-        """Name, SHA-256 and architecture of the weights, and a note on what was guessed.
-
-        Downloads a named checkpoint on first use. The controller of xdist scores nothing, so there the model is built
-        once on the CPU and dropped: a checkpoint that cannot be used is an error before any worker starts.
-        """
-        from medsam_core.inference.model import load_model
-
-        if "predictor" in vars(self):
-            model = self.predictor.model
-        else:
-            known: dict[str, Any] = {"architecture": self.architecture, "image_size": self.image_size}
-            model = load_model(self.checkpoint, device="cpu", precision="fp32", weights=self.weights, **known)
+        """Name, SHA-256 and architecture of what the predictor runs, and a note on what was guessed."""
+        made = self.predictor_identity
         return CheckpointIdentity(
-            name=model.checkpoint.name,
-            sha256=model.checkpoint.sha256,
-            architecture=model.architecture.name,
-            image_size=model.architecture.image_size,
-            notes=tuple(model.notes),
+            name=made.checkpoint or made.name,
+            sha256=made.sha256,
+            architecture=made.architecture or None,
+            image_size=made.image_size,
+            notes=made.notes,
         )
 
     @cached_property
-    def predictor(self) -> Predictor:
-        """The loaded model; made on first use, once per process."""
-        from medsam_core.inference import devices
-        from medsam_core.inference.predictor import load_predictor
+    def predictor_identity(self) -> PredictorIdentity:
+        """What is judged, as its predictor says.
 
-        made = load_predictor(
-            self.checkpoint,
+        Downloads a named checkpoint on first use. The controller of xdist scores nothing, so there the predictor is
+        made once and dropped: one that cannot be made is an error before any worker starts.
+        """
+        if "predictor" not in vars(self):
+            if self.choice.runs_here:
+                on_cpu = replace(self._request, device="cpu", precision="fp32", compiled=False)
+                return self.choice.make(on_cpu).identity
+            if self.workers:
+                return self.choice.make(self._request).identity
+        return self.predictor.identity
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What scores the cases; made on first use, once per process. Raises PredictorError or another MedsamError."""
+        return self.choice.make(self._request)
+
+    @property
+    def _request(self) -> PredictorRequest:
+        from medsam_core.inference.devices import threads_for
+        from medsam_core.predictors.choosing import PredictorRequest
+
+        return PredictorRequest(
+            checkpoint=self.checkpoint,
             device=self.device,
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
             weights=self.weights,
             compiled=self.compiled,
+            options=self.choice.options,
+            threads=threads_for(self.workers)[0],
         )
-        made.threads = devices.threads_for(self.workers)[0]  # a worker's share, whoever asks first
-        return made
 
     @cached_property
     def cohort_identity(self) -> CohortIdentity:
@@ -211,12 +224,13 @@ class Configuration:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.command,
             settings=self.scored,
+            predictor=PredictorName(name=self.predictor_identity.name, version=self.predictor_identity.version),
             checkpoint=self.checkpoint_identity,
             device=str(device),
             precision=devices.resolve_precision(self.precision, device),
             decided=Decisions(
-                device=devices.why_device(self.device, device),
-                precision=devices.why_precision(self.precision, device),
+                device=self.choice.passed_on or devices.why_device(self.device, device),
+                precision=self.choice.passed_on or devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
                 ambient=", ".join(ambient.differences()),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medsam_core.errors import MedsamError
+from medsam_core.plugin.choice import unused_predictor
 from medsam_core.plugin.marking import mark_for_gpu
 from medsam_core.plugin.options import OPTIONS, UNREAD_INI, ini_unread, ini_values
 
@@ -55,6 +56,7 @@ class MedsamSession:
         self._evaluator: Evaluator | None = None
         self._collected: list[Case] = []
         self._in_use = False  # whether a collected test uses a fixture of the plugin, though it may not be selected
+        self._hooks = len(config.hook.pytest_medsam_predictor.get_hookimpls())
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test per case, all cases of a subject in a row."""
@@ -74,6 +76,9 @@ class MedsamSession:
         cases = {item: case for item in items if (case := _case_of(item)) is not None}
         for item, case in cases.items():
             item.user_properties.append((CASE_PROPERTY, case.id))
+        unused = unused_predictor(self.config, cases, self._hooks)
+        if unused:
+            self._refuse(unused)
         on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
         if on_gpu and len(on_gpu) < len(cases):
             self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")

@@ -79,6 +79,14 @@ OPTIONS: tuple[Option, ...] = (
      "precision and the volumes); docs/metrics.md lists all"),
     Option("checkpoint", None, "PATH|NAME", "the weights: a .pt or .safetensors file, or a name such as "
      "medsam2-latest or sam2.1-tiny (default: the embedded checkpoint)"),
+    Option("predictor", None, "NAME", "what is judged: engine (default), sam2, command, http, the name of an installed "
+      "predictor, or module:factory (docs/adding-a-predictor.md)"),
+    Option("predictor-command", None, "LINE", "the program of the predictor command, such as 'python segment.py "
+      "{{input}} {{output}}'"),
+    Option("predictor-url", None, "URL", "the service of the predictor http, such as http://127.0.0.1:8008"),
+    Option("predictor-timeout", None, "SECONDS", "how long command or http may take for one call (default: 600)"),
+    Option("predictor-options", None, "NAME=VALUE,…", "further settings that the predictor knows"),
+    Option("postprocess", None, "STEP,…", "change the masks: fill-holes[:AREA], largest-component (default: neither)"),
     Option("architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
      "sam2.1-small …; a wrong name lists all"),
     Option("image-size", None, "N", "side of the square image that the model sees, needed where the checkpoint does "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medsam_core.errors import MedsamError
+from medsam_core.plugin import hookspec
 from medsam_core.plugin.hooks import MedsamSession
 from medsam_core.plugin.options import declare, refuse_former_names, value_of
 from medsam_core.plugin.rerun import rerun_command
@@ -21,8 +22,8 @@ from medsam_core.plugin.resolving import configuration_from
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
     from medsam_core.data.cohort import Subject
-    from medsam_core.inference.predictor import Predictor
     from medsam_core.plugin.configuration import Configuration
+    from medsam_core.predictors.contract import Predictor
 
 MARKERS = (
     "gpu: needs a CUDA device; `pytest -m gpu` is the accuracy gate on it",
@@ -42,6 +43,11 @@ def pytest_load_initial_conftests(
     """After every conftest.py had the chance to declare its options: a name of earlier versions ends in a sentence."""
     yield
     refuse_former_names(early_config, parser, args)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hook by which a repository names its own predictor."""
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,7 +84,8 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
         from medsam_core.inference.devices import resolve_device, resolve_precision
 
         resolve_precision(configuration.precision, resolve_device(configuration.device))
-    model = (configuration.checkpoint, configuration.architecture, configuration.image_size)
+    configuration.choice.check()
+    model = (configuration.checkpoint, configuration.architecture, configuration.image_size, configuration.weights)
     if any(given is not None for given in model):
         _ = configuration.predictor
 
@@ -97,7 +104,7 @@ def medsam_cohort(pytestconfig: pytest.Config) -> tuple[Subject, ...]:
 
 @pytest.fixture(scope="session")
 def medsam_predictor(pytestconfig: pytest.Config) -> Predictor:
-    """The loaded model, the same that scores the cases."""
+    """What scores the cases; to give another, choose it with --medsam-predictor or the hook pytest_medsam_predictor."""
     return _session(pytestconfig).configuration.predictor
 
 

@@ -25,6 +25,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     Raises OptionError in a sentence that names the option.
     """
     from medsam_core.cases import Settings
+    from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
 
     def get(name: str) -> Any:
@@ -74,6 +75,12 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         weights=get("weights"),
         device=get("device"),
         precision=get("precision"),
+        choice=choice_from(
+            get("predictor"),
+            {name: get(f"predictor-{name}") for name in ("command", "url", "timeout", "options")},
+            get("postprocess"),
+            config,
+        ),
         compiled=get("compile"),
         gates=_path(config, get("gates")),
         baseline=get("baseline"),

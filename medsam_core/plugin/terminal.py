@@ -15,9 +15,12 @@ def describe(header: RunHeader) -> list[str]:
     cohort, settings, checkpoint = header.cohort, header.settings, header.checkpoint
     seen, decided, gates = header.environment, header.decided, header.gates
     device, precision = (f" ({why})" if why else "" for why in (decided.device, decided.precision))
+    size = f", {checkpoint.image_size} px" if checkpoint.image_size else ""
     return [
-        f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]}), {checkpoint.architecture}, "
-        f"{checkpoint.image_size} px",
+        f"predictor: {header.predictor}",
+        f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]})"
+        + (f", {checkpoint.architecture}" if checkpoint.architecture else "")
+        + size,
         *(f"note: {note}" for note in checkpoint.notes),
         f"device: {header.device}{device}: {seen.gpu or seen.cpu}, torch {seen.torch}, sam2 {seen.sam2}",
         f"precision {header.precision}{precision}, threads {decided.threads or 'not recorded'}"

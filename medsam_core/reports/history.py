@@ -76,6 +76,8 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
     """The entry of one run. name: None for the name of its directory."""
     header = run.header
     key = score_key(header.settings.profile, metric, scope)
+    # the engine is what nearly every run has
+    predictor = "" if header.predictor.name == "engine" else f"{header.predictor.name}: "
     groups: dict[str, list[float]] = {}
     for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         value = record.scores.get(key, math.nan)
@@ -85,7 +87,7 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
         name=name or run.directory.name,
         created=header.created,
         commit=(header.environment.commit or "")[:9],
-        checkpoint=f"{header.checkpoint.name} {header.checkpoint.sha256[:8]}",
+        checkpoint=f"{predictor}{header.checkpoint.name} {header.checkpoint.sha256[:8]}",
         cohort=f"{Path(header.cohort.root).name} ({len(header.cohort.subjects)})",
         fingerprint=header.cohort.fingerprint[:12],
         device=f"{header.device} {header.precision}",

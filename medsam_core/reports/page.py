@@ -79,6 +79,8 @@ def _banner(verdict: Verdict) -> str:
     broken = [result.text for result in results if result.outcome is Outcome.FAIL]
     if results:
         head += f", {len(broken)} of {counted(len(results), 'bound')} broken"
+    if verdict.predictor:
+        head += f"; predictor {verdict.predictor}"
     texts = [*broken, *verdict.reasons, *(f"note: {note}" for note in verdict.notes)]
     return (
         f'<div class="banner {outcome}" role="status"><strong>{outcome}</strong>{_text(head)}'

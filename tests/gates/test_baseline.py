@@ -102,7 +102,7 @@ def test_a_pass_is_accepted(finished, gates, tmp_path):
             (0.9, 0.4),
             "PASS",
             True,
-            "is not accepted as main: FAIL: 2 of 2 cases scored, 0 of 1 bound held; FAIL gate 1",
+            "is not accepted as main: FAIL: 2 of 2 cases scored, 0 of 1 bound held; predictor engine; FAIL gate 1",
         ),
         (
             (0.9, 0.8),

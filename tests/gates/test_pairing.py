@@ -27,6 +27,14 @@ def test_every_obstacle_is_in_its_own_field(make_record, recall):
     ]
 
 
+def test_another_predictor_on_the_same_weights_is_named(make_record, recall):
+    before = Baseline.of(recall([make_record()], name="old"))
+    got = comparability(before, recall([make_record()], predictor={"name": "sam2", "version": "1.1.0"}), "dice")
+    assert got.notes == ("another predictor: engine in old, sam2 now", "the same checkpoint as in old")
+    assert got.differing(("checkpoint",)) == ["predictor sam2, there engine"]
+    assert got.differing(("device",)) == []
+
+
 def test_a_run_is_comparable_with_itself(make_record, recall):
     run = recall([make_record("S0"), make_record("S1")])
     got = comparability(Baseline.of(run), run, "dice")

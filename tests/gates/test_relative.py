@@ -179,6 +179,7 @@ def test_a_ratio_is_bounded_where_the_metric_gets_worse_or_on_both_sides(gates, 
     ("changes", "differs"),
     [
         ({"checkpoint": {"name": "other", "sha256": "d" * 64}}, "checkpoint dddddddddddd, there cccccccccccc"),
+        ({"predictor": {"name": "engine+fill-holes:9"}}, "predictor engine+fill-holes:9, there engine"),
         ({"device": "cuda:1"}, "device cuda, there cpu"),
         ({"precision": "bf16"}, "precision bf16, there fp32"),
     ],

@@ -17,6 +17,7 @@ from medsam_core.inference.devices import THREAD_VARIABLES
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
+from medsam_core.predictors.engine import engine_of
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_the_header_says_which_of_two_sets_of_weights_was_run(small_checkpoint, 
     assert model.sha256 == hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest() != ema.sha256
     assert ema.notes == ("w.pt holds weights under 'model' and under 'ema': 'ema' was taken; "
                          "--medsam-weights=model takes the other.",)  # fmt: skip
-    assert of["ema"].predictor.model.checkpoint.sha256 == ema.sha256
+    assert of["ema"].predictor.identity.sha256 == ema.sha256
 
 
 def test_weights_of_an_unknown_image_size_are_refused_before_anything_is_scored(small_checkpoint, tmp_path):
@@ -227,4 +228,5 @@ def test_the_model_of_a_worker_uses_its_share_of_the_threads(small_checkpoint, t
     given = {"device": "cpu", "checkpoint": str(small_checkpoint)}
     of_many = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", workers=1000, **given)
     alone = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", **given)
-    assert (of_many.predictor.threads, alone.predictor.threads) == (1, torch.get_num_threads())
+    engines = [engine_of(one.predictor, what="the test") for one in (of_many, alone)]
+    assert [engine.threads for engine in engines] == [1, torch.get_num_threads()]
