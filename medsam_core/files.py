@@ -1,14 +1,21 @@
-"""Files: written whole or not at all, and found where the wheel or the checkout ships them."""
+"""Files: read only if they are regular and of a bounded size, written whole or not at all, found where they ship."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from medsam_core.errors import MedsamError
+from medsam_core.text import size_of
+
+LARGEST_TEXT = 64 * 1024**2
+"""Bytes of the largest JSON, TOML or CSV file that is read."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = {
@@ -31,6 +38,87 @@ def shipped_folders(kind: str) -> tuple[Path, Path]:
 def shipped(kind: str, name: str) -> Path | None:
     """The file of that kind and name that comes with this package, None if there is none."""
     return next((path for folder in shipped_folders(kind) if (path := folder / name).is_file()), None)
+
+
+@contextlib.contextmanager
+def opened(path: Path | str, *, largest: int, what: str, error: type[MedsamError]) -> Iterator[BinaryIO]:
+    """The file, open for reading bytes, after `check_input`."""
+    check_input(path, largest=largest, what=what, error=error)
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 -- an error in the block is not an error of opening
+    except OSError as problem:
+        raise error(_refusal(Path(path), *_fault(Path(path), problem), what)) from None
+    with file:
+        yield file
+
+
+def read_input(path: Path | str, *, largest: int = LARGEST_TEXT, what: str, error: type[MedsamError]) -> bytes:
+    """All bytes of a file, after `check_input`. A file that grows meanwhile is refused at the limit, too."""
+    with opened(path, largest=largest, what=what, error=error) as file:
+        try:
+            content = file.read(largest + 1)
+        except OSError as problem:
+            raise error(_refusal(Path(path), *_fault(Path(path), problem), what)) from None
+    if len(content) > largest:
+        raise error(_too_large(Path(path), len(content), largest, what))
+    return content
+
+
+def check_input(path: Path | str, *, largest: int, what: str, error: type[MedsamError]) -> int:
+    """The size in bytes of a file that may be opened: a regular file, or a link to one, that is not too large.
+
+    Opening a pipe waits for ever, a device has no end, and a file of any size fills the memory, so each is refused
+    before it is opened. Whether this user may read the file shows when it is opened.
+    largest: bytes. what: what is expected, for the error, e.g. "a gates file (TOML)".
+    Raises `error`: `<path>: <what was found>, expected <what>; <fix>.`
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as problem:
+        raise error(_refusal(path, *_fault(path, problem), what)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise error(_refusal(path, "a folder", "give the file inside it", what))
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in _SPECIAL if is_kind(status.st_mode)), "no regular file")
+        raise error(_refusal(path, kind, "give a regular file", what))
+    if status.st_size > largest:
+        raise error(_too_large(path, status.st_size, largest, what))
+    return status.st_size
+
+
+_SPECIAL = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _fault(path: Path, problem: OSError | ValueError) -> tuple[str, str]:
+    """What is wrong with a path that cannot be opened, and what to do."""
+    code = problem.errno if isinstance(problem, OSError) else None
+    if code in (errno.ENOENT, errno.ENOTDIR):
+        if code == errno.ENOENT and path.is_symlink():
+            return "a link to nothing", "fetch the file that it stands for, or correct the link"
+        return "no such file", "check the path"
+    if code == errno.ELOOP:
+        return "a link that leads back to itself", "correct the link"
+    if code == errno.ENAMETOOLONG:
+        return "a path that is too long", "use a shorter one"
+    if code in (errno.EACCES, errno.EPERM):
+        return "not readable by this user", "check its permissions"
+    reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+    return f"not readable ({reason})", "check the path and the disk"
+
+
+def _refusal(path: Path, got: str, fix: str, what: str) -> str:
+    return f"{path}: {got}, expected {what}; {fix}."
+
+
+def _too_large(path: Path, size: int, largest: int, what: str) -> str:
+    got = f"a file of {size_of(size)}" if size < 1024**5 else "a file of absurd size"
+    return f"{path}: {got}, expected {what} of at most {size_of(largest)}; check that it is the right file."
 
 
 @contextlib.contextmanager

@@ -454,7 +454,7 @@ def test_a_segmentation_of_another_shape(tmp_path: Path) -> None:
     found = real_subject(tmp_path / "BraTS2021_00000", (0, 1, 2, 4, 0, 0))
     assert text_of(load, found, "t1ce") == (
         "BraTS2021_00000_seg.nii.gz: shape (3, 2, 1), expected (2, 2, 1) as in BraTS2021_00000_t1ce.nii.gz; "
-        "resample it."
+        "its header has no position, so it cannot be resampled: export it again on the image's grid."
     )
 
 
@@ -463,8 +463,9 @@ def test_a_segmentation_at_another_position(tmp_path: Path) -> None:
     moved[2, 3] = 5
     found = real_subject(tmp_path / "BraTS2021_00000", affine=moved)
     assert text_of(load, found, "t1ce") == (
-        "BraTS2021_00000_seg.nii.gz: affine differs from that of BraTS2021_00000_t1ce.nii.gz by 5, "
-        "expected at most 0.001 in each entry; resample the segmentation onto the image's grid."
+        "BraTS2021_00000_t1ce.nii.gz: no position in its header, expected that of BraTS2021_00000_seg.nii.gz, which "
+        "has the same shape; copy the header of BraTS2021_00000_seg.nii.gz into it if both have the same voxels, and "
+        "do not resample."
     )
 
 
