@@ -42,6 +42,11 @@ class Search:
     detached: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
     """Subject's id in lower case -> (source, segmentation) in other folders than the images."""
 
+    @property
+    def collected(self) -> int:
+        """How much was found that is no subject."""
+        return len(self.leftovers) + sum(map(len, self.detached.values()))
+
 
 def walk(
     folder: Path, search: Search, description: Description | None = None, depth: int = _DEPTH
@@ -59,7 +64,7 @@ def walk(
     if dataset_json.NAME in files:
         description = read_description(files[dataset_json.NAME])
     leftovers = search.leftovers
-    before = len(leftovers)
+    before = search.collected
     if (subject := lumiere_subject(folder, files, folders, search.source)) is not None:
         yield subject, folder
         return
@@ -73,7 +78,7 @@ def walk(
         leftovers += _in_own_folder(folder, folders, found[0].id)
         return
     leftovers += broken_links(files)
-    if found or folders or len(leftovers) > before:
+    if found or folders or search.collected > before:
         if not is_image_set(folder) and not is_run:
             leftovers += other_files(folder, files, _understood(files), [one.id for one in found], folders)
     elif not is_run and not is_image_set(folder):
@@ -135,7 +140,9 @@ def _subjects(
         stem = known.stem or own
         key = spelling.setdefault(stem.lower(), stem)
         if derived and known.kind != "seg" and layouts.is_bids(stem):
-            continue  # BIDS: a pipeline's copies of the images; its segmentations are on the grid of one of them
+            # a pipeline's copy of an image; its segmentations may be on the grid of one of them
+            search.leftovers.append(Leftover(files[name], "an image of a derivative", stem))
+            continue
         by_subject.setdefault(key, {}).setdefault(known.kind, []).append(name)
     with_images = {key: kinds for key, kinds in by_subject.items() if kinds.keys() - {"seg"}}
     alone: list[tuple[str, Path]] = []
@@ -152,8 +159,7 @@ def _subjects(
         if (known := layouts.parse(layouts.when_finished(name))) is not None
     ]
     search.leftovers += subjects_without_images(with_images, alone, broken)
-    others = other_files(folder, files, set(parsed), list(with_images), ())
-    taken: set[Path] = set()
+    taken: list[str] = []
     for key, kinds in with_images.items():
         notes: list[str] = []
         chosen = {kind: one_of(key, kind, _plain(names, parsed, notes), files, notes) for kind, names in kinds.items()}
@@ -162,7 +168,7 @@ def _subjects(
             odd = [name for name in files if name not in parsed and layouts.is_odd_segmentation(name, key)]
             if len(odd) == 1:
                 segmentation = files[odd[0]]
-                taken.add(folder / odd[0])
+                taken += odd
                 notes.append(f"{shown(odd[0])} is used as the segmentation, although its name does not say so.")
         above = [folder.name, *(parent.name for parent in folder.parents)]
         row = layouts.layout_of(key)
@@ -176,8 +182,10 @@ def _subjects(
             site=layouts.site_of(key),
             notes=tuple(notes),
         )
-    if with_images and any(_is_own(key, folder) for key in with_images):  # else `walk` reports them
-        search.leftovers += [one for one in others if one.path not in taken]
+    mine = next((key for key in with_images if _is_own(key, folder)), None)
+    if mine is not None:  # else `walk` does it
+        understood = {*parsed, *taken}
+        search.leftovers += other_files(folder, files, understood, list(with_images), (), mine)
 
 
 def _plain(names: list[str], parsed: Mapping[str, layouts.FileName], notes: list[str]) -> list[str]:

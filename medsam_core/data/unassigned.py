@@ -42,7 +42,9 @@ def folder_without_subject(folder: Path, files: Iterable[str]) -> Leftover:
         return Leftover(folder, "an empty folder")
     # a failed download may leave an error page instead of images, so a folder with a subject's name is not harmless
     harmless = all(map(layouts.DOCUMENT.fullmatch, names)) and not layouts.SUBJECT.match(folder.name)
-    return Leftover(folder, f"a folder with {few([shown(name) for name in names])}", harmless=harmless)
+    what = f"a folder with {few([shown(name) for name in names])}"
+    # other images of a subject, such as the functional ones of BIDS, have its id in all their names
+    return Leftover(folder, what, os.path.commonprefix(names), harmless=harmless, related=True)
 
 
 def subjects_without_images(
@@ -63,19 +65,25 @@ def subjects_without_images(
 
 
 def other_files(
-    folder: Path, files: Iterable[str], understood: Collection[str], subjects: Sequence[str], folders: Collection[str]
+    folder: Path,
+    files: Iterable[str],
+    understood: Collection[str],
+    subjects: Sequence[str],
+    folders: Collection[str],
+    own: str | None = None,
 ) -> list[Leftover]:
     """What else may hold an image in a folder of subjects, or above them: images, archives and other formats.
 
     understood: names that a layout takes. subjects: ids of the subjects whose files are in the folder.
-    folders: names of its sub-folders. Files of one subject are one leftover.
+    folders: names of its sub-folders. own: the subject whose own folder it is, to which a file of any name belongs.
+    Files of one subject are one leftover.
     """
     left: list[Leftover] = []
     owned: dict[str, list[str]] = {}
     for name in sorted(files):
         if name in understood or layouts.DOCUMENT.fullmatch(name) or layouts.parse(layouts.when_finished(name)):
             continue
-        owner = _named_after(name, subjects) or (subjects[0] if len(subjects) == 1 else None)
+        owner = _named_after(name, subjects) or (None if layouts.SUBJECT.match(name) else own)
         foreign = foreign_image(name)
         archive = ARCHIVE.fullmatch(name) is not None
         if owner is not None and not archive:
@@ -177,4 +185,11 @@ def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> 
         return ids.get(longest)
     low = {name.lower(): name for name in neighbours}
     own = one.path.parent.name.lower()
-    return next((low[name] for name in low if name == own or key.startswith((f"{name}_", f"{name}-"))), None)
+    return next(
+        (
+            low[name]
+            for name in low
+            if (name == own and not layouts.SUBJECT.match(key)) or key.startswith((f"{name}_", f"{name}-"))
+        ),
+        None,
+    )

@@ -298,8 +298,8 @@ def test_a_pediatric_subject_without_a_release_needs_a_name(tmp_path: Path) -> N
     assert found.convention is None
     assert text_of(load, found, "t1ce", error=LabelError) == (
         "BraTS-PED-00002-000: neither its name nor a dataset.json says what the labels mean (BraTS-PED uses brats2023 "
-        "in its 2023 release, brats2024-ped since), expected a label convention; name it with --medsam-labels (brats2019, "
-        "brats2023, brats2024, brats2024-ped, msd, brats-men-rt, hd-glio)."
+        "in its 2023 release, brats2024-ped since), expected a label convention; name it with --medsam-labels "
+        "(brats2019, brats2023, brats2024, brats2024-ped, msd, brats-men-rt, hd-glio)."
     )
     assert load(found, "t1ce", convention="brats2024-ped").convention.name == "brats2024-ped"
 
