@@ -44,7 +44,14 @@ def folder_without_subject(folder: Path, files: Iterable[str]) -> Leftover:
     harmless = all(map(layouts.DOCUMENT.fullmatch, names)) and not layouts.SUBJECT.match(folder.name)
     what = f"a folder with {few([shown(name) for name in names])}"
     # other images of a subject, such as the functional ones of BIDS, have its id in all their names
-    return Leftover(folder, what, os.path.commonprefix(names), harmless=harmless, related=True)
+    fix = next((found[1] for name in names if (found := foreign_image(name))), "complete the download")
+    return Leftover(folder, what, _common(names), harmless=harmless, related=True, fix=fix)
+
+
+def _common(names: Sequence[str]) -> str:
+    """What all names begin with; the names are sorted."""
+    first, last = names[0], names[-1]
+    return first[: next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(last))]
 
 
 def subjects_without_images(
@@ -185,11 +192,6 @@ def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> 
         return ids.get(longest)
     low = {name.lower(): name for name in neighbours}
     own = one.path.parent.name.lower()
-    return next(
-        (
-            low[name]
-            for name in low
-            if (name == own and not layouts.SUBJECT.match(key)) or key.startswith((f"{name}_", f"{name}-"))
-        ),
-        None,
-    )
+    if own in low and not layouts.SUBJECT.match(key):
+        return low[own]
+    return next((low[name] for name in low if key.startswith((f"{name}_", f"{name}-"))), None)

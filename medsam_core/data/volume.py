@@ -14,6 +14,8 @@ import numpy as np
 
 from medsam_core.data.grid import Array, Grid, Volume, check_same_grid, orientation_change, turned
 from medsam_core.data.nifti import mask_header, read_nifti
+from medsam_core.data.npz import IMAGES, LABELS, read_npz
+from medsam_core.data.other_formats import ENDINGS, read_other
 from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
 from medsam_core.files import written_whole
 from medsam_core.text import counted
@@ -26,7 +28,8 @@ LABEL_TOLERANCE = 1e-3  # segmentations saved as float have values such as 0.999
 def read_image(path: str | os.PathLike[str], *, channel: int | None = None, channels: int | None = None) -> Volume:
     """The intensities of a NIfTI file as float32, turned into LPS.
 
-    path: .nii or .nii.gz with three axes; trailing axes of length 1 are accepted.
+    path: .nii or .nii.gz with three axes; trailing axes of length 1 are accepted. Or .npz with `imgs` and `spacing`, or
+        .mha and .nrrd with the extra [formats].
     channel: index on the fourth axis of a 4-D file (Medical Segmentation Decathlon); None for a 3-D file.
     channels: how many the file must have where its data set names them; None for any number.
     Intensities have the file's scale (slope and intercept applied); background may be negative.
@@ -52,7 +55,7 @@ def read_image(path: str | os.PathLike[str], *, channel: int | None = None, chan
 def read_labels(path: str | os.PathLike[str]) -> Volume:
     """A label map as uint8, turned into LPS.
 
-    path: .nii or .nii.gz with three axes; trailing axes of length 1 are accepted.
+    path: as for `read_image`; of .npz the array `gts`, or `segs`.
     Values within 1e-3 of an integer are rounded (float exports have 0.99999997). A map of zeros is valid: no tumour.
     Whether the values fit a label convention is not checked here (see `regions.check_labels`).
     Raises LabelError for a value that is no integer in 0 … 255, DataError as `read_image` does for the file.
@@ -73,7 +76,8 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     """Write a mask as NIfTI (uint8) on the grid of the file that `like` was read from.
 
     mask: (D, H, W) bool or uint8, the shape of `like`; an empty mask is written too.
-    path: .nii or .nii.gz; missing parent folders are created.
+    path: .nii or .nii.gz; missing parent folders are created. For .npz the mask is the array `segs`, as the CVPR25
+        challenge's evaluators read it.
     Shape, affine, qform, sform and their codes are the source's, so 3D Slicer shows the mask on top of its image. The
     file appears whole or not at all.
     Raises ShapeMismatch, MaskError for another dtype, DataError if the file cannot be written there.
@@ -87,15 +91,19 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
         )
     if mask.dtype not in (np.bool_, np.uint8):
         raise MaskError(f"{path.name}: mask of dtype {mask.dtype}, expected bool or uint8; threshold it first.")
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        raise DataError(f"{path}: unknown ending, expected .nii or .nii.gz; rename the output file.")
+    if not path.name.lower().endswith((".nii", ".nii.gz", ".npz")):
+        raise DataError(f"{path}: unknown ending, expected .nii, .nii.gz or .npz; rename the output file.")
+    fix = "choose a folder with free space that this user may write to"
+    if path.suffix.lower() == ".npz":
+        with written_whole(path, error=DataError, fix=fix, make_folder=True) as partial:
+            np.savez_compressed(partial, segs=mask.astype(np.uint8))
+        return
     grid = like.grid
     on_disk = np.asfortranarray(
         nibabel.apply_orientation(mask.astype(np.uint8).transpose(2, 1, 0), orientation_change("LPS", grid.orientation))
     ).reshape(grid.shape, order="F")
     header = mask_header(grid.header)
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    fix = "choose a folder with free space that this user may write to"
     with written_whole(path, error=DataError, fix=fix, make_folder=True) as partial:
         nibabel.save(kind(on_disk, grid.affine, header), partial)
 
@@ -104,6 +112,11 @@ def _content(path: Path, channel: int | None, channels: int | None, what: str) -
     """The file's voxels (x, y, z) in its own orientation, in its own dtype unless they are scaled, and their grid."""
     import nibabel
 
+    ending = path.suffix.lower()
+    if ending == ".npz":
+        return read_npz(path, IMAGES if what == "image" else LABELS)
+    if ending in ENDINGS:
+        return read_other(path)
     raw, stored = read_nifti(path)
     spatial, rest = raw.shape[:3], raw.shape[3:]
     if channel is not None:

@@ -81,10 +81,10 @@ def test_a_cohort_with_a_possibly_lost_subject_is_refused(
     lose(tmp_path)
     text = refusal(tmp_path)
     assert text.startswith(beginning)
+    fix = "convert its series to .nii.gz, e.g. with dcm2niix" if ".dcm" in text else "complete the download"
     assert text.endswith(
         f": no image in 1 place next to 1 subject of {tmp_path}, expected images wherever a subject should be; "
-        "complete the download, or move everything that is "
-        "no subject out of the root."
+        f"{fix}, or move everything that is no subject out of the root."
     )
 
 

@@ -565,7 +565,7 @@ def test_a_mask_file_of_another_kind(tmp_path: Path) -> None:
     volume = read_image(save(tmp_path / "a.nii", ramp()))
     path = tmp_path / "m.png"
     assert text_of(write_mask, volume.voxels > 3, volume, path) == (
-        f"{path}: unknown ending, expected .nii or .nii.gz; rename the output file."
+        f"{path}: unknown ending, expected .nii, .nii.gz or .npz; rename the output file."
     )
 
 
