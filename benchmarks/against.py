@@ -20,11 +20,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from medsam_core.errors import MedsamError, OptionError
-from medsam_core.inference.checkpoints import EMBEDDED_NAME, NAMES, resolve
+from medsam_core.inference.checkpoints import EMBEDDED_NAME, resolve
+from medsam_core.inference.published import NAMES
 from medsam_core.latency.interleaved import compare_rounds, order
 from medsam_core.latency.measurement import Measurement, read_measurement
 from medsam_core.phantoms.cohort import write_cohort
-from medsam_core.plugin.options import given_options
+from medsam_core.plugin.rerun import given_options
 from medsam_core.plugin.resolving import configuration_from
 
 SUITE = Path("benchmarks/test_latency.py")
@@ -133,7 +134,7 @@ def _environment(side: Side) -> dict[str, str]:
 
 def _handed_on(config: pytest.Config) -> list[str]:
     """This session's options, but for the weights and the files, which are said for each side."""
-    given = [word for word in shlex.split(given_options(config)) if not word.startswith(OWN)]
+    given = [word for word in given_options(config) if not word.startswith(OWN)]
     return [*given, *(["-k", config.option.keyword] if config.option.keyword else [])]
 
 

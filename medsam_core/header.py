@@ -62,6 +62,8 @@ class Decisions:
     """ "asked for" with --medsam-compile, else ""."""
     options: str = ""
     """The options that pytest's configuration file set, and those of them that the command line replaced."""
+    ambient: str = ""
+    """What the process was set to and what was set aside while the model worked, such as autocast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,9 @@ class Environment:
     cuda: str | None = None
     medsam_core: str | None = None
     commit: str | None = None
+    """Of the repository that the session ran in; None if it is in none or has no commit."""
+    dirty: bool | None = None
+    """Whether a tracked file differed from the commit."""
     torch: str | None = None
     sam2: str | None = None
     numpy: str | None = None

@@ -30,6 +30,7 @@ ORDER = (
     "latency",
     "reports",
     "plugin",
+    "suite",
     "commands",
     "cli",
     "__main__",

@@ -85,6 +85,8 @@ class Configuration:
     """A path or a name; None for the embedded checkpoint."""
     architecture: str | None = None
     image_size: int | None = None
+    weights: str | None = None
+    """"model" or "ema" of a checkpoint that holds both; None for "model"."""
     device: str = "auto"
     precision: str = "auto"
     compiled: bool = False
@@ -157,7 +159,7 @@ class Configuration:
             model = self.predictor.model
         else:
             known: dict[str, Any] = {"architecture": self.architecture, "image_size": self.image_size}
-            model = load_model(self.checkpoint, device="cpu", precision="fp32", **known)
+            model = load_model(self.checkpoint, device="cpu", precision="fp32", weights=self.weights, **known)
         return CheckpointIdentity(
             name=model.checkpoint.name,
             sha256=model.checkpoint.sha256,
@@ -177,6 +179,7 @@ class Configuration:
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
+            weights=self.weights,
             compiled=self.compiled,
         )
 
@@ -198,7 +201,7 @@ class Configuration:
 
     def header(self) -> RunHeader:
         """What is written into `run.json`."""
-        from medsam_core.inference import devices
+        from medsam_core.inference import ambient, devices
 
         device, gates = devices.resolve_device(self.device), self.loaded_gates
         return RunHeader(
@@ -213,6 +216,7 @@ class Configuration:
                 precision=devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
+                ambient=", ".join(ambient.differences()),
                 options=self.ini,
             ),
             cohort=self.cohort_identity,

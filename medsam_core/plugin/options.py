@@ -6,7 +6,6 @@ All of them begin with `medsam`, so that the plugin can be installed beside any 
 from __future__ import annotations
 
 import copy
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,9 @@ OPTIONS: tuple[Option, ...] = (
      "medsam2-latest or sam2.1-tiny (default: the embedded checkpoint)"),
     Option("architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
      "sam2.1-small …; a wrong name lists all"),
-    Option("image-size", None, "N", "side of the square image that the model sees (default: as the architecture says)"),
+    Option("image-size", None, "N", "side of the square image that the model sees, needed where the checkpoint does "
+     "not say it: 512 for MedSAM2, 1024 for SAM 2 (default: as the checkpoint says)"),
+    Option("weights", None, "NAME", "model or ema, where a checkpoint holds both (default: model)"),
     Option("device", "auto", "D", "auto, cpu, cuda or cuda:N (default: {default}: cuda if there is a GPU)"),
     Option("precision", "auto", "P", "auto, fp32 or bf16 (default: {default}: bf16 on cuda, fp32 on cpu)"),
     Option("compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against "
@@ -178,17 +179,6 @@ def ini_summary(config: pytest.Config) -> str:
         flags = ", ".join(BY_NAME[name].flag for name in over)
         parts.append(f"the command line goes before it with {flags}")
     return f"{_ini_name(config)}: {'; '.join(parts)}" if parts else ""
-
-
-def given_options(config: pytest.Config) -> str:
-    """The options of the command line, as one would type them: for the rerun line of a failed case.
-
-    They have an equals sign because pytest takes a path after a blank for the path of a test.
-    """
-    given = [(option, config.getoption(option.key)) for option in OPTIONS if option.name not in NEVER_REPEATED]
-    return shlex.join(
-        f"{option.flag}={value}" if option.metavar else option.flag for option, value in given if value is not None
-    )
 
 
 def refuse_former_names(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from medsam_core.errors import MedsamError
 from medsam_core.plugin.hooks import MedsamSession
-from medsam_core.plugin.options import declare, given_options, refuse_former_names, value_of
+from medsam_core.plugin.options import declare, refuse_former_names, value_of
+from medsam_core.plugin.rerun import rerun_command
 from medsam_core.plugin.resolving import configuration_from
 
 if TYPE_CHECKING:
@@ -69,11 +70,16 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
         _ = configuration.cohort
     if value_of(config, "run-dir") is not None or configuration.resume:
         prepare_directory(configuration.run_dir, resume=configuration.resume)
-    if configuration.device != "auto":
-        from medsam_core.inference.devices import resolve_device
+    if configuration.baseline is not None:
+        from medsam_core.gates.baseline import find_reference
 
-        resolve_device(configuration.device)
-    if configuration.checkpoint is not None or configuration.architecture is not None:
+        find_reference(configuration.baseline)
+    if (configuration.device, configuration.precision) != ("auto", "auto"):
+        from medsam_core.inference.devices import resolve_device, resolve_precision
+
+        resolve_precision(configuration.precision, resolve_device(configuration.device))
+    model = (configuration.checkpoint, configuration.architecture, configuration.image_size)
+    if any(given is not None for given in model):
         _ = configuration.predictor
 
 
@@ -125,6 +131,5 @@ def medsam_check(request: pytest.FixtureRequest) -> Callable[[CaseRecord], None]
 def failure_text(record: CaseRecord, violations: list[str], configuration: Configuration, item: pytest.Item) -> str:
     """The message of a failed case: bounds, diagnosis, overlay, and the command that scores it again."""
     overlay = record.overlay and f"overlay {configuration.run_dir / record.overlay}"
-    node = item.config.cwd_relative_nodeid(item.nodeid)
-    rerun = f"rerun: pytest '{node}' {given_options(item.config)}".rstrip()
+    rerun = f"rerun: {rerun_command(item)}"
     return "; ".join(part for part in (*violations, record.diagnosis, overlay, rerun) if part)

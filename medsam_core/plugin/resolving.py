@@ -71,6 +71,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         checkpoint=get("checkpoint"),
         architecture=get("architecture"),
         image_size=number("image-size", least=32),
+        weights=get("weights"),
         device=get("device"),
         precision=get("precision"),
         compiled=get("compile"),

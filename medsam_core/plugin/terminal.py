@@ -22,6 +22,7 @@ def describe(header: RunHeader) -> list[str]:
         f"device: {header.device}{device}: {seen.gpu or seen.cpu}, torch {seen.torch}, sam2 {seen.sam2}",
         f"precision {header.precision}{precision}, threads {decided.threads or 'not recorded'}"
         + (", compilation asked for" if decided.compiled else ""),
+        *([f"set aside while the model works: {decided.ambient}"] if decided.ambient else []),
         f"cohort: {cohort.root}, {len(cohort.subjects)} subjects, layout {'/'.join(cohort.layouts)}, "
         f"labels {'/'.join(cohort.labels)}, fingerprint {cohort.fingerprint[:12]}",
         f"cases: {len(header.plan)} = modality {', '.join(settings.modalities)} × region "

@@ -206,6 +206,7 @@ def copying(source, code):
 
     def fake(arguments, **_):
         assert arguments[:3] == [sys.executable, "-m", "pytest"]
+        assert "medsam_core.suite.test_accuracy" in arguments, "the gate of `medsam-core run`"
         (directory,) = [one.partition("=")[2] for one in arguments if one.startswith("--medsam-run-dir=")]
         if code == 0:
             assert arguments[-1] == "--medsam-device=cpu"

@@ -1,6 +1,7 @@
 """The gate as its users run it: exit codes, sentences, the run directory, and what never passes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_broken_case_bound_fails_and_says_what_where_and_how_to_rerun(gate, py
     assert result.ret == 1
     result.assert_outcomes(failed=2, passed=10, deselected=12)
     result.stdout.re_match_lines(
-        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"]
+        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: \S+ -m pytest ./.*"]
     )
     run = read_run(pytester.path / "run")
     broken = [record for record in run.records if record.diagnosis]
@@ -239,6 +240,53 @@ class TestWithoutGpu:
         assert "cuda:7" in said(result)
 
 
+GUEST = "def test_it(medsam_case, medsam_evaluate, medsam_check):\n    medsam_check(medsam_evaluate(medsam_case))\n"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would run on the GPU")
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_minus_m_gpu_selects_a_test_that_nobody_marked(pytester, small_cohort, workers):
+    pytester.makepyfile(test_guest=GUEST, test_other="def test_other():\n    pass\n")
+    given = (*STAND_IN, *PLUGIN, "--medsam-root", str(small_cohort), "--medsam-allow-no-gpu", *workers)
+    for expression in ("gpu", "not latency and gpu"):
+        result = pytester.runpytest_inprocess(*given, "-m", expression)
+        assert result.parseoutcomes()["skipped"] == 12, said(result)
+        assert "passed" not in result.parseoutcomes()
+    for expression in ("not gpu", "not (gpu or latency)", "not latency or gpu"):
+        result = pytester.runpytest_inprocess(*given, "-m", expression, "-k", "WT and box")
+        assert result.parseoutcomes()["passed"] == 2, said(result)
+
+
+def test_minus_m_gpu_without_a_gpu_is_an_error_before_the_model_is_loaded(pytester, small_cohort, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pytester.makepyfile(test_guest=GUEST)
+    result = pytester.runpytest_inprocess(*STAND_IN, *PLUGIN, "--medsam-root", str(small_cohort), "-m", "gpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no CUDA device was found" in said(result)
+    assert "no verdict" not in said(result)
+    assert not (pytester.path / "runs").exists()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_options_without_a_test_of_a_case_end_with_what_to_write_or_run(pytester, small_cohort, workers):
+    given = (*PLUGIN, "--medsam-root", str(small_cohort), *workers)
+    result = pytester.runpytest_inprocess(*given)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is *"])
+    found = re.search(r"test_gate.py:\n((?: +.*\n)+)", result.stdout.str())
+    pytester.makepyfile(test_gate=found[1])
+    result = pytester.runpytest_inprocess(*STAND_IN, *given, "-k", "WT and box")
+    assert result.parseoutcomes()["passed"] == 2, "what it says works"
+    assert "no test asks" not in said(result)
+
+
+@pytest.mark.parametrize("options", [(), ("--medsam-limit=1", "-k", "nothing")], ids=["no option", "deselected"])
+def test_without_options_or_with_a_case_that_was_not_selected_there_is_no_note(pytester, options):
+    pytester.makepyfile(test_gate=GUEST if options else "def test_ok():\n    pass\n")
+    cohort = ("--medsam-phantom-subjects=1", "--medsam-phantom-size=16,64,64") if options else ()
+    assert "no test asks" not in said(pytester.runpytest_inprocess(*PLUGIN, *cohort, *options))
+
+
 def test_cpu_and_gpu_cases_do_not_mix_in_one_session(gate):
     result = gate(mark="gpu or not gpu")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -285,6 +333,14 @@ BAD_INPUT = [
     (("--medsam-checkpoint", "nowhere.pt"), "nowhere.pt"),
     (("--medsam-checkpoint", "medsam3"), "medsam3"),
     (("--medsam-architecture", "sam9"), "sam9"),
+    (("--medsam-image-size", "32000000"), "image size: got 32000000, expected a positive multiple of 32 up to 4096"),
+    (("--medsam-weights", "best"), "--medsam-weights: got 'best', expected one of model, ema"),
+    (("--medsam-weights", "ema"), "got only one set of weights, expected ema weights"),
+    (("--medsam-image-size", "100"), "100"),
+    (("--medsam-key-slice", "last"), "unknown key slice 'last'"),
+    (("--medsam-metrics", "dise"), "unknown metric 'dise'"),
+    (("--medsam-overlays", "some"), "--medsam-overlays: got 'some', expected a whole number"),
+    (("--medsam-baseline", "nosuch"), "nosuch: neither a run"),
     (("--medsam-gates", "nowhere.toml"), "nowhere.toml"),
     (("--medsam-prompts-from", "nowhere.json"), "nowhere.json"),
     (("--medsam-labels", "mine"), "unknown label convention 'mine'"),
@@ -303,6 +359,18 @@ def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentenc
     assert sentence in errors[0]
     assert "Traceback" not in said(result)
     assert not (pytester.path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("precision", "fp8"), ("device", "tpu"), ("image-size", "100"), ("baseline", "nosuch")], ids=" ".join
+)
+def test_a_mistake_is_found_before_the_phantoms_are_drawn(pytester, options):
+    pytester.makepyfile(test_gate=SUITE)
+    given = (f"--medsam-{options[0]}", options[1])
+    result = pytester.runpytest_inprocess(*PLUGIN, "-m", "not gpu", "--medsam-phantom-dir", "phantoms", *given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert options[1] in result.stderr.str()
+    assert not (pytester.path / "phantoms").exists()
 
 
 @pytest.mark.parametrize("options", [("--medsam-limit", "1"), ("--medsam-regions", "TC")], ids=" ".join)
@@ -499,6 +567,24 @@ def test_the_header_says_what_was_decided_and_why(gate, monkeypatch):
     )
     asked = gate("-k", "WT and box", "--medsam-device", "cpu", "--medsam-precision", "fp32", run_dir="asked")
     asked.stdout.fnmatch_lines(["device: cpu: *", "precision fp32, threads *"])
+
+
+def test_what_a_conftest_sets_changes_no_score_and_is_in_the_header(gate, pytester):
+    assert gate("--medsam-device", "cpu", model=True).ret == 0
+    pytester.makeconftest(
+        "import torch\nmedium = torch.set_float32_matmul_precision\n"
+        "def pytest_runtest_setup(item):\n    torch.set_default_dtype(torch.float64)\n"
+        "def pytest_unconfigure():\n    medium('highest')\n    torch.set_default_dtype(torch.float32)\n"
+        "medium('medium')\n"
+    )
+    result = gate("--medsam-device", "cpu", model=True, run_dir="set")
+    assert result.ret == 0, said(result)
+    plain, found = (read_run(pytester.path / name) for name in ("run", "set"))
+    assert [record.scores for record in found.records] == [record.scores for record in plain.records]
+    assert (plain.header.decided.ambient, found.header.decided.ambient) == ("", "float32 matmul precision medium")
+    result.stdout.fnmatch_lines(["set aside while the model works: float32 matmul precision medium"])
+    later = "set aside while the model works: float32 matmul precision medium, default dtype float64"
+    assert found.records[0].notes == (later,)
 
 
 def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pytester, monkeypatch):
