@@ -8,8 +8,8 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from medsam_core.errors import MedsamError
 from medsam_core.text import size_of
@@ -41,50 +41,66 @@ def shipped(kind: str, name: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def opened(path: Path | str, *, largest: int, what: str, error: type[MedsamError]) -> Iterator[BinaryIO]:
+def opened(
+    path: Path | str, *, largest: int, what: str, error: type[MedsamError], fix: str = ""
+) -> Iterator[BufferedReader]:
     """The file, open for reading bytes, after `check_input`."""
-    check_input(path, largest=largest, what=what, error=error)
+    check_input(path, largest=largest, what=what, error=error, fix=fix)
     try:
         file = Path(path).open("rb")  # noqa: SIM115 -- an error in the block is not an error of opening
     except OSError as problem:
-        raise error(_refusal(Path(path), *_fault(Path(path), problem), what)) from None
+        raise error(_refusal(Path(path), *_fault(Path(path), problem), what, fix)) from None
     with file:
         yield file
 
 
-def read_input(path: Path | str, *, largest: int = LARGEST_TEXT, what: str, error: type[MedsamError]) -> bytes:
+def read_input(
+    path: Path | str, *, largest: int = LARGEST_TEXT, what: str, error: type[MedsamError], fix: str = ""
+) -> bytes:
     """All bytes of a file, after `check_input`. A file that grows meanwhile is refused at the limit, too."""
-    with opened(path, largest=largest, what=what, error=error) as file:
+    with opened(path, largest=largest, what=what, error=error, fix=fix) as file:
         try:
             content = file.read(largest + 1)
         except OSError as problem:
-            raise error(_refusal(Path(path), *_fault(Path(path), problem), what)) from None
+            raise error(_refusal(Path(path), *_fault(Path(path), problem), what, fix)) from None
     if len(content) > largest:
-        raise error(_too_large(Path(path), len(content), largest, what))
+        raise error(_too_large(Path(path), len(content), largest, what, fix))
     return content
 
 
-def check_input(path: Path | str, *, largest: int, what: str, error: type[MedsamError]) -> int:
+def check_input(path: Path | str, *, largest: int, what: str, error: type[MedsamError], fix: str = "") -> int:
     """The size in bytes of a file that may be opened: a regular file, or a link to one, that is not too large.
 
     Opening a pipe waits for ever, a device has no end, and a file of any size fills the memory, so each is refused
     before it is opened. Whether this user may read the file shows when it is opened.
-    largest: bytes. what: what is expected, for the error, e.g. "a gates file (TOML)".
+    largest: bytes. what: what is expected, for the error, e.g. "a gates file (TOML)". fix: what to do, in place of the
+    usual advice on what was found.
     Raises `error`: `<path>: <what was found>, expected <what>; <fix>.`
     """
     path = Path(path)
+    fault = fault_of(path)
+    if fault is not None:
+        raise error(_refusal(path, *fault, what, fix))
+    size = path.stat().st_size
+    if size > largest:
+        raise error(_too_large(path, size, largest, what, fix))
+    return size
+
+
+def fault_of(path: Path) -> tuple[str, str] | None:
+    """What a path is that is no regular file nor a link to one, and what to do: ("no such file", "check the path").
+
+    None for a regular file, of any size and whoever may read it.
+    """
     try:
-        status = path.stat()
+        mode = path.stat().st_mode
     except (OSError, ValueError) as problem:
-        raise error(_refusal(path, *_fault(path, problem), what)) from None
-    if stat.S_ISDIR(status.st_mode):
-        raise error(_refusal(path, "a folder", "give the file inside it", what))
-    if not stat.S_ISREG(status.st_mode):
-        kind = next((name for is_kind, name in _SPECIAL if is_kind(status.st_mode)), "no regular file")
-        raise error(_refusal(path, kind, "give a regular file", what))
-    if status.st_size > largest:
-        raise error(_too_large(path, status.st_size, largest, what))
-    return status.st_size
+        return _fault(path, problem)
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return "a folder", "give the file inside it"
+    return next((name for is_kind, name in _SPECIAL if is_kind(mode)), "no regular file"), "give a regular file"
 
 
 _SPECIAL = (
@@ -112,13 +128,13 @@ def _fault(path: Path, problem: OSError | ValueError) -> tuple[str, str]:
     return f"not readable ({reason})", "check the path and the disk"
 
 
-def _refusal(path: Path, got: str, fix: str, what: str) -> str:
-    return f"{path}: {got}, expected {what}; {fix}."
+def _refusal(path: Path, got: str, usual: str, what: str, fix: str) -> str:
+    return f"{path}: {got}, expected {what}; {fix or usual}."
 
 
-def _too_large(path: Path, size: int, largest: int, what: str) -> str:
+def _too_large(path: Path, size: int, largest: int, what: str, fix: str) -> str:
     got = f"a file of {size_of(size)}" if size < 1024**5 else "a file of absurd size"
-    return f"{path}: {got}, expected {what} of at most {size_of(largest)}; check that it is the right file."
+    return f"{path}: {got}, expected {what} of at most {size_of(largest)}; {fix or 'check that it is the right file'}."
 
 
 @contextlib.contextmanager

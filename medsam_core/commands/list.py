@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medsam_core.data.cohort import find_subjects
 from medsam_core.data.regions import convention_named
+from medsam_core.text import counted, shown
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,10 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
         parts = [subject.id.ljust(width), subject.layout, "+".join(sorted(subject.images))]
         parts += [text for text in (subject.grade, subject.site) if text]
         parts += [] if subject.segmentation else ["no segmentation"]
-        print("  ".join(parts + [f"({note})" for note in subject.notes]))
+        print(shown("  ".join(parts + [f"({note})" for note in subject.notes])))
     named = sorted({subject.convention for subject in subjects if subject.convention is not None})
     conventions = [str(convention_named(name)) for name in named]
     if any(subject.convention is None for subject in subjects):
         conventions.append("unclear from the names, name it with --medsam-labels")
-    print(f"{len(subjects)} subjects; labels: {'; '.join(conventions)}")
+    print(f"{counted(len(subjects), 'subject')}; labels: {'; '.join(conventions)}")
     return 0

@@ -116,7 +116,7 @@ def _attach(subjects: dict[str, Subject], search: Search) -> None:
                 "with one of them."
             )
         notes = [
-            f"{shown(path.name)} is not read{f' (--segmentation {source} takes it)' if source else ''}."
+            f"{shown(path.name)} is not read{f' (--medsam-segmentation {source} takes it)' if source else ''}."
             for source, path in files
             if path not in chosen
         ]

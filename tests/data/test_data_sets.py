@@ -127,7 +127,7 @@ def test_upenn_s_automated_segmentation_is_an_option_not_a_guess(tmp_path: Path)
     assert first.segmentation == tmp_path / "images_segm" / f"{names[0]}_segm.nii.gz"
     assert second.segmentation is None
     assert second.notes == (
-        f"{names[1]}_automated_approx_segm.nii.gz is not read (--segmentation automated takes it).",
+        f"{names[1]}_automated_approx_segm.nii.gz is not read (--medsam-segmentation automated takes it).",
     )
     automated = find_subjects(tmp_path, segmentation="automated")
     assert [found.segmentation.parent.name for found in automated if found.segmentation] == ["automated_segm"] * 2
