@@ -124,10 +124,23 @@ def _content(path: Path, channel: int | None, channels: int | None, what: str) -
         raw, rest = np.array(raw[..., channel] if rest else raw, order="F"), ()  # a view would keep all channels alive
     if any(length != 1 for length in rest):
         raise DataError(f"{path.name}: shape {raw.shape}, expected three axes (x, y, z); {_advice(raw, what)}.")
-    raw = nibabel.volumeutils.apply_read_scaling(raw.reshape(spatial, order="F"), stored.slope, stored.inter)
+    raw = _scaled(raw.reshape(spatial, order="F"), stored.slope, stored.inter)
     orientation = "".join(map(str, nibabel.aff2axcodes(stored.affine)))
     grid = Grid(spatial + rest, stored.affine, orientation, stored.header.copy(), stored.mm_per_unit, stored.positioned)
     return raw, grid
+
+
+def _scaled(raw: Array, slope: float, inter: float) -> Array:
+    """Intensities as float32, slice by slice, because nibabel's float64 of a whole volume would fill the memory."""
+    import nibabel
+
+    if (slope, inter) == (1, 0):
+        return raw
+    scaled = np.empty(raw.shape, np.float32, order="F")
+    with np.errstate(over="ignore"):  # Inf is refused later
+        for place in range(raw.shape[2]):
+            scaled[:, :, place] = nibabel.volumeutils.apply_read_scaling(raw[:, :, place], slope, inter)
+    return scaled
 
 
 def _check_channels(path: Path, shape: tuple[int, ...], channel: int, channels: int | None) -> None:
