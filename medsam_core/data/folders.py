@@ -31,7 +31,7 @@ _RUN, _OF_A_RUN = "run.json", ("masks", "overlays")
 
 @dataclass
 class Search:
-    """What a walk collects beside the subjects."""
+    """What a walk collects in addition to the subjects."""
 
     source: str | None = None
     """Which segmentation is chosen where a data set has several, of `layouts.SOURCES`; None for its own."""

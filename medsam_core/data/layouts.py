@@ -65,30 +65,31 @@ KNOWN_LAYOUTS = (
     "lists all)"
 )
 
+_ANY_NAME = re.IGNORECASE | re.DOTALL  # a name may hold a newline
 _ENDING = r"\.(?:nii(?:\.gz)?|mha|nrrd)"
 # the stem is as short as possible, so that the longest suffix is found; a name may also be a modality alone
 _FILE = re.compile(
     rf"(?:(?P<stem>.+?)[_-])?(?P<suffix>{'|'.join([*_SYNONYMS, *_SEGMENTATIONS])})(?P<bias>_bias)?{_ENDING}",
-    re.IGNORECASE,
+    _ANY_NAME,
 )
 _UPENN = re.compile(r"(?P<stem>upenn-gbm-\d+_\d+)_(?P<source>automated_approx_)?segm\.nii(\.gz)?", re.IGNORECASE)
 _BIDS = re.compile(
     rf"(?P<stem>sub-[a-z0-9]+(_ses-[a-z0-9]+)?)(?P<entities>(_[a-z]+-[^_]+)*)_(?P<suffix>T1w|T2w|FLAIR|dseg){_ENDING}",
     re.IGNORECASE,
 )
-_ODD_SEGMENTATION = re.compile(r"(?P<stem>.*?)[_-]?segm?(?:entation)?\.nii(?:\.gz)?", re.IGNORECASE)
-NIFTI = re.compile(r".+\.nii(\.gz)?", re.IGNORECASE)
-NPZ = re.compile(r".+\.npz", re.IGNORECASE)
+_ODD_SEGMENTATION = re.compile(r"(?P<stem>.*?)[_-]?segm?(?:entation)?\.nii(?:\.gz)?", _ANY_NAME)
+NIFTI = re.compile(r".+\.nii(\.gz)?", _ANY_NAME)
+NPZ = re.compile(r".+\.npz", _ANY_NAME)
 _SITE = re.compile(r"brats1\d_(?P<site>2013|[A-Za-z]+\d{0,2})_.+", re.IGNORECASE)
 _MODERN = re.compile(r"brats-(?P<cohort>gli|men|met|ped|ssa|goat)-\d", re.IGNORECASE)
 _POST_TREATMENT = re.compile(r"brats-gli-\d{5}-[1-9]\d\d", re.IGNORECASE)
 _RELEASE = re.compile(r"brats(?:-?peds?)?-?(?:20)?(?P<year>2[3-9])(?!\d)", re.IGNORECASE)
 SUBJECT = re.compile("|".join(f"(?:{row.subject})" for row in LAYOUTS), re.IGNORECASE)
-_UNFINISHED = re.compile(r"(?P<name>.+)\.(part|partial|filepart|crdownload|download|tmp)", re.IGNORECASE)
+_UNFINISHED = re.compile(r"(?P<name>.+)\.(part|partial|filepart|crdownload|download|tmp)", _ANY_NAME)
 DOCUMENT = re.compile(
     r".+\.(csv|tsv|txt|md|rst|pdf|docx?|xlsx?|ods|json|ya?ml|toml|xml|html?|png|jpe?g|svg|gif|py|ipynb|sh|log|bvec|bval)"
     r"|readme|licen[cs]e|copying|changes|notice|authors|citation\.cff|md5sums?|sha256sums?",
-    re.IGNORECASE,
+    _ANY_NAME,
 )
 """A table, a text or a picture, such as released archives have next to their subjects."""
 
@@ -112,7 +113,7 @@ class FileName:
 AUTOMATED = "automated"
 HD_GLIO = "hd-glio-auto"
 SOURCES = (AUTOMATED, HD_GLIO)
-"""Segmentations that a data set has beside its own: UPENN-GBM's automated ones, LUMIERE's by HD-GLIO-AUTO."""
+"""Segmentations that a data set has in addition to its own: UPENN-GBM's automated ones, LUMIERE's by HD-GLIO-AUTO."""
 
 
 def canonical_modality(name: str) -> str:

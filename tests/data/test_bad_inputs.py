@@ -157,7 +157,7 @@ HEADERS: dict[str, tuple[bytes, str]] = {
         changed((QUATERN_B, "f", np.nan), source=image(qform=1, sform=0)),
         "quaternion nan, 0, 1, expected a rotation",
     ),
-    "a bad quaternion beside a sform": (
+    "a bad quaternion with a sform": (
         changed((QUATERN_B, "f", 2.0), source=image(qform=1)), "quaternion 2, 0, 1, expected a rotation"
     ),
     "an unknown sform code": (changed((SCODE, "h", 20)), "sform_code 20, expected 0 to 5"),

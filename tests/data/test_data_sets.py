@@ -307,9 +307,9 @@ def test_an_image_must_have_the_channels_that_are_named(tmp_path: Path, channels
             load(found, "flair")
 
 
-# what is beside subjects
+# what is near subjects
 
-BESIDE: dict[str, tuple[tuple[str, ...], str]] = {
+NEAR_SUBJECTS: dict[str, tuple[tuple[str, ...], str]] = {
     "a tar of another subject": (("B.tar",), "B.tar (an archive): no image in 1 place"),
     "a zip": (("more.zip",), "unpack it, or move"),
     "a tar.gz": (("part2.tar.gz",), "unpack it, or move"),
@@ -333,10 +333,10 @@ BESIDE: dict[str, tuple[tuple[str, ...], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", BESIDE)
+@pytest.mark.parametrize("kind", NEAR_SUBJECTS)
 def test_what_may_hide_a_subject_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)  # as without the extra [formats]
-    names, words = BESIDE[kind]
+    names, words = NEAR_SUBJECTS[kind]
     tree(tmp_path, "BraTS2021_00000/BraTS2021_00000_t1.nii.gz", *names)
     text = refusal(tmp_path)
     assert words in text
@@ -400,3 +400,8 @@ def test_foreign_names_are_shown_escaped(tmp_path: Path, capsys: pytest.CaptureF
     assert r"case\x1b[31m\u202e1" in out
     assert "\x1b" not in out
     assert r"x\n.nii.gz" in out
+
+
+def test_a_newline_hides_no_file(tmp_path: Path) -> None:
+    (found,) = find_subjects(tree(tmp_path, "A_t1.nii.gz", "A_x\n.nii.gz"))
+    assert found.notes == (r"A_x\n.nii.gz (1 other image: A_x\n.nii.gz) is ignored.",)
