@@ -96,7 +96,8 @@ def walk(
 
 def _is_own(subject: str, folder: Path) -> bool:
     """Whether the folder is the subject's own: then nothing below it is another subject."""
-    return folder.name.lower() in (subject.lower(), f"{subject.lower()}_nifti")
+    own, subject = shown(folder.name).lower(), shown(subject).lower()
+    return own in (subject, f"{subject}_nifti")
 
 
 def _in_own_folder(folder: Path, folders: list[str], subject: str) -> list[Leftover]:

@@ -117,7 +117,8 @@ def other_files(
 
 def _named_after(name: str, subjects: Iterable[str]) -> str | None:
     """The longest id that a file's name begins with."""
-    fitting = [one for one in subjects if re.match(re.escape(one) + r"(?![A-Za-z0-9])", name, re.IGNORECASE)]
+    seen = shown(name)  # as ids are
+    fitting = [one for one in subjects if re.match(re.escape(shown(one)) + r"(?![A-Za-z0-9])", seen, re.IGNORECASE)]
     return max(fitting, key=len, default=None)
 
 
@@ -183,7 +184,7 @@ def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> 
 
     ids: lower-case id -> id, of all subjects. neighbours: ids of the subjects in the file's folder.
     """
-    key = one.subject.lower()
+    key = shown(one.subject).lower()
     if not key or key in ids:
         return ids.get(key)
     if one.related:
@@ -191,7 +192,7 @@ def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> 
         longest = next((key[:end] for end in reversed(ends) if key[:end] in ids), "")
         return ids.get(longest)
     low = {name.lower(): name for name in neighbours}
-    own = one.path.parent.name.lower()
+    own = shown(one.path.parent.name).lower()
     if own in low and not layouts.SUBJECT.match(key):
         return low[own]
     return next((low[name] for name in low if key.startswith((f"{name}_", f"{name}-"))), None)
