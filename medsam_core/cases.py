@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from medsam_core.data.regions import CONVENTIONS, REGIONS
+from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
 from medsam_core.decoding import Malformed, finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
@@ -95,7 +95,10 @@ class Settings:
             ("metric", self.metrics, tuple(METRICS)),
             ("label convention", (self.labels,) if self.labels else (), tuple(CONVENTIONS)),
         ):
-            check_choices(what, chosen, known)
+            if what == "label convention" and "=" in "".join(chosen):
+                convention_named(chosen[0])  # the labels themselves, as 1=oedema,2=core,3=enhancing
+            else:
+                check_choices(what, chosen, known)
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
             raise OptionError(
                 f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --medsam-jitter."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from types import ModuleType
 
 from medsam_core import __version__
 from medsam_core.errors import MedsamError
+from medsam_core.text import shown
 
 COMMANDS = (
     "run",
@@ -50,15 +52,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 2, with one sentence on stderr, for a mistake of the user."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an ASCII terminal cannot show every name
+            stream.reconfigure(errors="backslashreplace")
     chosen = parser().parse_args(arguments)
     try:
-        return int(_module(chosen.command).run(chosen))
+        code = int(_module(chosen.command).run(chosen))
+        sys.stdout.flush()
+        return code
     except MedsamError as error:
         print(f"medsam-core {chosen.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = shown(str(error.filename or "the output"))
+        print(
+            f"medsam-core {chosen.command}: {where}: cannot be used ({error.strerror or error}); check the path and "
+            "the space on the disk.",
+            file=sys.stderr,
+        )
+        if error.filename is None:  # standard output is full, and would be written to again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
 
 
 def _module(command: str) -> ModuleType:

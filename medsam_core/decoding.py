@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from medsam_core.errors import MedsamError
+from medsam_core.files import LARGEST_TEXT, read_input
 
 T = TypeVar("T")
 
@@ -68,12 +69,9 @@ def read_json(
         raise error(f"{path}: {problem}, expected {what}; {fix}.") from None
 
 
-def read_content(path: Path, *, what: str, error: type[MedsamError], fix: str) -> bytes:
-    """The bytes of a file. Raises `error` in one sentence if it is missing or cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise error(f"{path}: cannot be read ({problem.strerror}), expected {what}; {fix}.") from None
+def read_content(path: Path, *, what: str, error: type[MedsamError], fix: str, largest: int = LARGEST_TEXT) -> bytes:
+    """The bytes of a file. Raises `error` in one sentence if it cannot be read or is larger than `largest`."""
+    return read_input(path, largest=largest, what=what, error=error, fix=fix)
 
 
 def check_version(path: Path, got: Any, newest: int | str, *, error: type[MedsamError]) -> None:

@@ -4,9 +4,17 @@ Each text says in one sentence what is wrong, what was found, what was expected 
 `MedsamError`; the command line and the pytest plugin print its text without a traceback.
 """
 
+from medsam_core.text import shown
+
 
 class MedsamError(Exception):
-    """A mistake in what the user gave: a file, an option, a checkpoint, a gate. The base class of all others."""
+    """A mistake in what the user gave: a file, an option, a checkpoint, a gate. The base class of all others.
+
+    Control characters of names in its text are shown escaped, so that a file's name cannot change the terminal.
+    """
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class DataError(MedsamError):

@@ -38,6 +38,7 @@ QUESTION = (
 )
 CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
+_LARGEST_CASES = 512 * 1024**2  # bytes; 1,251 subjects of twelve cases are some 30 MB
 _DAMAGED = "give a directory that a run wrote, or score the run again"
 _JUDGE = "delete it and resume the run with --medsam-resume"
 _CANNOT_WRITE = "choose another --medsam-run-dir"
@@ -216,7 +217,7 @@ def _read_records(path: Path) -> dict[str, CaseRecord]:
     records: dict[str, CaseRecord] = {}
     if not path.exists():
         return records
-    content = read_content(path, what="a line per case", error=RunError, fix=_DAMAGED)
+    content = read_content(path, what="a line per case", error=RunError, fix=_DAMAGED, largest=_LARGEST_CASES)
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].split(b"\n"), start=1):
         if not line:
             continue

@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "medsam_core"
 ORDER = (
-    "errors",
     "text",
+    "errors",
     "files",
     "decoding",
     "outcome",

@@ -94,7 +94,7 @@ def score_files(
     """
     import numpy as np
 
-    from medsam_core.data.regions import REGIONS, check_labels, convention_named
+    from medsam_core.data.regions import check_labels, convention_named, region_mask
     from medsam_core.data.volume import check_same_grid, read_labels
     from medsam_core.metrics import score_regions
 
@@ -109,7 +109,7 @@ def score_files(
         check_labels(wanted, convention, name=truth.name)
         if region is None:
             check_labels(found, convention, name=prediction.name)
-            regions = {name: convention.regions[name] for name in REGIONS}
+            regions = convention.regions
         else:
             values = np.unique(found[found > 0])
             if len(values) > 1:
@@ -117,7 +117,7 @@ def score_files(
                     f"{prediction}: got the labels {', '.join(map(str, values))} with --region {region}, expected a "
                     "mask of one value; leave --region out to score a label map."
                 )
-            wanted = np.isin(wanted, list(convention.regions[region])).view(np.uint8)
+            wanted = region_mask(wanted, region, convention).view(np.uint8)
             found = (found > 0).view(np.uint8)
     return score_regions(found, wanted, theirs.spacing_mm, regions, profile=profile, metrics=metrics)
 

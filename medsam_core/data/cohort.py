@@ -6,20 +6,22 @@ Subjects are found by names alone: no image is opened, so a thousand subjects ta
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medsam_core.data import layouts
-from medsam_core.data.folders import contents, walk
+from medsam_core.data import dataset_json, layouts
+from medsam_core.data.dataset_json import Description, read_description
+from medsam_core.data.folders import Search, walk
+from medsam_core.data.listing import advice_on, contents
 from medsam_core.data.name_mapping import TABLES, read_table, with_table
-from medsam_core.data.regions import LabelConvention, check_labels, convention_named
+from medsam_core.data.regions import CONVENTIONS, LabelConvention, check_labels, convention_named
 from medsam_core.data.subject import Subject
 from medsam_core.data.unassigned import Leftover, check_leftovers
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
-from medsam_core.errors import DataError, LabelError
+from medsam_core.errors import DataError, LabelError, OptionError
 from medsam_core.modalities import MODALITIES
-from medsam_core.text import few
+from medsam_core.text import few, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,36 +39,89 @@ class LoadedSubject:
     """What the labels mean."""
 
 
-def find_subjects(root: str | os.PathLike[str]) -> tuple[Subject, ...]:
+def find_subjects(root: str | os.PathLike[str], *, segmentation: str | None = None) -> tuple[Subject, ...]:
     """All subjects below a folder, sorted by id.
 
     root: the folder of a data set, a folder around it, or the folder of one subject.
-    BraTS 2018-2021, 2023-2025 and MSD Task01 are recognised by their names. Hidden files are ignored, subjects without
-    a segmentation are kept.
-    Raises DataError if the root is missing, empty or without any subject, if an id occurs twice, or where a subject may
-    have lost its images: an empty folder, a folder of unknown files, a segmentation without an image.
+    segmentation: which one is used where a data set has several, of `layouts.SOURCES`; None for its own.
+    The data sets of `layouts.LAYOUTS` are recognised by their names, and dataset.json is obeyed. Hidden files are
+    ignored, subjects without a segmentation are kept.
+    Raises DataError if the root is missing, empty or without any subject, if an id occurs twice, if dataset.json
+    contradicts the names, or where a subject may have lost its images: an empty folder, a folder of unknown files, an
+    archive, a segmentation without an image. OptionError for an unknown segmentation.
     """
     root = Path(root)
-    if not root.is_dir():
-        got = "a file" if root.exists() else "no such folder"
-        raise DataError(f"{root}: {got}, expected a folder of BraTS or MSD subjects; check the path.")
+    if segmentation is not None and segmentation not in layouts.SOURCES:
+        raise OptionError(
+            f"segmentation {segmentation!r}: unknown, expected {' or '.join(layouts.SOURCES)}; choose one of these, or "
+            "none for the data set's own."
+        )
+    _check_root(root)
+    search = Search(segmentation)
+    description = _above(root.absolute(), search)
     by_id: dict[str, tuple[Subject, Path]] = {}
-    mapping: dict[str, Mapping[str, str]] = {}
-    # if the root is one subject's folder, the data set's table is above it
-    for folder in root.absolute().parents[:2]:
-        read_table(folder, [name for name in TABLES if (folder / name).is_file()], mapping)
-    leftovers: list[Leftover] = []
-    for subject, folder in walk(root.absolute(), mapping, leftovers):
+    for subject, folder in walk(root.absolute(), search, description):
         other = by_id.setdefault(subject.id, (subject, folder))[1]
         if other is not folder:
             raise DataError(
                 f"{subject.id}: found twice, in {other} and in {folder}, expected once; give a root with one of them."
             )
     if not by_id:
-        raise DataError(f"{root}: {contents(root)}, expected subjects as in {layouts.KNOWN_LAYOUTS}; check the path.")
-    notes = check_leftovers(root.absolute(), leftovers, {key: folder for key, (_, folder) in by_id.items()})
-    found = (with_table(by_id[key][0], mapping) for key in sorted(by_id))
+        raise DataError(
+            f"{root}: {contents(root)}, expected subjects as in {layouts.KNOWN_LAYOUTS}; {advice_on(root)}."
+        )
+    subjects = {key: subject for key, (subject, _) in by_id.items()}
+    _attach(subjects, search)
+    notes = check_leftovers(root.absolute(), search.leftovers, {key: folder for key, (_, folder) in by_id.items()})
+    found = (with_table(subjects[key], search.mapping) for key in sorted(subjects))
     return tuple(replace(subject, notes=(*subject.notes, *notes.get(subject.id, ()))) for subject in found)
+
+
+def _check_root(root: Path) -> None:
+    try:
+        is_folder, exists = root.is_dir(), root.exists()
+    except (OSError, ValueError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+        raise DataError(f"{root}: not readable ({reason}), expected a folder of subjects; check the path.") from None
+    if not is_folder:
+        got = "a file" if exists else "no such folder"
+        raise DataError(f"{root}: {got}, expected a folder of BraTS subjects or the like; check the path.")
+
+
+def _above(root: Path, search: Search) -> Description | None:
+    """What the folders above the root say, if it is one subject's folder or imagesTr: tables, and dataset.json."""
+    for folder in root.parents[:2]:
+        read_table(folder, [name for name in TABLES if (folder / name).is_file()], search.mapping)
+    if root.name.lower() == "imagestr" and (root.parent / dataset_json.NAME).is_file():
+        return read_description(root.parent / dataset_json.NAME)
+    return None
+
+
+def _attach(subjects: dict[str, Subject], search: Search) -> None:
+    """Give segmentations from other folders to their subjects (UPENN-GBM, derivatives of BIDS); name those not taken.
+
+    Raises DataError if a subject has several of them.
+    """
+    ids = {key.lower(): key for key in subjects}
+    for low, files in search.detached.items():
+        if low not in ids:
+            search.leftovers += [Leftover(path, "a segmentation alone", low) for _, path in files]
+            continue
+        subject = subjects[ids[low]]
+        own = [path for source, path in files if not source] if subject.segmentation is None else []
+        chosen = [path for source, path in files if source and source == search.source] or own
+        if len(chosen) > 1:
+            raise DataError(
+                f"{subject.id}: {len(chosen)} segmentations ({', '.join(map(str, chosen))}), expected one; give a root "
+                "with one of them."
+            )
+        notes = [
+            f"{shown(path.name)} is not read{f' (--medsam-segmentation {source} takes it)' if source else ''}."
+            for source, path in files
+            if path not in chosen
+        ]
+        segmentation = chosen[0] if chosen else subject.segmentation
+        subjects[subject.id] = replace(subject, segmentation=segmentation, notes=(*subject.notes, *notes))
 
 
 def check_subjects(subjects: Iterable[Subject], modality: str) -> None:
@@ -89,6 +144,11 @@ def check_subjects(subjects: Iterable[Subject], modality: str) -> None:
             )
 
 
+def _hint(subject: str) -> str:
+    ped = " (BraTS-PED uses brats2023 in its 2023 release, brats2024-ped since)"
+    return ped if subject.lower().startswith("brats-ped") else ""
+
+
 def load(subject: Subject, modality: str, *, convention: str | LabelConvention | None = None) -> LoadedSubject:
     """Read one modality and the segmentation of a subject, and check that they fit together.
 
@@ -101,8 +161,8 @@ def load(subject: Subject, modality: str, *, convention: str | LabelConvention |
     chosen = convention if convention is not None else subject.convention
     if chosen is None:
         raise LabelError(
-            f"{subject.id}: got a name that does not say the label convention (BraTS-PED uses brats2023 in its 2023 "
-            "release, brats2024-ped since), expected a known convention; name it."
+            f"{subject.id}: neither its name nor a dataset.json says what the labels mean{_hint(subject.id)}, expected "
+            f"a label convention; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
         )
     chosen = convention_named(chosen)
     check_subjects((subject,), modality)
@@ -110,7 +170,7 @@ def load(subject: Subject, modality: str, *, convention: str | LabelConvention |
     assert segmentation is not None  # check_subjects checked it
     labels = read_labels(segmentation)
     check_labels(labels.voxels, chosen, name=segmentation.name)
-    image = read_image(source.path, channel=source.channel)
+    image = read_image(source.path, channel=source.channel, channels=source.channels)
     name = source.path.name if source.channel is None else f"{source.path.name} (channel {source.channel})"
     check_same_grid(image, labels, image_name=name, labels_name=segmentation.name)
     return LoadedSubject(subject, modality, image, labels, chosen)

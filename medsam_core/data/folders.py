@@ -2,184 +2,223 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsam_core.data import layouts
+from medsam_core.data import dataset_json, layouts
+from medsam_core.data.dataset_json import Description, read_description
+from medsam_core.data.formats import foreign_image
+from medsam_core.data.image_sets import image_set, is_image_set, lumiere_subject
+from medsam_core.data.listing import listing, one_of
 from medsam_core.data.name_mapping import TABLES, read_table
 from medsam_core.data.subject import ImageFile, Subject
-from medsam_core.data.unassigned import Leftover, broken_links, folder_without_subject, subjects_without_images
+from medsam_core.data.unassigned import (
+    Leftover,
+    broken_links,
+    folder_without_subject,
+    other_files,
+    subjects_without_images,
+)
 from medsam_core.errors import DataError
 from medsam_core.modalities import MODALITIES
-from medsam_core.text import counted, few
+from medsam_core.text import counted, shown
 
-_DEPTH = 5  # root / Kaggle's wrapper / the archive's own folder / HGG / subject
-_HIDDEN = (".", "__MACOSX", "lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
-_DECATHLON = ("imagestr", "imagests", "labelstr")
+_DEPTH = 8  # root / Kaggle's wrapper / the archive's own folder / derivatives / pipeline / subject / session / anat
 _RUN, _OF_A_RUN = "run.json", ("masks", "overlays")
 
 
+@dataclass
+class Search:
+    """What a walk collects in addition to the subjects."""
+
+    source: str | None = None
+    """Which segmentation is chosen where a data set has several, of `layouts.SOURCES`; None for its own."""
+    mapping: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """The rows of the tables on the way (`name_mapping.read_table`)."""
+    leftovers: list[Leftover] = field(default_factory=list)
+    """Everything that may be a lost subject."""
+    detached: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
+    """Subject's id in lower case -> (source, segmentation) in other folders than the images."""
+
+    @property
+    def collected(self) -> int:
+        """How much was found that is no subject."""
+        return len(self.leftovers) + sum(map(len, self.detached.values()))
+
+
 def walk(
-    folder: Path, mapping: dict[str, Mapping[str, str]], leftovers: list[Leftover], depth: int = _DEPTH
+    folder: Path, search: Search, description: Description | None = None, depth: int = _DEPTH
 ) -> Iterator[tuple[Subject, Path]]:
     """The subjects below a folder, each with the folder that holds its files.
 
-    mapping: gets the rows of the tables on the way (`name_mapping.read_table`).
-    leftovers: gets everything that may be a lost subject.
-    depth: how many levels of folders to search.
-    Raises DataError for a folder that cannot be listed, and where two files compete.
+    description: what the nearest dataset.json above says. depth: how many levels of folders to search.
+    Raises DataError for a folder that cannot be listed or described, and where two files compete.
     """
     files, folders = listing(folder)
-    if _RUN in files:  # the folder holds a run: its masks and pictures belong to no subject, other folders may
+    is_run = _RUN in files
+    if is_run:  # the folder holds a run: its masks and pictures belong to no subject, other folders may
         folders = [name for name in folders if name not in _OF_A_RUN]
-    read_table(folder, [name for name in TABLES if name in files], mapping)
-    before = len(leftovers)
-    if folder.name.lower() == "imagestr":
-        found = list(_msd_subjects(folder, files, leftovers))
+    read_table(folder, [name for name in TABLES if name in files], search.mapping)
+    if dataset_json.NAME in files:
+        description = read_description(files[dataset_json.NAME])
+    leftovers = search.leftovers
+    before = search.collected
+    if (subject := lumiere_subject(folder, files, folders, search.source)) is not None:
+        yield subject, folder
+        return
+    if is_image_set(folder):
+        found = list(image_set(folder, files, description, leftovers))
     else:
-        found = list(_brats_subjects(folder, files, leftovers))
+        found = [*_subjects(folder, files, search, description), *_npz_subjects(files, description)]
     for subject in found:
         yield subject, folder
-    if any(subject.id.lower() == folder.name.lower() for subject in found):
+    if any(_is_own(subject.id, folder) for subject in found):
+        leftovers += _in_own_folder(folder, folders, found[0].id)
         return
     leftovers += broken_links(files)
-    nothing = not found and not folders and len(leftovers) == before
-    if nothing and _RUN not in files and not _of_decathlon(folder):
+    if found or folders or search.collected > before:
+        if not is_image_set(folder) and not is_run:
+            leftovers += other_files(folder, files, _understood(files), [one.id for one in found], folders)
+    elif not is_run and not is_image_set(folder):
         leftovers.append(folder_without_subject(folder, files))
     if depth > 1:
         for name in folders:
-            yield from walk(folder / name, mapping, leftovers, depth - 1)
+            inner = folder / name
+            if inner.is_symlink() and folder.resolve().is_relative_to(inner.resolve()):
+                leftovers.append(Leftover(inner, "a link to a folder above it", harmless=True))
+            else:
+                yield from walk(inner, search, description, depth - 1)
+    elif folders:
+        leftovers.append(Leftover(folder / folders[0], f"folders deeper than {_DEPTH} levels"))
 
 
-def _of_decathlon(folder: Path) -> bool:
-    """Whether the folder belongs to a task of the decathlon: its labels and test images are not named like subjects."""
-    return folder.name.lower() in _DECATHLON and (folder.parent / "imagesTr").is_dir()
+def _is_own(subject: str, folder: Path) -> bool:
+    """Whether the folder is the subject's own: then nothing below it is another subject."""
+    own, subject = shown(folder.name).lower(), shown(subject).lower()
+    return own in (subject, f"{subject}_nifti")
 
 
-def listing(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """(files, folders): the visible files of a folder, name -> path, and the names of its sub-folders, sorted.
-
-    Kaggle's copies keep a file inside a folder with the file's name; it is listed under the folder's name.
-    Raises DataError if the folder cannot be listed.
-    """
-    files: dict[str, Path] = {}
-    folders: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(_HIDDEN):
-                    continue
-                if not entry.is_dir():
-                    files[entry.name] = folder / entry.name
-                elif layouts.NIFTI.fullmatch(entry.name):
-                    files.update(_nested(folder / entry.name))
-                else:
-                    folders.append(entry.name)
-    except OSError as error:
-        raise DataError(
-            f"{folder}: not readable ({error.strerror}), expected a folder; check its permissions."
-        ) from error
-    return files, sorted(folders)
+def _in_own_folder(folder: Path, folders: list[str], subject: str) -> list[Leftover]:
+    """Sub-folders of a subject's own folder that hold images: they are not searched."""
+    left = []
+    for name in folders:
+        inside = listing(folder / name)[0]
+        images = [file for file in inside if layouts.NIFTI.fullmatch(file) or foreign_image(file)]
+        if images:
+            left.append(Leftover(folder / name, f"a folder with {counted(len(images), 'image')}", subject))
+    return left
 
 
-def _nested(folder: Path) -> dict[str, Path]:
-    """The file in a folder with the name of a file; if there are several, the one with the folder's name."""
-    files = {name: path for name, path in listing(folder)[0].items() if layouts.NIFTI.fullmatch(name)}
-    if len(files) > 1 and folder.name not in files:
-        raise DataError(
-            f"{folder}: {len(files)} files in it ({', '.join(sorted(files))}), expected one; move the others elsewhere."
-        )
-    chosen = files.get(folder.name) or next(iter(files.values()), None)
-    return {} if chosen is None else {folder.name: chosen}
+def _understood(files: Mapping[str, Path]) -> set[str]:
+    """The names that a layout understands, with those of .npz files whose names say the sequence."""
+    return {
+        name
+        for name in files
+        if _known(name) is not None or (layouts.NPZ.fullmatch(name) and layouts.modality_in(Path(name).stem))
+    }
 
 
-def _msd_subjects(folder: Path, images: Mapping[str, Path], leftovers: list[Leftover]) -> Iterator[Subject]:
-    """The subjects of the decathlon's imagesTr. imagesTs is left out: no labels are published for it."""
-    labels = folder.parent / "labelsTr"
-    segmentations = listing(labels)[0] if labels.is_dir() else {}
-    by_stem: dict[str, list[str]] = {}
-    for name in sorted(images):
-        if layouts.MSD_IMAGE.fullmatch(name):
-            by_stem.setdefault(name.split(".")[0], []).append(name)
-    alone = [(name.split(".")[0], labels / name) for name in segmentations if layouts.MSD_IMAGE.fullmatch(name)]
-    broken = [
-        (name.split(".")[0], folder / name)
-        for name in images
-        if layouts.MSD_IMAGE.fullmatch(layouts.when_finished(name))
-    ]
-    leftovers += subjects_without_images(by_stem, alone, broken)
-    for stem, names in by_stem.items():
-        notes: list[str] = []
-        path = _one_of(stem, "image", names, images, notes)
-        masks = [name for name in (f"{stem}.nii", f"{stem}.nii.gz") if name in segmentations]
-        yield Subject(
-            id=stem,
-            images={modality: ImageFile(path, channel) for modality, channel in layouts.MSD_CHANNELS.items()},
-            segmentation=_one_of(stem, "seg", masks, segmentations, notes) if masks else None,
-            layout="msd",
-            convention="msd",
-            notes=tuple(notes),
-        )
+def _known(name: str) -> layouts.FileName | None:
+    """`layouts.parse`, but None for a format that needs a package that is not installed."""
+    known = layouts.parse(name)
+    if known is not None and not layouts.NIFTI.fullmatch(name) and importlib.util.find_spec("SimpleITK") is None:
+        return None
+    return known
 
 
-def _brats_subjects(folder: Path, files: Mapping[str, Path], leftovers: list[Leftover]) -> Iterator[Subject]:
+def _subjects(
+    folder: Path, files: Mapping[str, Path], search: Search, description: Description | None
+) -> Iterator[Subject]:
     """The subject of a folder, or several if their files are in one folder."""
-    parsed = {name: known for name in sorted(files) if (known := layouts.parse(name)) is not None}
+    parsed = {name: known for name in sorted(files) if (known := _known(name)) is not None}
     by_subject: dict[str, dict[str, list[str]]] = {}
-    spelling: dict[str, str] = {folder.name.lower(): folder.name}
+    own = folder.name.removesuffix("_nifti")
+    spelling: dict[str, str] = {own.lower(): own}
+    derived = "derivatives" in (parent.name for parent in folder.parents)
     for name, known in parsed.items():
-        stem = known.stem or folder.name
+        stem = known.stem or own
         key = spelling.setdefault(stem.lower(), stem)
+        if derived and known.kind != "seg" and layouts.is_bids(stem):
+            # a pipeline's copy of an image; its segmentations may be on the grid of one of them
+            search.leftovers.append(Leftover(files[name], "an image of a derivative", stem))
+            continue
         by_subject.setdefault(key, {}).setdefault(known.kind, []).append(name)
     with_images = {key: kinds for key, kinds in by_subject.items() if kinds.keys() - {"seg"}}
-    alone = [(key, folder / kinds["seg"][0]) for key, kinds in by_subject.items() if key not in with_images]
+    alone: list[tuple[str, Path]] = []
+    for key, kinds in by_subject.items():
+        if key not in with_images:
+            names = kinds["seg"]
+            if parsed[names[0]].detached:
+                search.detached.setdefault(key.lower(), []).extend((parsed[name].source, files[name]) for name in names)
+            else:
+                alone.append((key, files[names[0]]))
     broken = [
         (known.stem or folder.name, folder / name)
         for name in files
         if (known := layouts.parse(layouts.when_finished(name))) is not None
     ]
-    leftovers += subjects_without_images(with_images, alone, broken)
+    search.leftovers += subjects_without_images(with_images, alone, broken)
+    taken: list[str] = []
     for key, kinds in with_images.items():
         notes: list[str] = []
-        chosen = {kind: _one_of(key, kind, names, files, notes) for kind, names in kinds.items()}
+        chosen = {kind: one_of(key, kind, _plain(names, parsed, notes), files, notes) for kind, names in kinds.items()}
         segmentation = chosen.pop("seg", None)
         if segmentation is None and len(with_images) == 1:
             odd = [name for name in files if name not in parsed and layouts.is_odd_segmentation(name, key)]
             if len(odd) == 1:
                 segmentation = files[odd[0]]
-                notes.append(f"{odd[0]} is used as the segmentation, although its name does not say so.")
-        modern = any(parsed[name].modern for names in kinds.values() for name in names)
-        layout = layouts.layout_of(key, modern=modern)
+                taken += odd
+                notes.append(f"{shown(odd[0])} is used as the segmentation, although its name does not say so.")
         above = [folder.name, *(parent.name for parent in folder.parents)]
+        row = layouts.layout_of(key)
         yield Subject(
-            id=key,
+            id=shown(key),
             images={name: ImageFile(chosen[name]) for name in MODALITIES if name in chosen},
             segmentation=segmentation,
-            layout=layout,
-            convention=layouts.convention_of(key, layout, above),
+            layout=row.name if row else layouts.UNKNOWN,
+            convention=described_convention(key, layouts.convention_of(key, above), description),
             grade=next((name.upper() for name in above if name.upper() in layouts.GRADES), None),
             site=layouts.site_of(key),
             notes=tuple(notes),
         )
+    mine = next((key for key in with_images if _is_own(key, folder)), None)
+    if mine is not None:  # else `walk` does it
+        understood = {*parsed, *taken}
+        search.leftovers += other_files(folder, files, understood, list(with_images), (), mine)
 
 
-def _one_of(subject: str, kind: str, names: list[str], files: Mapping[str, Path], notes: list[str]) -> Path:
-    """The file to use of those with the same meaning. Raises DataError unless they are one file and its packed copy."""
-    if len(names) == 1:
-        return files[names[0]]
-    packed = [name for name in names if name.lower().endswith(".gz")]
-    if len(names) == 2 and len(packed) == 1 and packed[0][:-3] in names:
-        notes.append(f"{packed[0]} is used, not {packed[0][:-3]}.")
-        return files[packed[0]]
-    raise DataError(
-        f"{subject}: {len(names)} files for {kind} ({', '.join(names)}), expected one; move the others elsewhere."
-    )
+def _plain(names: list[str], parsed: Mapping[str, layouts.FileName], notes: list[str]) -> list[str]:
+    """Without UCSF-PDGM's copies of images that are there without the correction, too."""
+    plain = [name for name in names if not parsed[name].corrected]
+    if plain and len(plain) < len(names):
+        notes.append(f"{', '.join(shown(name) for name in names if name not in plain)} is not read.")
+    return plain or names
 
 
-def contents(root: Path) -> str:
-    """What a folder without subjects holds, in words: `no subject among 1 folder (sub) and 2 files (a.dcm, b.dcm)`."""
-    files, folders = listing(root)
-    listed = ((folders, "folder"), (sorted(files), "file"))
-    parts = [f"{counted(len(names), what)} ({few(names)})" for names, what in listed if names]
-    return f"no subject among {' and '.join(parts)}" if parts else "an empty folder"
+def _npz_subjects(files: Mapping[str, Path], description: Description | None) -> Iterator[Subject]:
+    """A subject for each .npz file of the CVPR25 challenge: its image and its labels, if its name says the sequence."""
+    for name in sorted(files):
+        if layouts.NPZ.fullmatch(name) and (modality := layouts.modality_in(Path(name).stem)) is not None:
+            key = name[: -len(".npz")]
+            yield Subject(
+                id=shown(key),
+                images={modality: ImageFile(files[name])},
+                segmentation=files[name],
+                layout="npz",
+                convention=described_convention(key, None, description),
+            )
+
+
+def described_convention(subject: str, named: str | None, description: Description | None) -> str | None:
+    """The convention of a subject whose name says `named`. Raises DataError if dataset.json says another one."""
+    stated = description.convention if description else None
+    if description is None or stated is None or named is None:
+        return named or stated
+    if not dataset_json.agree(named, stated):
+        raise DataError(
+            f"{description.path}: labels are {stated}, expected {named} as the name of {shown(subject)} says; correct "
+            "dataset.json, or move it elsewhere."
+        )
+    return named

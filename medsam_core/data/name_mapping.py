@@ -6,6 +6,7 @@ An earlier id names the site, which the ids of 2020 do not.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from medsam_core.data import layouts
 from medsam_core.data.subject import Subject
 from medsam_core.errors import DataError
+from medsam_core.files import read_input
 
 TABLES = ("name_mapping.csv", "name_mapping_validation_data.csv")
 
@@ -24,9 +26,9 @@ def read_table(folder: Path, names: Iterable[str], mapping: dict[str, Mapping[st
     """
     for name in names:
         try:
-            with (folder / name).open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-                rows = list(csv.DictReader(lines))
-        except (OSError, csv.Error) as error:
+            content = read_input(folder / name, what="a table (CSV)", error=DataError)
+            rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig", "replace"), newline="")))
+        except csv.Error as error:
             raise DataError(f"{folder / name}: not readable as a table ({error}), expected CSV; repair it.") from error
         for row in rows:
             values = {str(column): str(value).strip() for column, value in row.items() if value}

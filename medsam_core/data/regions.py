@@ -4,12 +4,13 @@ WT (whole tumour) = every tumour label; TC (tumour core) = WT without oedema; ET
 BraTS 2018-2021 (Bakas et al., arXiv 1811.02629; Baid et al., arXiv 2107.02314), BraTS 2023 (the challenge's
 preparation of all its cohorts as 1/2/3), BraTS 2024 post-treatment glioma and the later metastasis releases (de Verdier
 et al., arXiv 2405.18368: a resection cavity, outside the tumour), BraTS-PEDs 2024 (Kazerooni et al., arXiv 2404.15009),
-and dataset.json of the Medical Segmentation Decathlon's Task01.
+dataset.json of the Medical Segmentation Decathlon's Task01, BraTS-MEN-RT 2024 (LaBella et al., arXiv 2405.18383: the
+gross tumour volume alone) and HD-GLIO (Kickingereder et al., Lancet Oncology 2019), whose necrosis belongs to no label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class LabelConvention:
     meanings: Mapping[int, str]
     """Label value -> tissue, without the background 0."""
     regions: Mapping[str, frozenset[int]]
-    """"WT", "TC", "ET" -> the label values that make it up."""
+    """"WT", "TC", "ET" -> the label values that make it up; a region that the labels cannot give is not a key."""
 
     @property
     def known(self) -> frozenset[int]:
@@ -43,39 +44,59 @@ class LabelConvention:
 
 
 _CORE, _OEDEMA, _ENHANCING = "necrotic and non-enhancing core", "oedema", "enhancing tumour"
-_CAVITY = "resection cavity, no tumour"
+_CAVITY, _TUMOUR = "resection cavity, no tumour", "tumour"
+
+TISSUES = {"core": _CORE, "oedema": _OEDEMA, "enhancing": _ENHANCING, "cavity": _CAVITY, "tumour": _TUMOUR}
+"""Short name, as in `1=oedema,2=core,3=enhancing`, -> tissue. "tumour" is all of it, where the labels tell no parts."""
 
 
-def _convention(name: str, meanings: dict[int, str]) -> LabelConvention:
-    """The convention with the regions that follow from its tissues."""
+def convention_of(name: str, meanings: Mapping[int, str], without: Collection[str] = ()) -> LabelConvention:
+    """The convention with the regions that follow from its tissues.
+
+    meanings: label value -> tissue. without: regions that its labels cannot give although the tissues look like it.
+    """
     whole = frozenset(value for value, tissue in meanings.items() if tissue != _CAVITY)
     core = frozenset(value for value in whole if meanings[value] != _OEDEMA)
     enhancing = frozenset(value for value in core if meanings[value] == _ENHANCING)
-    return LabelConvention(name, meanings, {"WT": whole, "TC": core, "ET": enhancing})
+    regions = {"WT": whole, "TC": core, "ET": enhancing}
+    absent = {"TC", "ET"} if _TUMOUR in meanings.values() or not enhancing else set(without)
+    return LabelConvention(name, meanings, {key: values for key, values in regions.items() if key not in absent})
 
 
 CONVENTIONS: Mapping[str, LabelConvention] = {
-    name: _convention(name, meanings)
+    name: convention_of(name, meanings, without={"TC"} if name == "hd-glio" else ())
     for name, meanings in {
         "brats2019": {1: _CORE, 2: _OEDEMA, 4: _ENHANCING},
         "brats2023": {1: _CORE, 2: _OEDEMA, 3: _ENHANCING},
         "brats2024": {1: "non-enhancing core", 2: _OEDEMA, 3: _ENHANCING, 4: _CAVITY},
         "brats2024-ped": {1: _ENHANCING, 2: "non-enhancing tumour", 3: "cysts", 4: _OEDEMA},
         "msd": {1: _OEDEMA, 2: "non-enhancing tumour", 3: _ENHANCING},
+        "brats-men-rt": {1: _TUMOUR},
+        "hd-glio": {1: _OEDEMA, 2: _ENHANCING},
     }.items()
 }
 """Every convention by its name: each label value with its tissue, from which the regions follow."""
 
 
 def convention_named(convention: str | LabelConvention) -> LabelConvention:
-    """The convention of that name; a LabelConvention is returned unchanged. Raises OptionError for an unknown name."""
+    """The convention of that name; a LabelConvention is returned unchanged.
+
+    convention: one of CONVENTIONS, or the labels themselves, such as "1=oedema,2=core,3=enhancing" (see TISSUES).
+    Raises OptionError for an unknown name.
+    """
     if isinstance(convention, LabelConvention):
         return convention
-    if convention not in CONVENTIONS:
-        raise OptionError(
-            f"label convention {convention!r}: unknown, expected one of {', '.join(CONVENTIONS)}; choose one of these."
-        )
-    return CONVENTIONS[convention]
+    if convention in CONVENTIONS:
+        return CONVENTIONS[convention]
+    parts = [part.strip().split("=") for part in convention.split(",")]
+    if all(len(part) == 2 and part[0].isdecimal() and part[1] in TISSUES for part in parts):
+        meanings = {int(value): TISSUES[tissue] for value, tissue in parts}
+        if len(meanings) == len(parts) and all(0 < value < 256 for value in meanings):
+            return convention_of(convention, meanings)
+    raise OptionError(
+        f"label convention {convention!r}: unknown, expected one of {', '.join(CONVENTIONS)}, or values from 1 to 255 "
+        f"with their tissues ({', '.join(TISSUES)}) such as 1=oedema,2=core,3=enhancing; choose one of these."
+    )
 
 
 def check_labels(labels: Array, convention: str | LabelConvention, *, name: str = "the segmentation") -> None:
@@ -93,12 +114,27 @@ def check_labels(labels: Array, convention: str | LabelConvention, *, name: str 
     unknown = sorted(found - convention.known)
     if not unknown:
         return
-    fitting = [other.name for other in CONVENTIONS.values() if found <= other.known]
-    fix = f"check whether its labels follow {' or '.join(fitting)}" if fitting else "repair the label map"
+    fitting = _fitting(found, convention)
+    fix = "repair the label map, or check that it is the segmentation"
+    if fitting:
+        fix = f"if its labels follow {' or '.join(fitting)}, give that with --labels (in pytest --medsam-labels)"
     raise LabelError(
         f"{name}: unknown label{'s' * (len(unknown) > 1)} {', '.join(map(str, unknown))}, expected the values of "
         f"convention {convention}; {fix}."
     )
+
+
+def _fitting(found: set[int], wrong: LabelConvention) -> list[str]:
+    """The conventions to offer for these values: none that leaves ET out, and one of those that mean the same by them.
+
+    Children's labels are offered only in place of children's labels, as any values from 1 to 4 would fit them.
+    """
+    meanings: dict[tuple[frozenset[int], ...], str] = {}
+    for other in CONVENTIONS.values():
+        enhancing = other.regions.get("ET", frozenset()) & found
+        if found <= other.known and enhancing and other.name.endswith("ped") <= wrong.name.endswith("ped"):
+            meanings.setdefault(tuple(values & found for values in other.regions.values()), other.name)
+    return list(meanings.values())
 
 
 def region_mask(labels: Array, region: str, convention: str | LabelConvention) -> Array:
@@ -108,8 +144,13 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
     Raises OptionError for an unknown region or convention, LabelError for an unknown label value.
     """
     convention = convention_named(convention)
-    if region not in convention.regions:
+    if region not in REGIONS:
         raise OptionError(f"region {region!r}: unknown, expected one of {', '.join(REGIONS)}; choose one of these.")
+    if region not in convention.regions:
+        raise OptionError(
+            f"region {region}: not among the labels of {convention}, expected {' or '.join(convention.regions)}; "
+            "choose these with --medsam-regions."
+        )
     check_labels(labels, convention)
     mask = np.zeros(labels.shape, dtype=np.bool_)
     for value in convention.regions[region]:
@@ -118,5 +159,6 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
 
 
 def region_masks(labels: Array, convention: str | LabelConvention) -> dict[str, Array]:
-    """The masks of WT, TC and ET, in that order; arguments and errors as for `region_mask`."""
-    return {region: region_mask(labels, region, convention) for region in REGIONS}
+    """The masks of WT, TC and ET, in that order, as far as the labels give them; otherwise as `region_mask`."""
+    convention = convention_named(convention)
+    return {region: region_mask(labels, region, convention) for region in convention.regions}

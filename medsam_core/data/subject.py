@@ -14,6 +14,8 @@ class ImageFile:
     path: Path
     channel: int | None = None
     """Index on the fourth axis of a 4-D file; None for a 3-D file."""
+    channels: int | None = None
+    """How many channels the file must have, where its data set says so."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Subject:
     segmentation: Path | None
     """None where the data set has none (validation sets)."""
     layout: str
-    """"brats2018", "brats2019", "brats2020", "brats2021", "brats2023" (2023 to 2025) or "msd"."""
+    """A name of `layouts.LAYOUTS`, "msd", "nnunet", "npz", or "unknown"."""
     convention: str | None
-    """The name of the label convention; None where the names do not determine it (BraTS-PED without a year)."""
+    """The label convention for `regions.convention_named`; None where neither name nor dataset.json says it."""
     grade: str | None = None
     """"HGG", "LGG" or None."""
     site: str | None = None

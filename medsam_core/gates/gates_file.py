@@ -19,7 +19,7 @@ from typing import Any
 
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
-from medsam_core.files import shipped_folders
+from medsam_core.files import read_input, shipped_folders
 from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
@@ -65,10 +65,7 @@ class Gates:
 def load_gates(path: Path | str) -> Gates:
     """Read and check a gates file. Raises GateError in one sentence that names the file and the gate."""
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise GateError(f"{path}: cannot be read ({error.strerror}); give a gates file with --gates.") from None
+    content = read_input(path, what="a gates file (TOML)", error=GateError, fix="give one with --gates")
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, an integer too long, nested too deeply

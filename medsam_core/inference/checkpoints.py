@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsam_core.errors import CheckpointError
-from medsam_core.files import shipped, shipped_folders
+from medsam_core.files import fault_of, opened, shipped, shipped_folders
 from medsam_core.inference.published import NAMES, Source
 
 EMBEDDED_NAME = "embedded"
@@ -58,10 +58,10 @@ def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
     if str(checkpoint) in NAMES:
         return _download(str(checkpoint), NAMES[str(checkpoint)])
     path = Path(checkpoint).expanduser()
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        inside = path / "model.safetensors"
-        if inside.is_file():
+    fault = fault_of(path)
+    if fault is not None:
+        found, inside = fault[0], path / "model.safetensors"
+        if fault_of(inside) is None:
             raise CheckpointError(f"checkpoint {checkpoint}: got a folder, expected a file; give {inside}.")
         raise CheckpointError(
             f"checkpoint {checkpoint}: got {found}, expected a .pt or .safetensors file or one of "
@@ -70,10 +70,14 @@ def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
     return CheckpointFile(path.name, path, sha256_of(path))
 
 
+LARGEST_CHECKPOINT = 16 * 1024**3
+"""Bytes of the largest checkpoint that is read; SAM 2.1's large one has 0.9 GB."""
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file's content, read in pieces. Raises CheckpointError if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened(path, largest=LARGEST_CHECKPOINT, what="a checkpoint", error=CheckpointError) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(

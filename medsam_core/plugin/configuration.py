@@ -79,6 +79,8 @@ class Configuration:
     run_dir: Path
     brats_root: Path | None = None
     """The cohort's folder; None for the phantom cohort."""
+    segmentation: str | None = None
+    """The truth where a data set has several, of `layouts.SOURCES`; None for its own."""
     subjects: tuple[str, ...] = ()
     """Ids of the subjects to score; () for all."""
     limit: int | None = None
@@ -114,7 +116,7 @@ class Configuration:
     def cohort(self) -> tuple[Subject, ...]:
         """The chosen subjects, sorted by id. Raises DataError or OptionError."""
         root = self.brats_root if self.brats_root is not None else self.phantom.write()
-        found = find_subjects(root)
+        found = find_subjects(root, segmentation=self.segmentation)
         if self.subjects:
             known = {subject.id: subject for subject in found}
             missing = [name for name in self.subjects if name not in known]

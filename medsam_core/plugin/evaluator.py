@@ -125,7 +125,8 @@ class Evaluator:
         if self.configuration.save_masks:
             from medsam_core.data.volume import write_mask
 
-            mask = Path("masks") / f"{name}.nii.gz"
+            as_npz = self._subjects[record.case.subject].layout == "npz"  # its evaluators read the same format
+            mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
             write_mask(result.prediction, result.image, directory / mask)
             record = replace(record, mask=str(mask))
         if broken:

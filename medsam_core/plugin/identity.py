@@ -13,7 +13,9 @@ from pathlib import Path
 
 from medsam_core import __version__
 from medsam_core.data.cohort import Subject
+from medsam_core.data.nifti import LARGEST_FILE
 from medsam_core.errors import DataError, OptionError
+from medsam_core.files import opened, read_input
 from medsam_core.header import CohortIdentity, Environment
 
 
@@ -59,10 +61,7 @@ def files_of(subject: Subject) -> list[Path]:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex. Raises OptionError if it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror}); correct the path.") from None
+    return hashlib.sha256(read_input(path, what="a file of a run", error=OptionError)).hexdigest()
 
 
 def _content_mark(path: Path) -> str:
@@ -72,7 +71,7 @@ def _content_mark(path: Path) -> str:
     file, and those of bgzip, whose last block is empty, are hashed.
     """
     try:
-        with path.open("rb") as file:
+        with opened(path, largest=LARGEST_FILE, what="an image", error=DataError, fix="replace the file") as file:
             if path.suffix == ".gz" and file.read(2) == b"\x1f\x8b":
                 file.seek(-min(8, path.stat().st_size), os.SEEK_END)
                 trailer = file.read(8)

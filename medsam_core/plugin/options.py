@@ -57,7 +57,10 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("root", None, "DIR", "the cohort: a BraTS 2018-2025 or MSD Task01 folder (default: the phantom cohort)"),
+    Option("root", None, "DIR", "the cohort: a folder of BraTS, MSD, nnU-Net, BIDS … subjects, see docs/data.md "
+     "(default: the phantom cohort)"),
+    Option("segmentation", None, "NAME", "the truth where a data set has several: automated (UPENN-GBM) or "
+     "hd-glio-auto (LUMIERE) (default: the data set's own)"),
     Option("subjects", None, "ID,…", "score only these subjects"),
     Option("limit", None, "N", "score only the first N subjects"),
     Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
@@ -71,7 +74,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
     Option("seed", "0", "N", "seed of the jitter (default: {default})"),
     Option("prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
-    Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped or msd "
+    Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped, "
+     "msd, brats-men-rt, hd-glio, or written out as 1=oedema,2=core,3=enhancing "
      "(default: as the files are named)"),
     Option("profile", "brats2019", "NAME", "definition of the metrics: brats2019, brats2023, brats2023-ssa, "
      "brats2023-ped, brats2023-men, brats2023-met or monai (default: {default})"),

@@ -67,6 +67,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         phantom=phantom,
         run_dir=run_dir or _run_dir(config),
         brats_root=_path(config, get("root")),
+        segmentation=get("segmentation"),
         subjects=words("subjects"),
         limit=number("limit", least=1),
         checkpoint=get("checkpoint"),

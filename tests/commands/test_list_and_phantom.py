@@ -20,7 +20,7 @@ def test_unclear_label_conventions_are_reported(tmp_path, capsys):
     for name in ("t1c", "seg"):
         (folder / f"{folder.name}-{name}.nii.gz").touch()
     assert main(["list", str(tmp_path)]) == 0
-    assert "unclear from the names, choose one with --labels" in capsys.readouterr().out
+    assert "unclear from the names, name it with --medsam-labels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

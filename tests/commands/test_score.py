@@ -109,7 +109,7 @@ def test_binary_masks_of_any_label(tmp_path: Path, capsys: pytest.CaptureFixture
         (("p.nii", "t.nii", "--labels", "x"), "label convention 'x': unknown, expected one of "),
         (("p.nii", "five.nii"), "five.nii: unknown label 5, expected the values of convention brats2019 "),
         (("p.nii", "thin.nii"), "p.nii: shape (12, 12, 12), expected (12, 12, 5) as in truth thin.nii; "),
-        (("p.nii", "wide.nii"), "p.nii: affine differs from that of truth wide.nii by "),
+        (("p.nii", "wide.nii"), "p.nii: no position in its header, expected that of truth wide.nii"),
         (("empty", "empty"), "empty: holds no .nii or .nii.gz file, expected label maps; check the path."),
     ],
 )

@@ -194,6 +194,16 @@ def test_a_subject_with_two_modalities(tmp_path: Path) -> None:
     assert list(find_subjects(tmp_path)[0].images) == ["t1ce", "flair"]
 
 
+def test_a_name_that_says_nothing_gets_no_convention(tmp_path: Path) -> None:
+    found = real_subject(tmp_path / "case7")
+    assert (found.layout, found.convention) == ("unknown", None)
+    assert "neither its name nor a dataset.json says what the labels mean, expected a label convention" in text_of(
+        load, found, "t1ce", error=LabelError
+    )
+    assert load(found, "t1ce", convention="brats2019").convention.name == "brats2019"
+    assert load(found, "t1ce", convention="1=core,2=oedema,4=enhancing").convention.regions["ET"] == {4}
+
+
 def test_files_named_by_modality_alone_take_the_folder_s_name(tmp_path: Path) -> None:
     (tmp_path / "case7").mkdir()
     for kind in CLASSIC:
@@ -213,7 +223,9 @@ def test_an_odd_segmentation_among_several_subjects_belongs_to_none(tmp_path: Pa
     for name in ("BraTS20_Training_354", "BraTS20_Training_355"):
         (tmp_path / f"{name}_t1ce.nii").touch()
     (tmp_path / "W39_1998.09.19_Segm.nii").touch()
-    assert [found.segmentation for found in find_subjects(tmp_path)] == [None, None]
+    assert text_of(find_subjects, tmp_path).startswith(
+        "W39_1998.09.19_Segm.nii (an image that its name does not explain): no image in 1 place next to 2 subjects"
+    )
 
 
 def test_a_stray_file_next_to_the_subjects_hides_none(tmp_path: Path) -> None:
@@ -285,8 +297,9 @@ def test_a_pediatric_subject_without_a_release_needs_a_name(tmp_path: Path) -> N
     found = real_subject(tmp_path / "BraTS-PED-00002-000", (0, 1, 2, 4))
     assert found.convention is None
     assert text_of(load, found, "t1ce", error=LabelError) == (
-        "BraTS-PED-00002-000: got a name that does not say the label convention (BraTS-PED uses brats2023 in its 2023 "
-        "release, brats2024-ped since), expected a known convention; name it."
+        "BraTS-PED-00002-000: neither its name nor a dataset.json says what the labels mean (BraTS-PED uses brats2023 "
+        "in its 2023 release, brats2024-ped since), expected a label convention; name it with --medsam-labels "
+        "(brats2019, brats2023, brats2024, brats2024-ped, msd, brats-men-rt, hd-glio)."
     )
     assert load(found, "t1ce", convention="brats2024-ped").convention.name == "brats2024-ped"
 
@@ -335,22 +348,21 @@ def test_a_whole_cohort_is_found_without_opening_a_file(tmp_path: Path, monkeypa
 
 def test_missing_root(tmp_path: Path) -> None:
     assert text_of(find_subjects, tmp_path / "gone") == (
-        f"{tmp_path / 'gone'}: no such folder, expected a folder of BraTS or MSD subjects; check the path."
+        f"{tmp_path / 'gone'}: no such folder, expected a folder of BraTS subjects or the like; check the path."
     )
 
 
 def test_a_file_as_root(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
     assert text_of(find_subjects, tmp_path / "a.zip") == (
-        f"{tmp_path / 'a.zip'}: a file, expected a folder of BraTS or MSD subjects; check the path."
+        f"{tmp_path / 'a.zip'}: a file, expected a folder of BraTS subjects or the like; check the path."
     )
 
 
 LAYOUTS = (
-    "BraTS 2018-2020 (<id>/<id>_t1ce.nii.gz, with or without HGG and LGG above), "
-    "BraTS 2021 (BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz), "
-    "BraTS 2023-2025 (BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1c.nii.gz) and "
-    "MSD Task01_BrainTumour (imagesTr/BRATS_001.nii.gz next to labelsTr)"
+    "BraTS 2018-2025, UCSF-PDGM, UCSD-PTGBM, RHUH-GBM, UPENN-GBM or LUMIERE as released, BIDS, or imagesTr of the "
+    "decathlon or nnU-Net with its dataset.json (such as BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz; docs/data.md "
+    "lists all)"
 )
 
 
@@ -366,7 +378,7 @@ def test_a_root_without_a_subject_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     assert text_of(find_subjects, tmp_path) == (
         f"{tmp_path}: no subject among 1 folder (sub) and 4 files (a.dcm, b.dcm, c.dcm and 1 more), "
-        f"expected subjects as in {LAYOUTS}; check the path."
+        f"expected subjects as in {LAYOUTS}; a.dcm is a DICOM file: convert its series to .nii.gz, e.g. with dcm2niix."
     )
 
 
@@ -444,7 +456,7 @@ def test_the_convention_can_be_overridden(tmp_path: Path) -> None:
     assert text_of(load, found, "t1ce", error=LabelError) == (
         "BraTS2021_00000_seg.nii.gz: unknown label 3, expected the values of convention brats2019 "
         "(1 necrotic and non-enhancing core, 2 oedema, 4 enhancing tumour); "
-        "check whether its labels follow brats2023 or brats2024 or brats2024-ped or msd."
+        "if its labels follow brats2023 or msd, give that with --labels (in pytest --medsam-labels)."
     )
     assert load(found, "t1ce", convention="brats2023").convention.name == "brats2023"
     assert "label convention 'brats': unknown" in text_of(load, found, "t1ce", convention="brats", error=OptionError)
@@ -454,7 +466,7 @@ def test_a_segmentation_of_another_shape(tmp_path: Path) -> None:
     found = real_subject(tmp_path / "BraTS2021_00000", (0, 1, 2, 4, 0, 0))
     assert text_of(load, found, "t1ce") == (
         "BraTS2021_00000_seg.nii.gz: shape (3, 2, 1), expected (2, 2, 1) as in BraTS2021_00000_t1ce.nii.gz; "
-        "resample it."
+        "its header has no position, so it cannot be resampled: export it again on the image's grid."
     )
 
 
@@ -463,8 +475,9 @@ def test_a_segmentation_at_another_position(tmp_path: Path) -> None:
     moved[2, 3] = 5
     found = real_subject(tmp_path / "BraTS2021_00000", affine=moved)
     assert text_of(load, found, "t1ce") == (
-        "BraTS2021_00000_seg.nii.gz: affine differs from that of BraTS2021_00000_t1ce.nii.gz by 5, "
-        "expected at most 0.001 in each entry; resample the segmentation onto the image's grid."
+        "BraTS2021_00000_t1ce.nii.gz: no position in its header, expected that of BraTS2021_00000_seg.nii.gz, which "
+        "has the same shape; copy the header of BraTS2021_00000_seg.nii.gz into it if both have the same voxels, and "
+        "do not resample."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,8 +53,22 @@ def test_regions_of_each_convention(
         np.testing.assert_array_equal(region_mask(labels(*values), region, convention), masks[region])
 
 
+WITHOUT = {"brats-men-rt": {"TC", "ET"}, "hd-glio": {"TC"}}
+"""Regions that the labels of a convention cannot give."""
+
+
+@pytest.mark.parametrize("convention", WITHOUT)
+def test_a_region_that_the_labels_cannot_give_is_refused_not_empty(convention: str) -> None:
+    masks = region_masks(labels(0, 1), convention)
+    assert set(masks) == set(REGIONS) - WITHOUT[convention]
+    assert masks["WT"].ravel().tolist() == [False, True]
+    for region in WITHOUT[convention]:
+        text = text_of(region_mask, labels(0, 1), region, convention, error=OptionError)
+        assert text.startswith(f"region {region}: not among the labels of {convention}")
+
+
 def test_every_convention_is_covered_above() -> None:
-    assert set(CONVENTIONS) == {"brats2019", "brats2023", "brats2024", "brats2024-ped", "msd"}
+    assert set(CONVENTIONS) == {"brats2019", "brats2023", "brats2024", "brats2024-ped", "msd"} | set(WITHOUT)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -61,8 +77,8 @@ def test_regions_are_nested(convention: str, data: st.DataObject) -> None:
     known = sorted(CONVENTIONS[convention].known)
     drawn = data.draw(hnp.arrays(np.uint8, (2, 3, 4), elements=st.sampled_from(known)))
     masks = region_masks(drawn, convention)
-    assert not (masks["ET"] & ~masks["TC"]).any()
-    assert not (masks["TC"] & ~masks["WT"]).any()
+    for inner, outer in itertools.pairwise([region for region in ("ET", "TC", "WT") if region in masks]):
+        assert not (masks[inner] & ~masks[outer]).any()
     assert not masks["WT"][drawn == 0].any()
 
 
@@ -74,14 +90,33 @@ def test_an_unknown_label_names_the_convention_that_knows_it() -> None:
     assert text_of(region_masks, labels(0, 1, 2, 3), "brats2019") == (
         "the segmentation: unknown label 3, expected the values of convention brats2019 "
         "(1 necrotic and non-enhancing core, 2 oedema, 4 enhancing tumour); "
-        "check whether its labels follow brats2023 or brats2024 or brats2024-ped or msd."
+        "if its labels follow brats2023 or msd, give that with --labels (in pytest --medsam-labels)."
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "convention", "offered"),
+    [
+        ((1, 2, 4), "brats2023", "brats2019"),  # not brats2024, whose 4 is a cavity: ET would vanish
+        ((2, 4), "brats2023", "brats2019"),
+        ((1, 2, 3), "brats2019", "brats2023 or msd"),
+        ((1, 2, 3, 4), "brats2023", "brats2024"),
+        ((1, 2, 3, 4), "brats2019", "brats2024"),
+        ((1, 4), "msd", "brats2019"),
+    ],
+)
+def test_only_conventions_are_offered_that_fit_and_keep_the_enhancing_tumour(
+    values: tuple[int, ...], convention: str, offered: str
+) -> None:
+    text = text_of(check_labels, labels(0, *values), convention)
+    assert text.endswith(f"; if its labels follow {offered}, give that with --labels (in pytest --medsam-labels).")
 
 
 def test_labels_that_no_convention_knows() -> None:
     assert text_of(check_labels, labels(0, 7, 1, 9), "msd", name="a_seg.nii.gz") == (
         "a_seg.nii.gz: unknown labels 7, 9, expected the values of convention msd "
-        "(1 oedema, 2 non-enhancing tumour, 3 enhancing tumour); repair the label map."
+        "(1 oedema, 2 non-enhancing tumour, 3 enhancing tumour); repair the label map, or check that it is "
+        "the segmentation."
     )
 
 
@@ -105,9 +140,24 @@ def test_an_unknown_region() -> None:
 
 def test_an_unknown_convention() -> None:
     assert text_of(convention_named, "brats2017", error=OptionError) == (
-        "label convention 'brats2017': unknown, expected one of brats2019, brats2023, brats2024, brats2024-ped, msd; "
-        "choose one of these."
+        "label convention 'brats2017': unknown, expected one of brats2019, brats2023, brats2024, brats2024-ped, msd, "
+        "brats-men-rt, hd-glio, or values from 1 to 255 with their tissues (core, oedema, enhancing, cavity, tumour) "
+        "such as 1=oedema,2=core,3=enhancing; choose one of these."
     )
+
+
+@pytest.mark.parametrize(
+    "wrong", ["1=", "=core", "1=fat", "0=core", "256=core", "1=core,1=oedema", "x=core", "1=core,"]
+)
+def test_labels_that_are_written_out_wrongly(wrong: str) -> None:
+    assert f"label convention {wrong!r}: unknown" in text_of(convention_named, wrong, error=OptionError)
+
+
+def test_labels_may_be_written_out() -> None:
+    written = convention_named("3=oedema, 2=core,1=enhancing,5=cavity")
+    assert dict(written.regions) == {"WT": {1, 2, 3}, "TC": {1, 2}, "ET": {1}}
+    assert written.known == {0, 1, 2, 3, 5}
+    assert dict(convention_named("1=tumour").regions) == {"WT": {1}}
 
 
 def test_a_convention_prints_what_its_values_mean() -> None:

@@ -81,10 +81,10 @@ def test_a_cohort_with_a_possibly_lost_subject_is_refused(
     lose(tmp_path)
     text = refusal(tmp_path)
     assert text.startswith(beginning)
+    fix = "convert its series to .nii.gz, e.g. with dcm2niix" if ".dcm" in text else "complete the download"
     assert text.endswith(
         f": no image in 1 place next to 1 subject of {tmp_path}, expected images wherever a subject should be; "
-        "complete the download, or move everything that is "
-        "no subject out of the root."
+        f"{fix}, or move everything that is no subject out of the root."
     )
 
 
@@ -126,26 +126,46 @@ def test_the_whole_decathlon_as_it_comes(tmp_path: Path) -> None:
         "Task01_BrainTumour/imagesTr/BRATS_001.nii.gz",
         "Task01_BrainTumour/labelsTr/BRATS_001.nii.gz",
         "Task01_BrainTumour/imagesTs/BRATS_485.nii.gz",
-        "Task01_BrainTumour/dataset.json",
         "Task02_Heart/imagesTr/la_003.nii.gz",
         "Task02_Heart/labelsTr/la_003.nii.gz",
         "Task02_Heart/imagesTs/la_001.nii.gz",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert notes(tmp_path) == {"BRATS_001": ()}
+    (tmp_path / "Task01_BrainTumour" / "dataset.json").write_text(
+        '{"modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}, "labels": {"0": "background", "1": "edema", '
+        '"2": "non-enhancing tumor", "3": "enhancing tumour"}}'
+    )
+    assert notes(tmp_path) == {
+        "BRATS_001": (
+            "Task01_BrainTumour/imagesTs (1 test image without labels) is ignored.",
+            "Task02_Heart/imagesTr (1 image of unknown channels, such as la_003.nii.gz) is ignored.",
+            "Task02_Heart/imagesTs (1 test image without labels) is ignored.",
+        )
+    }
 
 
 def test_other_files_of_released_archives_are_no_lost_subject(tmp_path: Path) -> None:
     release = tmp_path / "MICCAI_BraTS_2019_Data_Training"
     subject(release / "HGG" / "BraTS19_CBICA_AAB_1")
     subject(release / "LGG" / "BraTS19_TMC_06290_1")
-    for name in ("survival_data.csv", "BraTS-metadata.xlsx", "LICENSE", "README.md", "BraTS2021_00495.tar"):
+    for name in (
+        "survival_data.csv",
+        "BraTS-metadata.xlsx",
+        "LICENSE",
+        "README.md",
+        "MICCAI_BraTS_2019_Data_Training.zip",
+    ):
         (release / name).touch()
     for name in ("__MACOSX", ".git", ".ipynb_checkpoints", "@eaDir", "lost+found", "$RECYCLE.BIN"):
         subject(tmp_path / name / "x", ("seg",))
         empty(tmp_path / name / "y")
-    assert set(notes(tmp_path).values()) == {()}
+    assert notes(tmp_path) == {
+        "BraTS19_CBICA_AAB_1": (
+            "MICCAI_BraTS_2019_Data_Training/MICCAI_BraTS_2019_Data_Training.zip (an archive) is ignored.",
+        ),
+        "BraTS19_TMC_06290_1": (),
+    }
 
 
 def test_a_run_next_to_the_subjects_is_no_lost_subject(tmp_path: Path) -> None:
@@ -199,8 +219,14 @@ def test_the_folder_of_one_subject_may_hold_anything(tmp_path: Path) -> None:
     empty(folder / "scratch")
     subject(folder / "masks", ("x",))
     dangling(folder / "link")
-    dangling(tmp_path / "BraTS2021_00495.tar")
-    assert notes(folder) == notes(tmp_path) == {"A": ()}
+    (folder / "A_t1ce_registered.nii.gz").touch()
+    assert notes(folder) == {
+        "A": (
+            "A_t1ce_registered.nii.gz (1 other image: A_t1ce_registered.nii.gz) is ignored.",
+            "masks (a folder with 1 image) is ignored.",
+        )
+    }
+    assert [note.startswith("A/") for note in notes(tmp_path)["A"]] == [True, True]
 
 
 def test_the_list_refuses_as_the_gate_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

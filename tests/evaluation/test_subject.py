@@ -65,7 +65,7 @@ def subject(tmp_path):
 
 def evaluate(subject, predictor, *, replay=None, **settings):
     """Results by case id, through the stages that the plugin's evaluator goes through, one modality at a time."""
-    chosen = Settings(**{"prompts": ("box",), **settings})
+    chosen = Settings(**{"prompts": ("box",), "labels": "brats2019", **settings})
     found = {}
     for modality in chosen.modalities:
         cases = [case for case in chosen.cases(subject.id) if case.modality == modality]
@@ -263,11 +263,11 @@ def test_asking_for_a_score_that_was_not_computed_names_those_that_were(subject)
 
 
 def test_the_data_hash_tells_other_voxels_labels_or_spacing(subject):
-    loaded = load(subject, "t1ce")
-    same = load(subject, "t1ce")
+    loaded = load(subject, "t1ce", convention="brats2019")
+    same = load(subject, "t1ce", convention="brats2019")
     assert data_hash(loaded.image, loaded.labels) == data_hash(same.image, same.labels)
     for change in ("image", "labels"):
-        other = load(subject, "t1ce")
+        other = load(subject, "t1ce", convention="brats2019")
         getattr(other, change).voxels[3, 3, 3] += 1
         assert data_hash(other.image, other.labels) != data_hash(same.image, same.labels)
     thick = dataclasses.replace(loaded.image, affine=np.diag([-1.0, -1.0, 2.0, 1.0]))

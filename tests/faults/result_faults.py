@@ -63,7 +63,11 @@ def _(patch, runner):
 def _(patch, runner):
     find = configuration_module.find_subjects
     dropped = runner.subjects[0].id
-    patch.setattr(configuration_module, "find_subjects", lambda root: tuple(s for s in find(root) if s.id != dropped))
+    patch.setattr(
+        configuration_module,
+        "find_subjects",
+        lambda root, **more: tuple(s for s in find(root, **more) if s.id != dropped),
+    )
 
 
 @fault("a subject silently dropped from the results", "masks")

@@ -161,6 +161,6 @@ def test_without_gates_the_command_is_inconclusive(make_record, make_run, comman
 def test_no_run_is_an_error(tmp_path, command):
     with pytest.raises(
         RunError,
-        match=r"run\.json: cannot be read \(No such file or directory\), expected a run",
+        match=r"run\.json: no such file, expected a run",
     ):
         command("judge", tmp_path / "none")

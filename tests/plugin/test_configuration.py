@@ -96,9 +96,7 @@ def test_a_file_that_cannot_be_read_is_told_in_a_sentence(linked, tmp_path):
     path.unlink()
     with pytest.raises(DataError) as caught:
         _ = configuration.cohort_identity
-    assert str(caught.value).endswith(
-        "cannot be read (No such file or directory), expected an image; replace the file."
-    )
+    assert str(caught.value).endswith("no such file, expected an image; replace the file.")
     assert str(caught.value).startswith(f"{path}: ")
 
 
