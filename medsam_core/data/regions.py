@@ -1,10 +1,10 @@
-"""Label conventions, and the three nested tumour regions that each of them defines.
+"""Label conventions, the three nested tumour regions that they define, and the tissues that are regions of their own.
 
 WT (whole tumour) = every tumour label; TC (tumour core) = WT without oedema; ET = enhancing tumour. Sources:
 BraTS 2018-2021 (Bakas et al., arXiv 1811.02629; Baid et al., arXiv 2107.02314), BraTS 2023 (the challenge's
 preparation of all its cohorts as 1/2/3), BraTS 2024 post-treatment glioma and the later metastasis releases (de Verdier
 et al., arXiv 2405.18368: a resection cavity, outside the tumour), BraTS-PEDs 2024 (Kazerooni et al., arXiv 2404.15009),
-and dataset.json of the Medical Segmentation Decathlon's Task01.
+dataset.json of the Medical Segmentation Decathlon's Task01, and BraTS-MEN-RT 2024 (LaBella et al., arXiv 2405.18383).
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from medsam_core.errors import LabelError, OptionError
 
 Array = np.ndarray[Any, Any]
 
-REGIONS = ("WT", "TC", "ET")
+NESTED = ("WT", "TC", "ET")
+REGIONS = (*NESTED, "NETC", "SNFH", "RC", "CC", "ED", "GTV")
+"""NETC non-enhancing core, SNFH the hyperintensity in FLAIR around it, RC resection cavity, CC cysts, ED oedema, GTV
+gross tumour volume: as BraTS has named its tissues since 2024. Each convention has some of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class LabelConvention:
     meanings: Mapping[int, str]
     """Label value -> tissue, without the background 0."""
     regions: Mapping[str, frozenset[int]]
-    """"WT", "TC", "ET" -> the label values that make it up."""
+    """One of REGIONS -> the label values that make it up; a region that the labels cannot give is not a key."""
 
     @property
     def known(self) -> frozenset[int]:
@@ -43,7 +46,17 @@ class LabelConvention:
 
 
 _CORE, _OEDEMA, _ENHANCING = "necrotic and non-enhancing core", "oedema", "enhancing tumour"
-_CAVITY = "resection cavity, no tumour"
+_CAVITY, _TUMOUR = "resection cavity, no tumour", "tumour"
+
+TISSUE_REGIONS: Mapping[str, Mapping[str, int]] = {
+    "brats2019": {"NETC": 1, "ED": 2},
+    "brats2023": {"NETC": 1, "SNFH": 2},
+    "brats2024": {"NETC": 1, "SNFH": 2, "RC": 4},
+    "brats2024-ped": {"NETC": 2, "CC": 3, "ED": 4},
+    "msd": {"NETC": 2, "ED": 1},
+    "brats-men-rt": {"GTV": 1},
+}
+"""By convention: the regions that are one tissue, and its label."""
 
 
 def _convention(name: str, meanings: dict[int, str]) -> LabelConvention:
@@ -51,7 +64,9 @@ def _convention(name: str, meanings: dict[int, str]) -> LabelConvention:
     whole = frozenset(value for value, tissue in meanings.items() if tissue != _CAVITY)
     core = frozenset(value for value in whole if meanings[value] != _OEDEMA)
     enhancing = frozenset(value for value in core if meanings[value] == _ENHANCING)
-    return LabelConvention(name, meanings, {"WT": whole, "TC": core, "ET": enhancing})
+    regions = {"WT": whole} if _TUMOUR in meanings.values() else {"WT": whole, "TC": core, "ET": enhancing}
+    tissues = {region: frozenset({value}) for region, value in TISSUE_REGIONS.get(name, {}).items()}
+    return LabelConvention(name, meanings, regions | tissues)
 
 
 CONVENTIONS: Mapping[str, LabelConvention] = {
@@ -62,6 +77,7 @@ CONVENTIONS: Mapping[str, LabelConvention] = {
         "brats2024": {1: "non-enhancing core", 2: _OEDEMA, 3: _ENHANCING, 4: _CAVITY},
         "brats2024-ped": {1: _ENHANCING, 2: "non-enhancing tumour", 3: "cysts", 4: _OEDEMA},
         "msd": {1: _OEDEMA, 2: "non-enhancing tumour", 3: _ENHANCING},
+        "brats-men-rt": {1: _TUMOUR},
     }.items()
 }
 """Every convention by its name: each label value with its tissue, from which the regions follow."""
@@ -108,8 +124,13 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
     Raises OptionError for an unknown region or convention, LabelError for an unknown label value.
     """
     convention = convention_named(convention)
-    if region not in convention.regions:
+    if region not in REGIONS:
         raise OptionError(f"region {region!r}: unknown, expected one of {', '.join(REGIONS)}; choose one of these.")
+    if region not in convention.regions:
+        raise OptionError(
+            f"region {region}: not among the labels of {convention}, expected {' or '.join(convention.regions)}; "
+            "choose these with --medsam-regions."
+        )
     check_labels(labels, convention)
     mask = np.zeros(labels.shape, dtype=np.bool_)
     for value in convention.regions[region]:
@@ -118,5 +139,6 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
 
 
 def region_masks(labels: Array, convention: str | LabelConvention) -> dict[str, Array]:
-    """The masks of WT, TC and ET, in that order; arguments and errors as for `region_mask`."""
-    return {region: region_mask(labels, region, convention) for region in REGIONS}
+    """The masks of WT, TC and ET, in that order, as far as the labels give them; otherwise as `region_mask`."""
+    regions = convention_named(convention).regions
+    return {region: region_mask(labels, region, convention) for region in NESTED if region in regions}

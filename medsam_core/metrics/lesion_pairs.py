@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Detection:
 class PairScores(LesionScores):
     """Every lesion with its one match, every false positive, and the score of the case."""
 
-    rule: PairRule = PairRule(math.inf)
+    rule: PairRule = field(kw_only=True)
     """Which lesions the means are over, and when a lesion counts as detected."""
 
     @property
@@ -81,7 +81,7 @@ class PairScores(LesionScores):
         precision = tp / (tp + self.fp) if tp + self.fp else 0.0
         return Detection(precision, tp / len(lesions), 2 * tp / (2 * tp + self.fp + missed))
 
-    def _mean(self, value: Callable[[Lesion], float], *, worst: float, nothing: float) -> float:
+    def _mean(self, value: Callable[[Lesion], float], *, worst: float, nothing: float) -> float:  # noqa: ARG002, NaN here
         if self.rule.minimum_mm3 is None:
             values = [value(lesion) for lesion in self.lesions if lesion.matches]
             return sum(values) / len(values) if values else worst if self.fn + self.fp else math.nan
@@ -150,5 +150,5 @@ def _judge(match: int | None, found: Mask | None, lesion: Mask, spacing: Spacing
         return Lesion(volume, (), 0.0, rule.penalty_mm, scored)
     overlap = 2 * int(np.count_nonzero(found & lesion)) / (voxels + int(np.count_nonzero(found)))
     distances = surface_distances(found, lesion, spacing, definition="voxel")
-    hd95_mm, surfaces = hausdorff(distances, 95, directed="pooled"), {"voxel": distances}
-    return Lesion(volume, (match,), overlap, hd95_mm, scored, (found, lesion), surfaces)
+    hd95_mm = hausdorff(distances, 95, directed="pooled")
+    return Lesion(volume, (match,), overlap, hd95_mm, scored, (found, lesion), {"voxel": distances})

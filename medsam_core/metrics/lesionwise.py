@@ -287,8 +287,8 @@ def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing
     if not matches:
         return Lesion(volume, (), 0.0, rule.penalty_mm, scored)
     distances = surface_distances(found, lesion, spacing, definition="surfel")
-    hd95_mm, surfaces = hausdorff(distances, 95), {"surfel": distances}
-    return Lesion(volume, matches, dice(count(found, lesion)), hd95_mm, scored, (found, lesion), surfaces)
+    overlap, hd95_mm = dice(count(found, lesion)), hausdorff(distances, 95)
+    return Lesion(volume, matches, overlap, hd95_mm, scored, (found, lesion), {"surfel": distances})
 
 
 def _share(part: int, whole: int) -> float:
