@@ -21,9 +21,9 @@ from medsam_core.metrics.joined_lesions import LabelMaps
 from medsam_core.metrics.lesion_pairs import PairScores
 from medsam_core.metrics.lesionwise import LesionScores, count_components
 from medsam_core.metrics.mask_pair import MaskPair, RegionPair
-from medsam_core.metrics.masks import Labels, Mask, bounding_box, check_spacing
+from medsam_core.metrics.masks import Labels, Mask, bounding_box, check_spacing, diagonal_mm
 from medsam_core.metrics.overlap import Counts, check_label_maps, count_regions
-from medsam_core.metrics.profiles import EmptyRule, Profile, find_profile
+from medsam_core.metrics.profiles import IMAGE_DIAGONAL, EmptyRule, Profile, find_profile
 from medsam_core.metrics.propagation import half_life
 from medsam_core.metrics.surface import SurfaceDistances
 
@@ -122,6 +122,27 @@ def score_pair(pair: MaskPair, metrics: Sequence[str]) -> dict[str, float]:
         if name not in METRICS:
             raise OptionError(f"metric: got {name!r}, expected one of {', '.join(METRICS)}; choose among these.")
         found[f"{pair.profile.name}/{name}"] = float(METRICS[name].function(pair))
+    return found
+
+
+def scores_of_missing(
+    scores: Mapping[str, float], profile: Profile, shape: Sequence[int], spacing_mm: Sequence[float]
+) -> dict[str, float]:
+    """What a missing prediction scores, as on the platform of BraTS 2025: 0 where more is better, the penalty in mm.
+
+    scores: those of an empty prediction, as from `score`; what is neither is left as it is.
+    shape, spacing_mm: of the image, for a penalty that is its diagonal.
+    """
+    penalty = profile.distance_mm.prediction
+    if penalty == IMAGE_DIAGONAL:
+        penalty = diagonal_mm(shape, tuple(spacing_mm))
+    found = dict(scores)
+    for key in scores:
+        metric = METRICS[key.partition("/")[2]]
+        if metric.better == "higher":
+            found[key] = 0.0
+        elif metric.unit == "mm":
+            found[key] = math.nan if penalty is None else penalty
     return found
 
 

@@ -97,12 +97,19 @@ class Profile:
     """The rules of regions that differ from `lesions`, by region."""
     regions: tuple[str, ...] = ("WT", "TC", "ET")
     """The regions of the source's table; those that the labels do not define are left out."""
+    metrics: tuple[str, ...] = ("dice", "hd95", "sensitivity", "specificity", "volume_difference_ml")
+    """The metrics of the source's table, of `metrics.METRICS`."""
     mean_of_defined: bool = False
     """Whether a mean over cases leaves out the undefined scores (NaN) instead of being NaN itself."""
 
     def lesion_rule(self, region: str | None) -> LesionRule | PairRule | None:
         """The lesion rule of a region; the common rule for None and for a region without a rule of its own."""
         return self.lesions_of.get(region or "", self.lesions)
+
+    @property
+    def joining(self) -> frozenset[str]:
+        """The regions that join lesions of others."""
+        return frozenset(other for rule in self.lesions_of.values() for other in rule.joined_by)
 
 
 BRATS_DIAGONAL_MM = math.sqrt(240**2 + 240**2 + 155**2)
@@ -124,6 +131,15 @@ _BRATS2019 = Profile(
     nsd_surface="voxel",
 )
 
+_LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
+_NSD_2024 = ("nsd_0.5mm", "nsd_1mm", "lesion_nsd_0.5mm", "lesion_nsd_1mm")
+_RATES = ("precision", "recall", "f1")
+_TABLE_2025 = (
+    *("dice", "hd95", "nsd_0.5mm", "lesion_dice", "lesion_hd95", "lesion_nsd_voxel"),
+    *("lesion_tp", "lesion_fp", "lesion_fn", *(f"lesion_{rate}" for rate in _RATES)),
+)
+_TABLE_METS = (*_TABLE_2025, *(f"{size}_lesion_{rate}" for size in ("large", "small") for rate in _RATES))
+
 _BRATS2023 = Profile(
     name="brats2023",
     description="BraTS 2023, adult glioma (GLI): whole-region and lesion-wise scores.",
@@ -136,6 +152,7 @@ _BRATS2023 = Profile(
     directed="max",
     nsd_surface="surfel",
     lesions=LesionRule(dilations=3, minimum_mm3=50, penalty_mm=374.0),
+    metrics=_BRATS2019.metrics + _LESIONS,
 )
 
 
@@ -169,10 +186,13 @@ def _brats2024(
         lesions=rule,
         lesions_of=lesions_of or {},
         regions=regions,
+        metrics=_BRATS2023.metrics + _NSD_2024,
     )
 
 
-def _brats2025(name: str, description: str, lesions: PairRule, regions: tuple[str, ...]) -> Profile:
+def _brats2025(
+    name: str, description: str, lesions: PairRule, regions: tuple[str, ...], metrics: tuple[str, ...]
+) -> Profile:
     return replace(
         _BRATS2019,
         name=f"brats2025-{name}",
@@ -185,6 +205,7 @@ def _brats2025(name: str, description: str, lesions: PairRule, regions: tuple[st
         nsd_directed="mean",
         lesions=lesions,
         regions=regions,
+        metrics=metrics,
         mean_of_defined=True,
     )
 
@@ -214,8 +235,8 @@ _YEAR_2024 = (
     _brats2024("MEN-RT", _GTV, labels="brats-men-rt", regions=("GTV",)),
 )
 _YEAR_2025 = (
-    _brats2025("seg", "all but METS", PairRule(penalty_mm=math.inf), (*_GLI_REGIONS, "CC", "ED", "GTV")),
-    _brats2025("mets", "METS", PairRule(373.0, minimum_mm3=27, detection_dice=0.2), _MET_REGIONS),
+    _brats2025("seg", "all but METS", PairRule(penalty_mm=math.inf), (*_GLI_REGIONS, "CC", "ED", "GTV"), _TABLE_2025),
+    _brats2025("mets", "METS", PairRule(373.0, minimum_mm3=27, detection_dice=0.2), _MET_REGIONS, _TABLE_METS),
 )
 
 _MONAI = Profile(
