@@ -153,7 +153,7 @@ def score_files(
         tabled = [name for name in rule.regions if name in convention.regions]
         if not tabled:
             raise OptionError(
-                f"profile {rule.name}: got labels {convention}, expected some of its regions {', '.join(rule.regions)}; "
+                f"profile {rule.name}: got labels {convention}, expected its regions {', '.join(rule.regions)}; "
                 "name the convention of the files with --labels."
             )
         options = {"profile": rule, "metrics": metrics, "scored": tabled}
