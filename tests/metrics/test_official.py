@@ -18,7 +18,6 @@ YEAR_2025 = {
     "gli": ("brats2025-seg", GLIOMA),
     "ped": ("brats2025-seg", PED),
     "GoAT": ("brats2025-seg", GLIOMA),
-    "MenPre": ("brats2025-seg", GLIOMA),
     "MenRT": ("brats2025-seg", GTV),
     "mets": ("brats2025-mets", GLIOMA),
 }
