@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from medsam_core.cases import CaseRecord
-from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
+from medsam_core.data.regions import CONVENTIONS, NESTED, region_mask
 from medsam_core.inference.devices import autocast
 from medsam_core.inference.model import LoadedModel
 from medsam_core.inference.predictor import Predictor
@@ -69,9 +69,9 @@ def volume_and_prompts(slices: int) -> tuple[np.ndarray, list[Prompt]]:
     """T1ce of a phantom head cut into that many slices of 240 × 240, and its twelve prompts."""
     phantom = subject(19, 0, (slices, *FULL_SIZE[1:]))
     convention = CONVENTIONS["brats2019"]
-    truths = [region_mask(phantom.labels, region, convention) for region in REGIONS]
+    truths = [region_mask(phantom.labels, region, convention) for region in NESTED]
     prompts = [prompt for truth in truths for mode in MODES for prompt in simulate(truth, mode)]
-    assert len(prompts) == len(REGIONS) * len(MODES), "a region is absent"
+    assert len(prompts) == len(NESTED) * len(MODES), "a region is absent"
     return phantom.images["t1ce"], prompts
 
 

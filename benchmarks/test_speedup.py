@@ -20,7 +20,7 @@ import torch
 from benchmarks import speedup
 from benchmarks.conftest import COHORT, SAM2_PROMPTS, SUBJECTS
 from benchmarks.lively_model import lively_model
-from medsam_core.data.regions import REGIONS
+from medsam_core.data.regions import NESTED
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.checkpoints import embedded_path
 from medsam_core.inference.devices import resolve_device, resolve_precision
@@ -181,7 +181,7 @@ def test_growth(device, make_model, benchmark, say):
         precision: statistics.median(b / a for a, b in zip(one.seconds, other.seconds, strict=True))
         for precision, (one, other) in pairs.items()
     }
-    lines = [f"growth: embedded, {len(REGIONS)} boxes, {_where(device)}; the median of {ROUNDS} pairs"]
+    lines = [f"growth: embedded, {len(NESTED)} boxes, {_where(device)}; the median of {ROUNDS} pairs"]
     for precision, (one, other) in pairs.items():
         lines.append(
             f"  engine {precision}: {one.median:.2f} s for {short} slices, {other.median:.2f} s for {long}: "
@@ -223,7 +223,7 @@ def test_cohort(device, make_model, medsam_configuration, benchmark, say, tmp_pa
         lines.append(f"  {COHORT} subjects would take {told['cohort_minutes']:.1f} min")
     benchmark.extra_info |= told
     say(lines)
-    assert len(cohort.records) == subjects * len(REGIONS) * len(speedup.MODES)
+    assert len(cohort.records) == subjects * len(NESTED) * len(speedup.MODES)
     _, settled, *_, last = cohort.resident_mib  # NaN where the system does not tell
     assert not last > GROWN * settled, "the process holds more with every subject"
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
+from medsam_core.data.regions import CONVENTIONS, NESTED, REGIONS, convention_named
 from medsam_core.decoding import Malformed, finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
@@ -37,7 +37,7 @@ class Case:
     modality: str
     """One of MODALITIES."""
     region: str
-    """WT, TC or ET."""
+    """One of `data.regions.REGIONS`."""
     prompt: str
     """The prompt mode, one of `prompts.prompt.MODES`."""
     protocol: str = "bidirectional"
@@ -63,7 +63,7 @@ class Settings:
 
     modalities: tuple[str, ...] = ("t1ce",)
     """Of MODALITIES, each once."""
-    regions: tuple[str, ...] = REGIONS
+    regions: tuple[str, ...] = NESTED
     """Of `data.regions.REGIONS`, each once."""
     prompts: tuple[str, ...] = ("box", "point")
     """Prompt modes, of `prompts.prompt.MODES`, each once."""

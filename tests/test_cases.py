@@ -9,7 +9,10 @@ from medsam_core.errors import OptionError
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"regions": ("WT", "XT")}, "unknown region 'XT': expected one of WT, TC, ET; correct the spelling."),
+        (
+            {"regions": ("WT", "XT")},
+            "unknown region 'XT': expected one of WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV; correct the spelling.",
+        ),
         ({"prompts": ("boxes",)}, "unknown prompt mode 'boxes': expected one of box, point, points3, box+point, mask"),
         ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair"),
         ({"protocols": ("backward",)}, "unknown protocol 'backward'"),
@@ -17,7 +20,10 @@ from medsam_core.errors import OptionError
         ({"profile": "brats1999"}, "unknown profile 'brats1999'"),
         ({"metrics": ("dise",)}, "unknown metric 'dise'"),
         ({"labels": "mine"}, "unknown label convention 'mine'"),
-        ({"regions": ()}, "region: got none, expected at least one of WT, TC, ET; name one."),
+        (
+            {"regions": ()},
+            "region: got none, expected at least one of WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV; name one.",
+        ),
         ({"regions": ("WT", "WT")}, "region: got WT, WT with a repetition"),
         ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number ≥ 0"),
     ],

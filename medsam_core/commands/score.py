@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-import re
+import multiprocessing
+import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import check_writable, write_whole
-from medsam_core.text import aligned, counted, few
+from medsam_core.text import counted, few
 
-Regions = dict[str, dict[str, float]]
-"""Region → "<profile>/<metric>" → value."""
-Scores = dict[str, Regions]
-"""By case."""
+if TYPE_CHECKING:
+    from medsam_core.commands.score_pairs import Pair
+    from medsam_core.commands.score_tables import Regions, Scores
+    from medsam_core.metrics import Profile
 
-_OFFICIAL = ("dice", "hd95", "sensitivity", "specificity", "volume_difference_ml")
-_LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
-_ENDING = re.compile(r"([_-]seg)?(\.nii(\.gz)?)?\Z", re.IGNORECASE)
+_CASES_PER_PROCESS = 8
+"""A process takes a second to start; fewer cases are scored sooner without."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,195 +31,233 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "score",
         help="score segmentations against the truth",
         description="Score one label map against the truth, or every label map of a folder. Files of two folders are "
-        "paired by name, without an ending _seg or -seg; every truth needs a prediction. A mean is over all cases: it "
-        "is nan if one of them is.",
+        "paired by name, without an ending _seg or -seg; every truth needs a prediction. Masks that pytest "
+        "--medsam-save-masks wrote are paired by subject, each as the region in its name. A mean is over all cases: it "
+        "is nan if one of them is, except in the profiles of BraTS 2025, which leave undefined scores out.",
     )
     parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="a NIfTI label map, or a folder of them")
     parser.add_argument("truth", type=Path, metavar="TRUTH", help="a label map, or a folder of them")
     parser.add_argument("--profile", default="brats2019", help="definitions of the scores (default: %(default)s)")
-    metrics = f"default: {', '.join(_OFFICIAL)}; with a lesion-wise profile also its lesion scores"
-    parser.add_argument("--metrics", metavar="M,…", help=metrics)
+    parser.add_argument("--metrics", metavar="M,…", help="default: those of the profile's official table")
     parser.add_argument("--labels", metavar="CONVENTION", help="what the labels mean (default: by the profile)")
     parser.add_argument("--binary", action="store_true", help="score everything above 0 as one region")
     region = "predictions are masks of this region, such as pytest --medsam-save-masks writes; truths are label maps"
-    parser.add_argument("--region", choices=("WT", "TC", "ET"), help=region)
+    parser.add_argument("--region", metavar="R", help=region)
+    missing = "zero: a missing prediction scores 0, and the profile's penalty in mm (default: it is an error)"
+    parser.add_argument("--missing", choices=("error", "zero"), default="error", help=missing)
+    parser.add_argument("--processes", type=int, metavar="N", help="default: one for each processor")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table with a line per case and region")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write JSON, with null for nan")
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one pair of files, and what is worth a word about them."""
+
+    regions: Regions
+    absent: tuple[str, ...] = ()
+    """Regions that the truth does not have."""
+    may_be_a_mask: bool = False
+    """Whether the prediction was read as a label map but holds the single label 1, unlike its truth."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table and write the files. Raises MedsamError for anything that cannot be scored."""
+    from medsam_core.commands.score_pairs import pairs_of
+    from medsam_core.commands.score_tables import csv_text, json_text, summary, terminal_table
     from medsam_core.metrics.profiles import find_profile
 
     profile = find_profile(arguments.profile)
-    metrics = _chosen_metrics(arguments.metrics, lesions=profile.lesions is not None)
-    if arguments.binary and (arguments.region or arguments.labels):
-        other = "--region" if arguments.region else "--labels"
-        raise OptionError(f"--binary and {other}: got both, expected one; leave one out.")
-    for option, path in (("--csv", arguments.csv), ("--json", arguments.json)):
-        if path is not None:
-            check_writable(path, error=OptionError, fix=f"choose another place for {option}")
+    metrics = _chosen_metrics(arguments.metrics, profile)
+    _check_options(arguments)
     labels = None if arguments.binary else arguments.labels or profile.labels or "brats2019"
-    given = {"labels": labels, "profile": profile.name, "metrics": metrics, "region": arguments.region}
-    pairs = pairs_of(arguments.prediction, arguments.truth)
-    scores = {case: score_files(prediction, truth, **given) for case, (prediction, truth) in pairs.items()}
-    means = mean_scores(scores)
-    rows = [*scores.items(), *([("mean", means)] if len(scores) > 1 else [])]
+    pairs = pairs_of(
+        arguments.prediction, arguments.truth, region=arguments.region, may_miss=arguments.missing == "zero"
+    )
+    if arguments.binary and any(pair.region for pair in pairs):
+        raise OptionError("--binary: got masks whose names say their regions, expected other masks; leave it out.")
+    given = {"labels": labels, "profile": profile.name, "metrics": metrics}
+    scores: Scores = {}
+    absent: dict[str, int] = {}
+    masks = []
+    for pair, found in zip(pairs, _all_scored(pairs, given, arguments.processes), strict=True):
+        scores.setdefault(pair.case, {}).update(found.regions)
+        for region in found.regions:
+            absent[region] = absent.get(region, 0) + (region in found.absent)
+        if found.may_be_a_mask:
+            masks.append(pair.case)
+    _warn(pairs, masks)
+    summaries = summary(scores, of_defined=profile.mean_of_defined)
     print(f"profile {profile.name}: {profile.description}")
-    print(_table(rows, metrics))
+    print(terminal_table(scores, metrics, summaries if len(scores) > 1 else {}))
+    if any(absent.values()):
+        counts = ", ".join(f"{region} in {count}" for region, count in absent.items() if count)
+        print(f"absent from the truth: {counts} of {counted(len(scores), 'case')}")
     if arguments.csv is not None:
-        write_whole(arguments.csv, _csv(scores), error=OptionError, fix="choose another place for --csv")
+        write_whole(arguments.csv, csv_text(scores), error=OptionError, fix="choose another place for --csv")
     if arguments.json is not None:
-        content = {"profile": profile.name, "labels": labels, "cases": scores, "mean": means}
-        content = json.loads(json.dumps(content), parse_constant=lambda _: None)  # strict JSON has no nan
-        text = json.dumps(content, indent=2) + "\n"
+        missing = [pair.case for pair in pairs if pair.prediction is None]
+        content = {"profile": profile.name, "labels": labels, "cases": scores, **summaries}
+        text = json_text(content | {"absent": absent, "missing": missing})
         write_whole(arguments.json, text, error=OptionError, fix="choose another place for --json")
     return 0
 
 
 def score_files(
-    prediction: Path,
+    prediction: Path | None,
     truth: Path,
     *,
     labels: str | None,
     profile: str,
     metrics: Sequence[str],
     region: str | None = None,
-) -> Regions:
-    """The scores of two label maps on disk: {region: {"<profile>/<metric>": value}}.
+) -> Scored:
+    """The scores of two label maps on disk.
 
+    prediction: None if it is missing: every score of which more is better is 0, distances are the profile's penalty,
+        and the others are those of an empty prediction.
     labels: the label convention of both files; None: one region "mask" of everything above 0.
     region: the prediction is a mask of this region of `labels` (above 0: inside), the truth a label map.
-    Raises DataError for files that cannot be read or have different grids, LabelError for unknown labels.
+    Raises DataError for files that cannot be read or have different grids, LabelError for unknown labels, OptionError
+    for a region that the labels do not have.
     """
     import numpy as np
 
     from medsam_core.data.regions import check_labels, convention_named, region_mask
     from medsam_core.data.volume import check_same_grid, read_labels
-    from medsam_core.metrics import score_regions
+    from medsam_core.metrics import score, score_regions
+    from medsam_core.metrics.catalogue import scores_of_missing
+    from medsam_core.metrics.profiles import find_profile
 
-    ours, theirs = read_labels(prediction), read_labels(truth)
-    check_same_grid(theirs, ours, image_name=f"truth {truth.name}", labels_name=prediction.name)
-    found, wanted = ours.voxels, theirs.voxels
-    regions: Mapping[str, Any] = {region or "mask": {1}}
+    theirs = read_labels(truth)
+    wanted, found = theirs.voxels, np.zeros_like(theirs.voxels)
+    if prediction is not None:
+        ours = read_labels(prediction)
+        check_same_grid(theirs, ours, image_name=f"truth {truth.name}", labels_name=prediction.name)
+        found = ours.voxels
+    rule, single = find_profile(profile), False
     if labels is None:
+        binary = {"mask": {1}}
         found, wanted = (found > 0).view(np.uint8), (wanted > 0).view(np.uint8)
+        scores = score_regions(found, wanted, theirs.spacing_mm, binary, profile=rule, metrics=metrics)
+    elif region is not None:
+        _check_one_value(found, prediction, region)
+        inside = region_mask(wanted, region, labels)
+        options: Any = {"profile": rule, "metrics": metrics, "region": region}
+        scores = {region: score(found > 0, inside, theirs.spacing_mm, **options)}
     else:
         convention = convention_named(labels)
         check_labels(wanted, convention, name=truth.name)
-        if region is None:
-            check_labels(found, convention, name=prediction.name)
-            regions = convention.regions
-        else:
-            values = np.unique(found[found > 0])
-            if len(values) > 1:
-                raise DataError(
-                    f"{prediction}: got the labels {', '.join(map(str, values))} with --region {region}, expected a "
-                    "mask of one value; leave --region out to score a label map."
-                )
-            wanted = region_mask(wanted, region, convention).view(np.uint8)
-            found = (found > 0).view(np.uint8)
-    return score_regions(found, wanted, theirs.spacing_mm, regions, profile=profile, metrics=metrics)
+        check_labels(found, convention, name=prediction.name if prediction else "")
+        regions = {name: convention.regions.get(name, frozenset()) for name in (*convention.regions, *rule.joining)}
+        tabled = [name for name in rule.regions if name in convention.regions]
+        if not tabled:
+            raise OptionError(
+                f"profile {rule.name}: got labels {convention}, expected its regions {', '.join(rule.regions)}; "
+                "name the convention of the files with --labels."
+            )
+        options = {"profile": rule, "metrics": metrics, "scored": tabled}
+        scores = score_regions(found, wanted, theirs.spacing_mm, regions, **options)
+        single = found.max() == 1 and wanted.max() > 1 and not (found > 1).any()
+    if prediction is None:
+        shape = wanted.shape
+        scores = {name: scores_of_missing(row, rule, shape, theirs.spacing_mm) for name, row in scores.items()}
+    return Scored(scores, tuple(_absent(wanted, labels, scores)), bool(single))
 
 
-def pairs_of(prediction: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
-    """Which prediction belongs to which truth: {case: (prediction, truth)}, sorted by case.
+def _absent(wanted: Any, labels: str | None, regions: Iterable[str]) -> Iterator[str]:
+    import numpy as np
 
-    Both are files, or both are folders, which are searched with all their subfolders. If names in a folder end in
-    seg, the other files count as images and are ignored, with a line on stderr.
-    Raises DataError if one is missing, or a truth has no prediction.
-    """
-    for path in (prediction, truth):
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder, expected a label map; check the path.")
-    if prediction.is_dir() != truth.is_dir():
+    from medsam_core.data.regions import convention_named
+
+    present = set(np.flatnonzero(np.bincount(wanted.reshape(-1), minlength=2)).tolist())
+    for region in regions:
+        values = {1} if labels is None else convention_named(labels).regions[region]
+        if not present & values:
+            yield region
+
+
+def _check_one_value(found: Any, prediction: Path | None, region: str) -> None:
+    import numpy as np
+
+    values = np.unique(found[found > 0])
+    if len(values) > 1:
         raise DataError(
-            f"{prediction} and {truth}: got a folder and a file, expected two of the same kind; change one."
+            f"{prediction}: got the labels {', '.join(map(str, values))} with --region {region}, expected a mask of "
+            "one value; leave --region out to score a label map."
         )
-    if not truth.is_dir():
-        return {_parts(truth)[0]: (prediction, truth)}
-    predictions, truths = _label_maps(prediction), _label_maps(truth)
-    missing = sorted(truths.keys() - predictions.keys())
-    if missing:
-        raise DataError(
-            f"{prediction}: no prediction for {len(missing)} of {len(truths)} cases ({few(missing, 5)}), expected one "
-            "for each truth; add them, an empty label map where nothing was found."
+
+
+def _all_scored(pairs: Sequence[Pair], given: Mapping[str, Any], processes: int | None) -> Iterator[Scored]:
+    """The scores of every pair, in order, with a progress bar; in several processes if there is enough to do."""
+    from tqdm import tqdm
+
+    wanted = processes or min(len(os.sched_getaffinity(0)), len(pairs) // _CASES_PER_PROCESS)
+    bar = tqdm(total=len(pairs), unit="pair", desc="score", disable=None, leave=False)
+    with bar:
+        if wanted <= 1:
+            for pair in pairs:
+                yield score_files(pair.prediction, pair.truth, region=pair.region, **given)
+                bar.update()
+            return
+        # spawned, not forked: a fork copies locks that the libraries' threads may hold
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(wanted, mp_context=context, initializer=_one_thread) as pool:
+            jobs = [pool.submit(score_files, p.prediction, p.truth, region=p.region, **given) for p in pairs]
+            try:
+                for job in jobs:
+                    yield job.result()
+                    bar.update()
+            finally:  # after an error nothing more is started
+                for job in jobs:
+                    job.cancel()
+
+
+def _one_thread() -> None:
+    """A worker does not start threads that would compete with the other workers."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops them
+
+
+def _warn(pairs: Sequence[Pair], masks: Sequence[str]) -> None:
+    """Say on stderr what makes scores look right that are not."""
+    same = [pair.case for pair in pairs if pair.prediction is not None and pair.prediction.samefile(pair.truth)]
+    if same:
+        print(
+            f"warning: {counted(len(same), 'prediction')} ({few(same)}) and the truth are the same file: such a score "
+            "says nothing about a model.",
+            file=sys.stderr,
         )
-    spare = sorted(predictions.keys() - truths.keys())
-    if spare:
-        count = counted(len(spare), "prediction")
-        print(f"{prediction}: ignored {count} without a truth: {few(spare, 5)}", file=sys.stderr)
-    return {case: (predictions[case], truths[case]) for case in sorted(truths)}
+    if masks:
+        print(
+            f"warning: {counted(len(masks), 'prediction')} ({few(masks)}) with the single label 1, read as the tissue "
+            "of that label; if they are masks of one region, name it with --region.",
+            file=sys.stderr,
+        )
 
 
-def mean_scores(scores: Scores) -> Regions:
-    """The mean of every score over all cases; nan if it is nan for any case."""
-    first = next(iter(scores.values()))
-    return {
-        region: {key: sum(case[region][key] for case in scores.values()) / len(scores) for key in values}
-        for region, values in first.items()
-    }
+def _check_options(arguments: argparse.Namespace) -> None:
+    from medsam_core.cases import check_choices
+    from medsam_core.data.regions import REGIONS
+
+    if arguments.region is not None:
+        check_choices("region", (arguments.region,), REGIONS)
+    if arguments.binary and (arguments.region or arguments.labels):
+        other = "--region" if arguments.region else "--labels"
+        raise OptionError(f"--binary and {other}: got both, expected one; leave one out.")
+    if arguments.processes is not None and arguments.processes < 1:
+        raise OptionError(f"--processes: got {arguments.processes}, expected at least 1; leave it out for all.")
+    for option, path in (("--csv", arguments.csv), ("--json", arguments.json)):
+        if path is not None:
+            check_writable(path, error=OptionError, fix=f"choose another place for {option}")
 
 
-def _chosen_metrics(text: str | None, *, lesions: bool) -> tuple[str, ...]:
+def _chosen_metrics(text: str | None, profile: Profile) -> tuple[str, ...]:
     from medsam_core.cases import check_choices
     from medsam_core.metrics import METRICS
 
     if text is None:
-        return _OFFICIAL + _LESIONS if lesions else _OFFICIAL
+        return profile.metrics
     chosen = tuple(dict.fromkeys(text.replace(",", " ").split()))
     check_choices("metric", chosen, tuple(METRICS))
     return chosen
-
-
-def _label_maps(folder: Path) -> dict[str, Path]:
-    from medsam_core.data.layouts import parse
-
-    files = sorted(path for path in folder.rglob("*") if path.name.lower().endswith((".nii", ".nii.gz")))
-    files = [path for path in files if path.is_file()]
-    segmentations = [path for path in files if _parts(path)[1]]
-    others = [path.name for path in files if not _parts(path)[1]]
-    if segmentations and others:
-        others.sort(key=lambda name: (parse(name) is not None, name))  # first those that may be label maps
-        count = counted(len(segmentations), "file")
-        print(f"{folder}: took the {count} named seg, ignored {few(others, 5)}", file=sys.stderr)
-    found: dict[str, Path] = {}
-    for path in segmentations or files:
-        case, _ = _parts(path)
-        if case in found:
-            raise DataError(f"{folder}: {found[case]} and {path} are both {case}, expected one of each; remove one.")
-        found[case] = path
-    if not found:
-        raise DataError(f"{folder}: holds no .nii or .nii.gz file, expected label maps; check the path.")
-    return found
-
-
-def _parts(path: Path) -> tuple[str, str]:
-    """The case's name, and `_seg` or `-seg` if the file's name ends in it, else ""."""
-    case, seg, *_ = _ENDING.split(path.name, maxsplit=1)
-    return case, seg or ""
-
-
-def _lines(scores: Iterable[tuple[str, Regions]]) -> Iterator[tuple[str, str, dict[str, float]]]:
-    for case, regions in scores:
-        for region, values in regions.items():
-            yield case, region, values
-
-
-def _table(scores: Iterable[tuple[str, Regions]], metrics: Sequence[str]) -> str:
-    from medsam_core.metrics import METRICS
-
-    units = [f"{name} [{METRICS[name].unit}]" if METRICS[name].unit == "mm" else name for name in metrics]
-    lines = [["case", "region", *units]]
-    for case, region, values in _lines(scores):
-        lines.append([case, region, *(f"{value:.4f}".rstrip("0").rstrip(".") for value in values.values())])
-    return "\n".join(aligned(lines, right=range(2, len(units) + 2)))
-
-
-def _csv(scores: Scores) -> str:
-    text = io.StringIO(newline="")
-    lines = list(_lines(scores.items()))
-    writer = csv.writer(text)
-    writer.writerow(["case", "region", *lines[0][2]])
-    writer.writerows([case, region, *values.values()] for case, region, values in lines)
-    return text.getvalue()

@@ -1,4 +1,4 @@
-"""Label conventions, and the three nested tumour regions that each of them defines.
+"""Label conventions, the three nested tumour regions that they define, and the tissues that are regions of their own.
 
 WT (whole tumour) = every tumour label; TC (tumour core) = WT without oedema; ET = enhancing tumour. Sources:
 BraTS 2018-2021 (Bakas et al., arXiv 1811.02629; Baid et al., arXiv 2107.02314), BraTS 2023 (the challenge's
@@ -20,7 +20,10 @@ from medsam_core.errors import LabelError, OptionError
 
 Array = np.ndarray[Any, Any]
 
-REGIONS = ("WT", "TC", "ET")
+NESTED = ("WT", "TC", "ET")
+REGIONS = (*NESTED, "NETC", "SNFH", "RC", "CC", "ED", "GTV")
+"""NETC non-enhancing core, SNFH the hyperintensity in FLAIR around it, RC resection cavity, CC cysts, ED oedema, GTV
+gross tumour volume: as BraTS has named its tissues since 2024. Each convention has some of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ class LabelConvention:
     meanings: Mapping[int, str]
     """Label value -> tissue, without the background 0."""
     regions: Mapping[str, frozenset[int]]
-    """"WT", "TC", "ET" -> the label values that make it up; a region that the labels cannot give is not a key."""
+    """One of REGIONS -> the label values that make it up; a region that the labels cannot give is not a key."""
 
     @property
     def known(self) -> frozenset[int]:
@@ -48,6 +51,15 @@ _CAVITY, _TUMOUR = "resection cavity, no tumour", "tumour"
 
 TISSUES = {"core": _CORE, "oedema": _OEDEMA, "enhancing": _ENHANCING, "cavity": _CAVITY, "tumour": _TUMOUR}
 """Short name, as in `1=oedema,2=core,3=enhancing`, -> tissue. "tumour" is all of it, where the labels tell no parts."""
+TISSUE_REGIONS: Mapping[str, Mapping[str, int]] = {
+    "brats2019": {"NETC": 1, "ED": 2},
+    "brats2023": {"NETC": 1, "SNFH": 2},
+    "brats2024": {"NETC": 1, "SNFH": 2, "RC": 4},
+    "brats2024-ped": {"NETC": 2, "CC": 3, "ED": 4},
+    "msd": {"NETC": 2, "ED": 1},
+    "brats-men-rt": {"GTV": 1},
+}
+"""By convention: the regions that are one tissue, and its label."""
 
 
 def convention_of(name: str, meanings: Mapping[int, str], without: Collection[str] = ()) -> LabelConvention:
@@ -60,7 +72,8 @@ def convention_of(name: str, meanings: Mapping[int, str], without: Collection[st
     enhancing = frozenset(value for value in core if meanings[value] == _ENHANCING)
     regions = {"WT": whole, "TC": core, "ET": enhancing}
     absent = {"TC", "ET"} if _TUMOUR in meanings.values() or not enhancing else set(without)
-    return LabelConvention(name, meanings, {key: values for key, values in regions.items() if key not in absent})
+    tissues = {region: frozenset({value}) for region, value in TISSUE_REGIONS.get(name, {}).items()}
+    return LabelConvention(name, meanings, {key: regions[key] for key in regions if key not in absent} | tissues)
 
 
 CONVENTIONS: Mapping[str, LabelConvention] = {
@@ -133,7 +146,8 @@ def _fitting(found: set[int], wrong: LabelConvention) -> list[str]:
     for other in CONVENTIONS.values():
         enhancing = other.regions.get("ET", frozenset()) & found
         if found <= other.known and enhancing and other.name.endswith("ped") <= wrong.name.endswith("ped"):
-            meanings.setdefault(tuple(values & found for values in other.regions.values()), other.name)
+            nested = tuple(other.regions.get(region, frozenset()) & found for region in NESTED)
+            meanings.setdefault(nested, other.name)
     return list(meanings.values())
 
 
@@ -160,5 +174,5 @@ def region_mask(labels: Array, region: str, convention: str | LabelConvention) -
 
 def region_masks(labels: Array, convention: str | LabelConvention) -> dict[str, Array]:
     """The masks of WT, TC and ET, in that order, as far as the labels give them; otherwise as `region_mask`."""
-    convention = convention_named(convention)
-    return {region: region_mask(labels, region, convention) for region in convention.regions}
+    regions = convention_named(convention).regions
+    return {region: region_mask(labels, region, convention) for region in NESTED if region in regions}

@@ -21,11 +21,13 @@ def score_case(
     prompts: Sequence[Prompt],
     settings: Settings,
     predicted_iou: np.ndarray | None = None,
+    region: str | None = None,
 ) -> dict[str, float]:
     """Scores of the three scopes: the whole volume, the slices where the region exists, the prompted slices.
 
     prediction, truth: (D, H, W) bool.
     predicted_iou: (D,), the model's own estimates; the metrics that need them are NaN without.
+    region: its name, on which the rule of some profiles for lesions depends.
     Keys as in `CaseRecord.scores`. A scope without a slice (the region is absent) is scored as two empty masks.
     The half-life counts slices of the volume and is NaN in the other scopes.
     """
@@ -45,6 +47,7 @@ def score_case(
             metrics=settings.metrics,
             key_slices=key_slices.tolist() if scope == "volume" else (),
             predicted_iou=estimates,
+            region=region,
         )
         scores |= {f"{key}@{scope}": value for key, value in values.items()}
     return scores

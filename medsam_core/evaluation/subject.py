@@ -145,7 +145,8 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
     scores, controls = {}, {}
     for case, asked in prompts.items():
         truth = truths[case.region]
-        scores[case] = score_case(masks[case], truth, image.spacing_mm, asked, settings, estimates.get(case))
+        given = (masks[case], truth, image.spacing_mm, asked, settings, estimates.get(case))
+        scores[case] = score_case(*given, case.region)
         controls[case] = score_controls(image.voxels, truth, asked, case.protocol, settings)
     seconds = (prepared.seconds + segmented.seconds + time.perf_counter() - started) / max(len(prompts), 1)
     for case, asked in prompts.items():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 
 from medsam_core.errors import MaskError
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
-from medsam_core.metrics.lesionwise import LesionScores, lesion_scores
-from medsam_core.metrics.masks import Labels, Mask, check_pair, check_spacing
+from medsam_core.metrics.joined_lesions import LabelMaps
+from medsam_core.metrics.lesion_pairs import PairScores, pair_scores
+from medsam_core.metrics.lesionwise import LesionScores, lesion_scores, without_small_lesions
+from medsam_core.metrics.masks import Mask, check_pair, check_spacing, diagonal_mm
 from medsam_core.metrics.overlap import Counts, count
-from medsam_core.metrics.profiles import EmptyRule, Profile
+from medsam_core.metrics.profiles import IMAGE_DIAGONAL, EmptyRule, LesionRule, PairRule, Profile, Surface
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
 
 
@@ -38,6 +40,8 @@ class MaskPair:
     """The prompted slices, for half_life; () if unknown."""
     predicted_iou: ArrayLike | None = None
     """(D,) float, the model's own estimate for each slice, NaN where it gave none; None if unknown."""
+    region: str | None = None
+    """The region's name, on which the rule for lesions may depend; None if unknown."""
 
     def __post_init__(self) -> None:
         check_pair(self.prediction, self.truth)
@@ -49,17 +53,68 @@ class MaskPair:
         """True and false positives and negatives, in voxels."""
         return count(self.prediction, self.truth)
 
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of the image."""
+        return self.prediction.shape
+
+    @cached_property
+    def diagonal_mm(self) -> float:
+        """The diagonal of the image."""
+        return diagonal_mm(self._shape, tuple(self.spacing_mm))
+
+    @cached_property
+    def lesion_rule(self) -> LesionRule | PairRule | None:
+        """The profile's rule for the lesions of this region, its penalty in mm; None if it has none."""
+        rule = self.profile.lesion_rule(self.region)
+        if isinstance(rule, LesionRule) and rule.penalty_mm == IMAGE_DIAGONAL:
+            return replace(rule, penalty_mm=self.diagonal_mm)
+        return rule
+
+    @cached_property
+    def kept_prediction(self) -> Mask:
+        """What of the prediction the profile scores: some remove small lesions first."""
+        if not isinstance(self.lesion_rule, LesionRule):
+            return self.prediction
+        return without_small_lesions(self.prediction, tuple(self.spacing_mm), self.lesion_rule)
+
+    @cached_property
+    def kept_counts(self) -> Counts:
+        """`counts` of what the profile scores."""
+        if not (isinstance(self.lesion_rule, LesionRule) and self.lesion_rule.prediction_too):
+            return self.counts
+        tp = int(np.count_nonzero(self.kept_prediction & self.truth))
+        fp = int(np.count_nonzero(self.kept_prediction)) - tp
+        fn = self.counts.truth - tp
+        return Counts(tp, fp, fn, self.counts.truth + self.counts.fp + self.counts.tn - tp - fp - fn)
+
     @cached_property
     def distances(self) -> SurfaceDistances:
         """Distances between the two surfaces; the profile defines what a surface is."""
-        return surface_distances(self.prediction, self.truth, self.spacing_mm, definition=self.profile.surface)
+        return self._measure(self.profile.surface)
+
+    @cached_property
+    def nsd_distances(self) -> SurfaceDistances:
+        """The same for NSD, for which some profiles have another definition."""
+        same = self.profile.nsd_surface == self.profile.surface
+        return self.distances if same else self._measure(self.profile.nsd_surface)
+
+    def _measure(self, surface: Surface) -> SurfaceDistances:
+        return surface_distances(self.kept_prediction, self.truth, self.spacing_mm, definition=surface)
 
     @cached_property
     def lesions(self) -> LesionScores | None:
         """The scores of each lesion; None if the profile has no lesion-wise score. Raises MaskError in 2-D."""
-        if self.profile.lesions is None:
+        if isinstance(self.lesion_rule, PairRule):
+            return pair_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule)
+        if self.lesion_rule is None:
             return None
-        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.profile.lesions)
+        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule)
+
+    @cached_property
+    def pairs(self) -> PairScores | None:
+        """`lesions` of a profile that matches them one to one; None under any other."""
+        return self.lesions if isinstance(self.lesions, PairScores) else None
 
     @cached_property
     def calibration(self) -> IouCalibration | None:
@@ -75,44 +130,50 @@ class MaskPair:
         return voxels * math.prod(self.spacing_mm) / 1000
 
     def fixed_score(self, rule: EmptyRule) -> float | None:
-        """The score that `rule` fixes because a mask is empty; None if the formula decides."""
-        if self.counts.prediction and self.counts.truth:
-            return None
-        if self.counts.prediction:
-            return rule.truth
-        return rule.prediction if self.counts.truth else rule.both
+        """The score that `rule` fixes because a mask is empty or both are apart; None if the formula decides."""
+        counts = self.kept_counts
+        if counts.prediction and counts.truth:
+            fixed = None if counts.tp else rule.disjoint
+        elif counts.prediction:
+            fixed = rule.truth
+        else:
+            fixed = rule.prediction if counts.truth else rule.both
+        return self.diagonal_mm if fixed == IMAGE_DIAGONAL else fixed
 
 
 class RegionPair(MaskPair):
     """One region of two label maps: its counts are given, its masks are made only if a metric needs them."""
 
-    def __init__(
-        self,
-        prediction: Labels,
-        truth: Labels,
-        values: Collection[int],
-        counts: Counts,
-        spacing_mm: Sequence[float],
-        profile: Profile,
-    ) -> None:
+    def __init__(self, maps: LabelMaps, region: str, counts: Counts, shape: tuple[int, ...]) -> None:
         """Take over what is known of the region. Raises MaskError or ShapeMismatch for an unusable spacing.
 
-        prediction, truth: (D, H, W) or (H, W) uint8 label maps of one shape, cropped or not.
-        values: the labels that make up the region.
-        counts: of the uncropped maps.
+        maps: two label maps of one shape, cropped or not.
+        region: one of the maps' regions.
+        counts, shape: of the uncropped maps.
         """
-        self._labels = prediction, truth
-        self._inside = np.isin(np.arange(256), list(values))
+        self._maps, self._uncropped = maps, shape
         self.__dict__["counts"] = counts
-        self.spacing_mm = check_spacing(spacing_mm, prediction.ndim)
-        self.profile = profile
+        self.spacing_mm = check_spacing(maps.spacing_mm, len(shape))
+        self.profile, self.region = maps.profile, region
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self._uncropped
+
+    @cached_property
+    def lesions(self) -> LesionScores | None:
+        """As of a mask, joined by the other regions where the profile says so."""
+        rule = self.lesion_rule
+        if not isinstance(rule, LesionRule) or not rule.joined_by or len(self._shape) != 3:
+            return super().lesions
+        return self._maps.scores(str(self.region), rule)
 
     @cached_property
     def prediction(self) -> Mask:  # type: ignore[override]
         """The region in the prediction, bool."""
-        return self._inside[self._labels[0]]
+        return self._maps.mask(0, str(self.region))
 
     @cached_property
     def truth(self) -> Mask:  # type: ignore[override]
         """The region in the truth, bool."""
-        return self._inside[self._labels[1]]
+        return self._maps.mask(1, str(self.region))

@@ -68,6 +68,11 @@ def check_spacing(spacing_mm: Sequence[float], axes: int) -> Spacing:
     return spacing
 
 
+def diagonal_mm(shape: Sequence[int], spacing_mm: Spacing) -> float:
+    """The diagonal of an image, mm."""
+    return math.sqrt(sum((length * step) ** 2 for length, step in zip(shape, spacing_mm, strict=True)))
+
+
 def bounding_box(*masks: Mask | Labels) -> tuple[slice, ...] | None:
     """The smallest box around the non-zero voxels of all masks, one slice per axis; None if there are none.
 

@@ -29,6 +29,7 @@ from medsam_core.metrics.surfels import surface_elements
 Values = NDArray[np.float64]
 Definition = Literal["voxel", "surfel"]
 Directed = Literal["pooled", "max"]
+NsdDirected = Literal["pooled", "mean"]
 
 _REACH = 3
 """To find the nearest element, offsets of up to 3 voxels are tried, the shortest first; a tree finds the few beyond."""
@@ -137,23 +138,29 @@ def masd(distances: SurfaceDistances) -> float:
     return sum(_mean(*direction) for direction in distances._directions) / 2
 
 
-def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
+def nsd(distances: SurfaceDistances, tolerance_mm: float, *, directed: NsdDirected = "pooled") -> float:
     """Normalised surface Dice: the share of both surfaces within the tolerance of the other, in [0, 1].
 
     tolerance_mm: 0 or more. At one voxel's width the two definitions of a surface disagree most: report two tolerances.
-    0 if one mask is empty, NaN if both are. Source: Nikolov et al. 2018.
-    Raises MaskError for a tolerance below 0, NaN or infinite.
+    directed: "pooled", of both surfaces together (Nikolov et al. 2018, DeepMind, MONAI), or "mean", the mean of the two
+        shares (nnU-Net, BraTS since 2024).
+    0 if one mask is empty, NaN if both are.
+    Raises MaskError for a tolerance below 0, NaN or infinite, OptionError for another direction.
     """
     if not 0 <= tolerance_mm < math.inf:
         raise MaskError(f"tolerance_mm: got {tolerance_mm}, expected a finite number of 0 or more; give millimetres.")
+    if directed not in ("pooled", "mean"):
+        raise OptionError(f"directed: got {directed!r}, expected pooled or mean; choose one of these.")
     if distances.undefined is not None:
         return 0.0 if distances.undefined == math.inf else math.nan
-    within, total = 0.0, 0.0
+    within, total = [], []
     for values, weights in distances._directions:
         close = values <= tolerance_mm
-        within += np.count_nonzero(close) if weights is None else weights[close].sum()
-        total += len(values) if weights is None else weights.sum()
-    return float(within / total)
+        within.append(np.count_nonzero(close) if weights is None else weights[close].sum())
+        total.append(len(values) if weights is None else weights.sum())
+    if directed == "mean":
+        return float(within[0] / total[0] + within[1] / total[1]) / 2
+    return float((within[0] + within[1]) / (total[0] + total[1]))
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -64,7 +64,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("subjects", None, "ID,…", "score only these subjects"),
     Option("limit", None, "N", "score only the first N subjects"),
     Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
-    Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score (default: {default})"),
+    Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score: WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV, as "
+     "far as the labels have them (default: {default})"),
     Option("prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: {default})"),
     Option("protocol", "bidirectional", "P,…", "bidirectional: propagate from the key slice both ways; forward: from "
      "the region's first slice to the end; slicewise: a prompt on every slice, no memory (default: {default})"),
@@ -77,8 +78,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped, "
      "msd, brats-men-rt, hd-glio, or written out as 1=oedema,2=core,3=enhancing "
      "(default: as the files are named)"),
-    Option("profile", "brats2019", "NAME", "definition of the metrics: brats2019, brats2023, brats2023-ssa, "
-     "brats2023-ped, brats2023-men, brats2023-met or monai (default: {default})"),
+    Option("profile", "brats2019", "NAME", "definition of the metrics: brats2019, brats2023, brats2024-gli, "
+      "brats2025-seg, monai …; docs/metrics.md lists all (default: {default})"),
     Option("metrics", None, "M,…", "metrics in addition to dice, iou and those of the gates (default: sensitivity, "
      "precision and the volumes); docs/metrics.md lists all"),
     Option("checkpoint", None, "PATH|NAME", "the weights: a .pt or .safetensors file, or a name such as "

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from medsam_core.data.regions import (
     CONVENTIONS,
-    REGIONS,
+    NESTED,
+    TISSUE_REGIONS,
     check_labels,
     convention_named,
     region_mask,
@@ -46,7 +47,7 @@ def test_regions_of_each_convention(
 ) -> None:
     masks = region_masks(labels(*values), convention)
     assert list(masks) == ["WT", "TC", "ET"]
-    for region, expected in zip(REGIONS, (whole, core, enhancing), strict=True):
+    for region, expected in zip(NESTED, (whole, core, enhancing), strict=True):
         assert masks[region].dtype == np.bool_
         assert masks[region].shape == (1, 1, len(values))
         assert masks[region].ravel().astype(int).tolist() == list(expected)
@@ -60,7 +61,7 @@ WITHOUT = {"brats-men-rt": {"TC", "ET"}, "hd-glio": {"TC"}}
 @pytest.mark.parametrize("convention", WITHOUT)
 def test_a_region_that_the_labels_cannot_give_is_refused_not_empty(convention: str) -> None:
     masks = region_masks(labels(0, 1), convention)
-    assert set(masks) == set(REGIONS) - WITHOUT[convention]
+    assert set(masks) == set(NESTED) - WITHOUT[convention]
     assert masks["WT"].ravel().tolist() == [False, True]
     for region in WITHOUT[convention]:
         text = text_of(region_mask, labels(0, 1), region, convention, error=OptionError)
@@ -134,8 +135,33 @@ def test_float_labels_are_refused() -> None:
 
 def test_an_unknown_region() -> None:
     assert text_of(region_mask, labels(0), "wt", "brats2019", error=OptionError) == (
-        "region 'wt': unknown, expected one of WT, TC, ET; choose one of these."
+        "region 'wt': unknown, expected one of WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV; choose one of these."
     )
+
+
+@pytest.mark.parametrize(
+    ("convention", "values", "masks"),
+    [
+        ("brats2019", (0, 1, 2, 4), {"NETC": (0, 1, 0, 0), "ED": (0, 0, 1, 0)}),
+        ("brats2023", (0, 1, 2, 3), {"NETC": (0, 1, 0, 0), "SNFH": (0, 0, 1, 0)}),
+        ("brats2024", (0, 1, 2, 3, 4), {"NETC": (0, 1, 0, 0, 0), "SNFH": (0, 0, 1, 0, 0), "RC": (0, 0, 0, 0, 1)}),
+        ("brats2024-ped", (0, 1, 2, 3, 4), {"NETC": (0, 0, 1, 0, 0), "CC": (0, 0, 0, 1, 0), "ED": (0, 0, 0, 0, 1)}),
+        ("msd", (0, 1, 2, 3), {"NETC": (0, 0, 1, 0), "ED": (0, 1, 0, 0)}),
+        ("brats-men-rt", (0, 1), {"GTV": (0, 1)}),
+    ],
+)
+def test_tissues_that_are_regions(convention: str, values: tuple[int, ...], masks: dict[str, tuple[int, ...]]) -> None:
+    assert TISSUE_REGIONS[convention].keys() == masks.keys()
+    for region, expected in masks.items():
+        assert region_mask(labels(*values), region, convention).ravel().astype(int).tolist() == list(expected)
+
+
+def test_a_region_that_the_labels_do_not_have() -> None:
+    assert text_of(region_mask, labels(0), "RC", "brats2019", error=OptionError) == (
+        "region RC: not among the labels of brats2019 (1 necrotic and non-enhancing core, 2 oedema, 4 enhancing "
+        "tumour), expected WT or TC or ET or NETC or ED; choose these with --medsam-regions."
+    )
+    assert list(region_masks(labels(0, 1), "brats-men-rt")) == ["WT"]
 
 
 def test_an_unknown_convention() -> None:

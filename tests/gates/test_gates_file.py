@@ -108,7 +108,10 @@ def test_every_key_of_the_schema_is_read(tmp_path):
         ('metric = "dice"\ncase_minimun = 0.5', "did you mean 'case_minimum'?"),
         ('metric = "dcie"\ncase_minimum = 0.5', "unknown metric 'dcie', expected one of dice, "),
         ('metric = "Dice"\ncase_minimum = 0.5', "did you mean 'dice'?"),
-        ('metric = "dice"\nregion = "wt"\ncase_minimum = 0.5', "unknown region 'wt', expected one of WT, TC, ET; did"),
+        (
+            'metric = "dice"\nregion = "wt"\ncase_minimum = 0.5',
+            "unknown region 'wt', expected one of WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV; did",
+        ),
         ('metric = "dice"\nregion = ["WT", "EF"]\ncase_minimum = 0.5', "did you mean 'ET'?"),
         ('metric = "dice"\nprompt = "bax"\ncase_minimum = 0.5', "did you mean 'box'?"),
         ('metric = "dice"\nprotocol = "foreward"\ncase_minimum = 0.5', "did you mean 'forward'?"),

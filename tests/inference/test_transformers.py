@@ -11,6 +11,7 @@ if importlib.util.find_spec("transformers") is None:  # not imported here: that 
     pytest.skip("needs transformers: tox -e transformers", allow_module_level=True)
 
 from benchmarks.sam2_flow import frames_as_medsam2_makes_them
+
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.model import load_model
 from medsam_core.inference.predictor import Predictor

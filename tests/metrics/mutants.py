@@ -39,9 +39,11 @@ from mutmut.mutation.file_mutation import mutate_file_contents
 ROOT = Path(__file__).parents[2]
 WANTED = 0.9
 MODULES = ("overlap", "surface", "lesionwise", "profiles", "surfels", "masks", "catalogue", "mask_pair",
-           "propagation", "iou_calibration")  # fmt: skip
+           "propagation", "iou_calibration", "lesion_pairs", "joined_lesions")  # fmt: skip
 ELSEWHERE = {"mask_pair": "catalogue"}
 """Modules with their tests in another module's file."""
+OFFICIAL = ("lesion_pairs", "joined_lesions")
+"""Modules whose changes the official tables of 2024 and 2025 test too."""
 TABLES = ("profiles", "catalogue", "surfels", "overlap", "surface")
 OVERLAPS = ("dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", "dice")
 SWAPS = {"prediction": "truth", "truth": "prediction", "tp": "fp", "fp": "fn", "fn": "fp", "masd": "assd"}
@@ -76,7 +78,9 @@ settings.register_profile(
 
 def pytest_collection_modifyitems(items):
     """The slow ones last: most mutants are gone by then."""
-    items.sort(key=lambda item: ("golden" in item.nodeid, getattr(item.function, "is_hypothesis_test", False)))
+    slow = ("golden", "official")
+    items.sort(key=lambda item: (any(name in item.nodeid for name in slow),
+                                 getattr(item.function, "is_hypothesis_test", False)))
 '''
 
 
@@ -238,7 +242,8 @@ def tested(mutant: Mutant, code: CodeType, scratch: Path) -> int:
 
     importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
     tests = f"tests/metrics/test_{ELSEWHERE.get(mutant.module, mutant.module)}.py"
-    return int(pytest.main(["-x", "-q", tests, "tests/metrics/test_golden.py"]))
+    golden = ["tests/metrics/test_official.py"] if mutant.module in OFFICIAL else []
+    return int(pytest.main(["-x", "-q", tests, "tests/metrics/test_golden.py", *golden]))
 
 
 if __name__ == "__main__":

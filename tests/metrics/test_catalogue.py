@@ -19,10 +19,14 @@ from medsam_core.metrics.mask_pair import MaskPair
 
 ISO = (1.0, 1.0, 1.0)
 BRATS = {"WT": {1, 2, 4}, "TC": {1, 4}, "ET": {4}}
+WITHOUT_TISSUES = [name for name in PROFILES if name not in ("brats2024-gli", "brats2024-ssa", "brats2024-met")]
 OVERLAPS = ("dice", "iou", "sensitivity", "precision", "volumetric_similarity")
 DISTANCES = ("hd", "hd95", "assd", "masd")
-SHARES = ("nsd_1mm", "nsd_2mm")
-LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
+SHARES = ("nsd_0.5mm", "nsd_1mm", "nsd_2mm")
+LESION_SHARES = ("lesion_dice", "lesion_nsd_0.5mm", "lesion_nsd_1mm", "lesion_nsd_voxel", "lesion_precision",
+                 "lesion_recall", "lesion_f1")  # fmt: skip
+DETECTION = tuple(f"{size}_lesion_{rate}" for size in ("large", "small") for rate in ("precision", "recall", "f1"))
+LESIONS = (*LESION_SHARES, *DETECTION, "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
 
 SOME = np.zeros((4, 5, 6), bool)
 SOME[1:3, 1:4, 1:3] = True  # 12 voxels
@@ -71,6 +75,7 @@ def test_every_metric_of_two_boxes_by_hand() -> None:
         "hd95": 3.0,
         "assd": (6 * 1 + 6 * (1 + 2 + 3)) / 36,
         "masd": (6 / 12 + 36 / 24) / 2,
+        "nsd_0.5mm": (6 + 6) / 36,
         "nsd_1mm": (12 + 12) / 36,
         "nsd_2mm": (12 + 18) / 36,
         "components": 1,
@@ -216,7 +221,10 @@ def test_lesions_belong_to_brats2023() -> None:
     stray = large.copy()
     stray[11, 11, 11] = True
     found = bare(score(stray, large, ISO, profile="brats2023", metrics=LESIONS))
-    assert found == {"lesion_dice": 0.5, "lesion_hd95": 187.0, "lesion_tp": 1, "lesion_fp": 1, "lesion_fn": 0}
+    wanted = {"lesion_dice": 0.5, "lesion_hd95": 187.0, "lesion_tp": 1, "lesion_fp": 1, "lesion_fn": 0}
+    wanted |= {"lesion_nsd_0.5mm": 0.5, "lesion_nsd_1mm": 0.5, "lesion_nsd_voxel": 0.5}
+    wanted |= {"lesion_precision": 0.5, "lesion_recall": 1.0, "lesion_f1": 2 / 3}
+    assert found == pytest.approx(wanted | dict.fromkeys(DETECTION, math.nan), nan_ok=True)
     missed = bare(score(stray, large[:, :, ::-1], ISO, profile="brats2023", metrics=LESIONS))
     assert (missed["lesion_tp"], missed["lesion_fp"], missed["lesion_fn"]) == (1, 1, 0)
     assert all(math.isnan(value) for value in score(stray, large, ISO, metrics=LESIONS).values())
@@ -249,7 +257,9 @@ def test_every_metric_says_what_it_is() -> None:
         better: {name for name, metric in METRICS.items() if metric.better == better}
         for better in ("higher", "lower", "neither")
     }
-    assert by_direction["higher"] == {*OVERLAPS, *SHARES, "specificity", "lesion_dice", "lesion_tp", "half_life"}
+    assert by_direction["higher"] == {
+        *OVERLAPS, *SHARES, *LESION_SHARES, *DETECTION, "specificity", "lesion_tp", "half_life",
+    }  # fmt: skip
     assert by_direction["lower"] == {
         *DISTANCES, "absolute_volume_difference_ml", "overspill_ml", "underspill_ml", "lesion_hd95", "lesion_fp",
         "lesion_fn", "predicted_iou_error",
@@ -282,7 +292,7 @@ def test_distances_and_lesions_are_found_once(monkeypatch: pytest.MonkeyPatch) -
     assert calls == ["count"]
 
 
-@pytest.mark.parametrize("profile", list(PROFILES))
+@pytest.mark.parametrize("profile", WITHOUT_TISSUES)
 @given(*[hnp.arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 0, 1, 2, 4]))] * 2)
 @settings(deadline=None, max_examples=8)
 def test_label_maps_score_as_their_masks_do(profile: str, prediction: np.ndarray, truth: np.ndarray) -> None:
@@ -291,7 +301,13 @@ def test_label_maps_score_as_their_masks_do(profile: str, prediction: np.ndarray
     assert list(found) == ["WT", "TC", "ET"]
     for region, values in BRATS.items():
         masks = np.isin(prediction, list(values)), np.isin(truth, list(values))
-        assert found[region] == pytest.approx(score(*masks, (1, 2, 3), profile=profile, metrics=names), nan_ok=True)
+        alone = score(*masks, (1, 2, 3), profile=profile, metrics=names, region=region)
+        assert found[region] == pytest.approx(alone, nan_ok=True)
+
+
+def test_only_some_regions_are_scored_if_only_some_are_asked_for() -> None:
+    labels = np.full((3, 3, 3), 4, np.uint8)
+    assert list(score_regions(labels, labels, ISO, BRATS, scored=["ET"])) == ["ET"]
 
 
 def test_label_maps_without_any_label() -> None:

@@ -175,7 +175,7 @@ def test_dilation_is_that_with_the_18_neighbour_element(mask: np.ndarray, times:
 
 def test_a_lesion_and_its_matches_are_compared_in_the_smallest_box_around_them() -> None:
     boxes = (slice(2, 5), slice(1, 4)), (slice(3, 9), slice(0, 2))
-    assert lesionwise._around(*boxes) == (slice(2, 9), slice(0, 4))
+    assert lesionwise.around(*boxes) == (slice(2, 9), slice(0, 4))
 
 
 def test_components_touch_at_corners() -> None:
