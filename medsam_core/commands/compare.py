@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-RULE = ("metric", "scope", "margin", "listed_drop", "case_drop_maximum")
+RULE = ("metric", "scope", "margin", "listed_drop", "collapse", "case_drop_maximum")
 """Options that are fields of `comparison.Rule`, with the same defaults."""
 
 
@@ -23,6 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
     parser.add_argument("--margin", type=float, default=0.010, help="the mean may drop by this (default: %(default)s)")
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
+    collapse = "FAIL if clearly more cases drop by more than rise by more (default: %(default)s)"
+    parser.add_argument("--collapse", type=float, default=0.05, metavar="DROP", help=collapse)
     drop = "FAIL if a case drops by more, or `none` (default: %(default)s)"
     parser.add_argument("--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help=drop)
     parser.add_argument("--format", choices=("text", "markdown", "junit", "json"), default="text", help="default: text")
