@@ -14,7 +14,8 @@ import pytest
 
 from medsam_core.cli import main
 from medsam_core.errors import MedsamError
-from medsam_core.gates.baseline import Baseline, write_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import write_baseline
 from medsam_core.gates.noise import measure, write_floor
 from medsam_core.latency.measurement import Measurement, accept_latency
 from medsam_core.prompts.manifest import read_manifest

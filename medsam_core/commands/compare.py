@@ -37,9 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.cases import SCOPES, check_choices
     from medsam_core.errors import RunError
     from medsam_core.files import write_whole
-    from medsam_core.gates.baseline import FOLDER, find_reference
+    from medsam_core.gates.baseline import identity_of
+    from medsam_core.gates.baseline_file import FOLDER
     from medsam_core.gates.comparison import Rule, compare
     from medsam_core.gates.noise import check_rule, floor_of
+    from medsam_core.gates.reference import find_reference
     from medsam_core.gates.remote import local
     from medsam_core.reports.comparison import junit, markdown
     from medsam_core.runs import read_run
@@ -47,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_choices("scope", (arguments.scope,), SCOPES)
     rule = Rule(**{name: getattr(arguments, name) for name in RULE})
     with local(arguments.reference) as there, local(arguments.run) as here:
-        reference = find_reference(there, arguments.baselines or FOLDER)
         stored = read_run(here)
+        reference = find_reference(there, arguments.baselines or FOLDER, kind=identity_of(stored).kind)
         check_rule(rule, floor_of(stored))
         comparison = compare(reference, stored, rule)
     if arguments.format == "json":

@@ -105,7 +105,11 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
         rule=rule,
         groups=results,
         reasons=reasons,
-        notes=(*against.notes, *(f"{name}: no case was scored in both, nothing to compare" for name in unasked)),
+        notes=(
+            *against.notes,
+            *(f"{reference.name} {why}" for why in reference.unfit),
+            *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
+        ),
         outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
         subgroups=subgroups(run.records, against.groups),
     )

@@ -161,7 +161,7 @@ class Context:
     """As `volume_terciles` gives."""
     baseline: Baseline | None
     alike: bool
-    """Whether the baseline answered the same question as the run."""
+    """Whether the baseline answered the same question as the run, and may be referred to."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _lacking(gate: Gate, bound: Bound, known: Sequence[GatedCase], context: Cont
     if bound.relative and baseline is None:
         return f"{gate.label} needs a baseline: give --baseline NAME, or accept a run as one"
     if baseline is not None and not context.alike:
-        return f"{gate.label}: the baseline {baseline.name} is not of the same question"
+        return f"{gate.label}: the baseline {baseline.name} cannot be used"
     lacking = [case.record.id for case in known if bound.lacks(case)]
     if not lacking:
         return None

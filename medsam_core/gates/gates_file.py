@@ -20,7 +20,8 @@ from typing import Any
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
 from medsam_core.files import shipped_folders
-from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import find_baseline, read_baseline
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.metrics import METRICS, PROFILES
@@ -51,10 +52,13 @@ class Gates:
         """Whether some bound needs a baseline."""
         return any(bound.relative for gate in self.gates for bound in gate.bounds)
 
-    def reference(self, folder: Path) -> Baseline | None:
-        """The named baseline, None if no bound needs one, none is named, or it is not there. Raises GateError."""
+    def reference(self, folder: Path, kind: str | None = None) -> Baseline | None:
+        """The named baseline, None if no bound needs one, none is named, or it is not there. Raises GateError.
+
+        kind: which of its sets, as in `read_baseline`.
+        """
         path = find_baseline(self.baseline, folder) if self.relative and self.baseline else None
-        return None if path is None else read_baseline(path)
+        return None if path is None else read_baseline(path, kind)
 
     def violations(self, record: CaseRecord) -> tuple[Violation, ...]:
         """The per-case bounds that a prompted record breaks by itself, without a baseline or the cohort's terciles."""
@@ -109,19 +113,6 @@ def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = 
         f"{run.directory}: was judged by {named.file} (sha256 {named.sha256[:12]}), which is not in "
         f"{' or '.join(map(str, folders))} or has changed since; give --gates FILE."
     )
-
-
-def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, folder: Path = FOLDER) -> Baseline | None:
-    """The baseline for relative bounds of a stored run: `named`, or its session's, or the one that the gates name.
-
-    None if nothing is named, or if only the gates name one and it is not there. Raises GateError or RunError if
-    `named` or the session's cannot be found or is the run itself.
-    """
-    named = named or run.header.baseline
-    if named:
-        refuse_itself(named, run.directory)
-        return find_reference(named, folder)
-    return gates.reference(folder) if gates is not None else None
 
 
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import Baseline, baseline_path, identity_of
+from medsam_core.gates.baseline import Baseline, identity_of
+from medsam_core.gates.baseline_file import baseline_path
 from medsam_core.gates.bounds import mean
 from medsam_core.gates.gates_file import VERSION
 from medsam_core.gates.pairing import comparability

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.baseline import FOLDER, Baseline
+from medsam_core.gates.baseline import Baseline, identity_of
+from medsam_core.gates.baseline_file import FOLDER
 from medsam_core.gates.gate import Context, Gate, GateResult, Violation, judge_gate
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.pairing import Comparability, attendance, comparability
@@ -106,7 +107,7 @@ def judge(
     ids = {record.id for record in scored}
     prompted = {record.id for record in scored if record.prompted}
     reasons = attendance(plan, records)
-    unlike = against.unlike if against else ()
+    unlike = (*(against.unlike if against else ()), *(_unfit(baseline) if baseline else ()))
     context = Context(gates.profile if gates else None, not reasons, volume_terciles(scored), baseline, not unlike)
     every = gates.gates if gates else ()
     aside = {gate.number: why for gate in every if against and (why := _set_aside(gate, against))}
@@ -149,25 +150,32 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     baseline: what relative bounds refer to; None for the one that the gates file names, if it is in `folder`.
     Raises GateError if that is damaged.
     """
+    kind = identity_of(run).kind
     if baseline is None and gates is not None:
-        baseline = gates.reference(folder)
+        baseline = gates.reference(folder, kind)
     against = None if baseline is None else comparability(baseline, run)
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
-    return replace(verdict, notes=(*verdict.notes, *_reference_notes(baseline, gates)))
+    return replace(verdict, notes=(*verdict.notes, *_reference_notes(baseline, gates, kind)))
 
 
-def _reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str, ...]:
-    """What a reader should know of the baseline: that no gate refers to it, or that it is no PASS itself."""
+def _unfit(baseline: Baseline) -> tuple[str, ...]:
+    return tuple(f"{baseline.name} {why}, so nothing is compared with it" for why in baseline.unfit)
+
+
+def _reference_notes(baseline: Baseline | None, gates: Gates | None, kind: str) -> tuple[str, ...]:
+    """What a reader should know of the baseline of a run of that kind."""
     if baseline is None or gates is None:
         return ()
-    outcome, note = baseline.identity.outcome, ""
+    notes = []
     if not gates.relative:
-        note = "no gate compares with it"
-    elif baseline.identity.forced:
-        note = "was accepted with --force, against what its file says"
-    elif outcome != Outcome.PASS.value:
-        note = f"{f'ended as {outcome}' if outcome else 'has no verdict'} itself"
-    return (f"baseline {baseline.name}: {note}",) if note else ()
+        notes.append("no gate compares with it")
+    else:
+        if baseline.identity.forced:
+            notes.append("was accepted with --force, against what its file says")
+        if baseline.kinds and kind not in baseline.kinds:
+            own = baseline.identity.kind
+            notes.append(f"has no scores of {kind}; those of {own} are used, without the bounds for the same kind")
+    return tuple(f"baseline {baseline.name}: {note}" for note in notes)
 
 
 def _set_aside(gate: Gate, against: Comparability) -> str:

@@ -22,7 +22,8 @@ import torch
 from medsam_core.data.cohort import load
 from medsam_core.errors import MedsamError
 from medsam_core.gates.acceptance import accept
-from medsam_core.gates.baseline import Baseline, read_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import read_baseline
 from medsam_core.gates.comparison import RunComparison, compare
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medsam_core.gates.baseline import find_baseline, read_baseline
+from medsam_core.gates.baseline_file import find_baseline, read_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.inference.checkpoints import embedded_path, sha256_of
 from medsam_core.plugin.options import OPTIONS

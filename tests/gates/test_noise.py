@@ -126,6 +126,7 @@ def test_the_commands_refuse_what_is_below_the_floor(make_record, make_run, tmp_
     write_floor(floor(0.0, 0.0), tmp_path / "benchmarks" / "noise-floor.json")
     assert command("compare", run.directory, run.directory, "--margin", 0) == 0
     earlier = make_run([make_record()], name="earlier", created="2026-01-01T00:00:00+00:00")
+    (earlier.directory / "verdict.json").write_text('{"outcome": "PASS"}')
     assert command(*judged, "--baseline", earlier.directory) == 0
 
 
