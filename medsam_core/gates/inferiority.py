@@ -104,25 +104,31 @@ class Judged:
     """What the rule says of one group."""
 
     measured: Paired
-    """Its `p_worse` is after Holm; a mean of NaN if a benefit is."""
+    """Its `p_worse` is corrected for the number of groups; a mean of NaN if a benefit is."""
     outcome: Outcome
     why: str
     by_case: bool = False
     """Whether a single case decided it, so that missing cases would change nothing."""
 
 
-def judge_groups(groups: Sequence[Sequence[float]], rule: Rule) -> list[Judged]:
-    """Judge each group of at least one benefit, NaN where the score is not finite. The order inside changes nothing."""
+def judge_groups(groups: Sequence[Sequence[float]], rule: Rule, *, others: int = 0) -> list[Judged]:
+    """Judge each group of at least one benefit, NaN where the score is not finite. The order inside changes nothing.
+
+    others: how many more groups are judged elsewhere by the same rule; then Bonferroni stands in for Holm.
+    """
     measured = [_measured(benefits, rule) for benefits in groups]
     excess = [excess_of_falls(benefits, rule.far) for benefits in groups]
-    measured = [
-        replace(one, p_worse=p) for one, p in zip(measured, holm([one.p_worse for one in measured]), strict=True)
-    ]
-    adjusted = holm([one.p for one in excess])
+    p_worse = _corrected([one.p_worse for one in measured], others)
+    p_excess = _corrected([one.p for one in excess], others)
     return [
-        _by_case(benefits, one, rule) or Judged(one, *_by_all(benefits, one, own, p, rule))
-        for benefits, one, own, p in zip(groups, measured, excess, adjusted, strict=True)
+        _by_case(benefits, replace(one, p_worse=p), rule)
+        or Judged(replace(one, p_worse=p), *_by_all(benefits, replace(one, p_worse=p), own, p_own, rule))
+        for benefits, one, own, p, p_own in zip(groups, measured, excess, p_worse, p_excess, strict=True)
     ]
+
+
+def _corrected(p_values: Sequence[float], others: int) -> list[float]:
+    return [min(1.0, (len(p_values) + others) * p) for p in p_values] if others else holm(p_values)
 
 
 def _measured(benefits: Sequence[float], rule: Rule) -> Paired:
@@ -153,7 +159,7 @@ def _by_all(
         f"{counted(excess.falls, 'subject')} {rule.verb} by more than {rule.collapse:g}, {excess.rises} the other way"
     )
     if p_excess <= rule.alpha_worse:
-        return Outcome.FAIL, f"{falls}, p {p_excess:.2g} after Holm"
+        return Outcome.FAIL, f"{falls}, p {p_excess:.2g} over all groups"
     # benefits that are all at −margin are a mean drop as large as the margin
     none_fell = not beyond and (measured.mean > -rule.margin or measured.mean >= 0)
     excluded = measured.p_not_inferior <= rule.alpha and measured.low > -rule.margin
@@ -172,7 +178,7 @@ def _by_all(
         why = f"{beyond} {rule.verb} by more; {subjects} are too few to infer a mean from, {enough} enough"
         return Outcome.INCONCLUSIVE, why
     if measured.p_worse <= rule.alpha_worse and measured.high < 0:
-        return Outcome.FAIL, f"a drop is shown, p {measured.p_worse:.2g} after Holm"
+        return Outcome.FAIL, f"a drop is shown, p {measured.p_worse:.2g} over all groups"
     if measured.high < 0:
         settle = _settling(-measured.mean, measured.sd, rule.alpha_worse, n + 1)
         return Outcome.INCONCLUSIVE, f"likely a drop, not certain at {strict} with {subjects}; {settle}"

@@ -158,7 +158,7 @@ class Runner:
         """Floors as `medsam-core propose` sets them: the default gates are of a cohort with twice as many slices."""
         self.gates_from = "proposed from the healthy run at the default margins of `medsam-core propose`"
         floors = self.folder / "proposed.toml"
-        floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.0\n', encoding="utf-8")
+        floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.001\n', encoding="utf-8")
         self.template = dataclasses.replace(self.template, gates=floors)
         measured = self.run("measured", "masks").run
         floors.write_text(propose_gates(measured), encoding="utf-8")

@@ -141,8 +141,8 @@ def test_gates_below_the_floor_are_refused(tmp_path):
         GateError, match=r"mean_drop_maximum: got 0, which is below the noise floor 0\.001 of cpu, a CPU"
     ):
         check_gates(load("mean_drop_maximum = 0"), floor())
-    check_gates(load("case_minimum = -5", "dice"), floor())  # no bound against a baseline
-    check_gates(load("case_drop_maximum = 0.004\nmean_drop_maximum = 0.001\ncase_minimum = 0"), floor())
+    check_gates(load("case_minimum = 0.1", "dice"), floor())  # no bound against a baseline
+    check_gates(load("case_drop_maximum = 0.004\nmean_drop_maximum = 0.001\ncase_minimum = 0.1"), floor())
     check_gates(load("case_drop_maximum = 0", "iou"), floor())
 
 
