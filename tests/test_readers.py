@@ -199,6 +199,18 @@ def test_history_lists_the_good_runs_beside_a_damaged_one(capsys, file, kind):
 
 @pytest.mark.usefixtures("folder")
 def test_the_run_of_an_older_version_is_judged_as_before(capsys):
-    """Written by commit 60d6631, which had no types for what it stored."""
+    """Written by commit 60d6631. Since then, a mean against a baseline is held for each group."""
     assert main(["judge", "run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((STORED / "verdict.json").read_text())
+    got, before = json.loads(capsys.readouterr().out), json.loads((STORED / "verdict.json").read_text())
+    for key in ("outcome", "exit_code", "reasons", "notes", "cases"):
+        assert got[key] == before[key]
+    by_group = [result for result in got["results"] if result["group"]]
+    assert [(one["bound"], one["group"], one["outcome"]) for one in by_group] == [
+        ("mean_drop_maximum", f"{region}/{prompt}", "PASS")
+        for region in ("WT", "TC", "ET")
+        for prompt in ("box", "point")
+    ]
+    assert [one for one in got["results"] if not one["group"]] == [
+        {**one, "group": ""} for one in before["results"] if one["bound"] != "mean_drop_maximum"
+    ]
+    assert got["counts"] == {**before["counts"], "bounds": before["counts"]["bounds"] + 5, "ungated": 0}

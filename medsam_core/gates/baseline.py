@@ -73,9 +73,15 @@ class Identity:
         return self.checkpoint.sha256 if self.checkpoint else None
 
     @property
+    def hardware(self) -> str:
+        """`cpu`, or a GPU by its model: `cuda NVIDIA H200`. Models round differently; processors hardly do in fp32."""
+        device = str(self.device).split(":")[0]  # `cuda` of `cuda:1`
+        return " ".join(filter(None, (device, self.environment.gpu if device == "cuda" else None)))
+
+    @property
     def kind(self) -> str:
-        """Device and precision, which name a set of a baseline: `cuda, bf16`."""
-        return f"{str(self.device).split(':')[0]}, {self.precision}"  # `cuda` of `cuda:1`
+        """Device and precision, which name a set of a baseline: `cuda NVIDIA H200, bf16`."""
+        return f"{self.hardware}, {self.precision}"
 
     @property
     def machine(self) -> str:

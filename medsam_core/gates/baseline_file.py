@@ -61,9 +61,9 @@ def read_baseline(path: Path | str, kind: str | None = None) -> Baseline:
     kind: as `Identity.kind`. Another set is chosen by its device, then fp32 before bf16.
     """
     sets = read_sets(path)
-    device = (kind or "").split(",")[0]
+    device = (kind or "").replace(",", " ").split(" ")[0]
     return min(
-        sets.items(), key=lambda one: (one[0] != kind, one[0].split(",")[0] != device, "fp32" not in one[0], one[0])
+        sets.items(), key=lambda one: (one[0] != kind, not one[0].startswith(device), "fp32" not in one[0], one[0])
     )[1]
 
 

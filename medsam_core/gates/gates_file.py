@@ -148,10 +148,13 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
             "move the others to another gate."
         )
     pooled = table.get("pooled", False)
-    if not isinstance(pooled, bool) or (pooled and not any(bound.statistic.of_groups for bound in bounds)):
+    poolable = any(bound.statistic.of_groups for bound in bounds) and not any(
+        bound.statistic.judged for bound in bounds
+    )
+    if not isinstance(pooled, bool) or (pooled and not poolable):
         raise GateError(
             f"{where}: pooled: got {pooled!r}, expected true or false, and true only with a bound on a mean against a "
-            "baseline; correct it or leave it out."
+            "baseline and without not_inferior, which counts each subject once; correct it or leave it out."
         )
     return Gate(number, table["metric"], scope, filters, bounds, same, pooled)
 

@@ -67,8 +67,9 @@ class Comparability:
 
     def differing(self, names: Iterable[str]) -> list[str]:
         """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count."""
-        values = [(name, *(value.split(":")[0] for value in self.different.get(name, ("", "")))) for name in names]
-        return [f"{name} {now[:12]}, there {before[:12]}" for name, before, now in values if before != now]
+        values = [(name, *self.different[name]) for name in names if name in self.different]
+        most = {"checkpoint": 12}  # digits of a SHA-256
+        return [f"{name} {now[: most.get(name)]}, there {before[: most.get(name)]}" for name, before, now in values]
 
 
 def comparability(reference: Baseline, run: Run, metric: str | None = None, scope: str = "volume") -> Comparability:
@@ -147,7 +148,7 @@ def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, s
     old, new = reference.identity, current.identity
     pairs = {
         "checkpoint": (old.sha256, new.sha256),
-        "device": (old.device, new.device),
+        "device": (old.hardware, new.hardware),
         "precision": (old.precision, new.precision),
         "torch": (old.environment.torch, new.environment.torch),
     }

@@ -358,6 +358,20 @@ def test_each_kind_of_device_and_precision_has_its_own_scores(finished, gates, t
     assert read_baseline(path, "cpu, fp32").score(case, KEY) == 0.9
 
 
+def test_a_gpu_without_scores_of_its_own_gets_those_of_another_gpu(make_record, recall, tmp_path):
+    def baseline(device, precision, gpu):
+        environment = {"gpu": gpu, "cpu": "a CPU"}
+        return Baseline.of(recall([make_record()], device=device, precision=precision, environment=environment), "main")
+
+    others = [baseline("cpu", "fp32", None), baseline("cuda:1", "bf16", "NVIDIA H200")]
+    path = write_baseline(baseline("cuda", "fp32", "NVIDIA H200"), tmp_path, others=others)
+    h200 = "cuda NVIDIA H200"
+    assert set(read_sets(path)) == {"cpu, fp32", f"{h200}, bf16", f"{h200}, fp32"}
+    kinds = (f"{h200}, bf16", "cuda A100, bf16", "cpu, bf16")
+    found = {kind: read_baseline(path, kind).identity.kind for kind in kinds}
+    assert found == {f"{h200}, bf16": f"{h200}, bf16", "cuda A100, bf16": f"{h200}, fp32", "cpu, bf16": "cpu, fp32"}
+
+
 @pytest.mark.parametrize(
     ("dice", "changes", "message"),
     [

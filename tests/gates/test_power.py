@@ -174,7 +174,13 @@ def skewed():
     [
         ("A/A, 1 group", ONE, Outcome.FAIL, 0.02, 0.0),
         ("A/A, 6 groups", {}, Outcome.FAIL, 0.02, 0.0),
-        ("A/A, 6 groups, heavy tails", {"noise": "heavy tails", "limit": None}, Outcome.FAIL, 0.02, 0.0),
+        (
+            "A/A, 6 groups, heavy tails, 320 subjects, no limit per case",
+            {"noise": "heavy tails", "n": 320, "limit": None},
+            Outcome.FAIL,
+            0.02,
+            0.0,
+        ),
         ("A/A, 1 group, exponential downwards", {**ONE, "noise": "exponential"}, Outcome.FAIL, 0.02, 0.0),
         ("A/A, 1 group, exponential upwards", {**ONE, "noise": "gains"}, Outcome.FAIL, 0.02, 0.0),
         ("A/A, 6 groups, sd 0.005", {"sd": 0.005}, Outcome.PASS, 1.0, 0.99),
@@ -191,7 +197,7 @@ def skewed():
 def test_rates(verdicts, capsys, name, options, outcome, most, least):
     rule = Rule(resamples=999, case_drop_maximum=options.get("limit", 0.20))
     options = {key: value for key, value in options.items() if key != "limit"}
-    times = 1000 if len(options.get("groups", SIX)) == 1 else 400
+    times = 1000 if len(options.get("groups", SIX)) == 1 else 400 if options.get("n", 0) < 100 else 100
     rates = verdicts(times, rule=rule, **options)
     with capsys.disabled():
         print(f"\n| {name} | {times:,} | " + " | ".join(f"{100 * rates[one]:.1f} %" for one in Outcome) + " |")

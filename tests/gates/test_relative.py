@@ -294,6 +294,7 @@ def test_gates_name_their_baseline(make_record, recall, gates, tmp_path):
         ("not_inferior = -0.01", "dice", "not_inferior: got -0.01, expected a number ≥ 0"),
         ("not_inferior = true", "dice", "not_inferior: got True, expected a finite number"),
         ("pooled = true\ncase_minimum = 0.5", "dice", "pooled: got True, expected true or false, and true only with"),
+        ("pooled = true\nnot_inferior = 0.01", "dice", "without not_inferior, which counts each subject once"),
         ('pooled = "yes"\nmean_drop_maximum = 0.5', "dice", "pooled: got 'yes', expected true or false"),
         ('same = "weights"\ncase_drop_maximum = 0.1', "dice", "unknown same 'weights', expected one of checkpoint"),
         ('same = "device"\ncase_minimum = 0.1', "dice", "got it with a bound that needs no baseline"),
@@ -337,6 +338,20 @@ def test_a_gate_for_the_same_weights_and_device_alone_leaves_others_to_the_rest(
     assert got.outcome is Outcome.INCONCLUSIVE
     assert "no gate is about this run" in got.reasons
     assert judge_run(same, alone).outcome is Outcome.INCONCLUSIVE  # no baseline to be the same as
+
+
+def test_another_model_of_gpu_is_another_device(make_record, recall, gates):
+    def run(gpu, dice):
+        return recall([make_record(dice=dice)], device="cuda", environment={"gpu": gpu, "torch": "2.13.0"})
+
+    read = gates('same = "device"\ncase_change_maximum = 0.01\n[[gate]]\nmetric = "dice"\ncase_drop_maximum = 0.1')
+    before = Baseline.of(run("NVIDIA H200", 0.8))
+    assert judge_run(run("NVIDIA H200", 0.82), read, baseline=before).outcome is Outcome.FAIL
+    got = judge_run(run("NVIDIA A100", 0.82), read, baseline=before)
+    assert got.outcome is Outcome.PASS
+    assert got.notes == (
+        "gate 1 (Dice) is for the baseline's own device: here device cuda NVIDIA A100, there cuda NVIDIA H200",
+    )
 
 
 def test_the_number_of_a_device_does_not_make_it_another(make_record, recall, gates):
