@@ -140,7 +140,7 @@ STATISTICS = (
     Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, "baseline", versus=_ratio, in_unit=False),
     Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, "baseline", versus=_drop),
     Statistic("mean_rise", "rise of the mean {}", _MOST, _stored, mean, "baseline", versus=_rise),
-    Statistic("not", "gain of the mean {}", _LESS, _benefit, mean, "baseline", judged=_not_inferior),
+    Statistic("not", "change of the mean {}", _LESS, _benefit, mean, "baseline", judged=_not_inferior),
     Statistic("case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _FELL),
     Statistic("case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _CHANGED),
     Statistic("beats", "smallest margin of {} over the controls", _OVER, _margin, _worst, "controls", _UNBEATEN),

@@ -137,10 +137,10 @@ def test_groups_are_of_modality_and_protocol_too(make_record, recall, gates):
         (
             {"WT/box": -0.010},
             Outcome.FAIL,
-            "FAIL gate 1 (Dice) not_inferior: WT/box gain of the mean Dice −0.010, margin 0.01, over 6 cases against "
+            "FAIL gate 1 (Dice) not_inferior: WT/box change of the mean Dice −0.010, margin 0.01, over 6 cases against "
             "old: a drop is shown, p 0 over all groups",
         ),
-        ({"WT/box": -0.012, "WT/point": 0.1}, Outcome.FAIL, "WT/box gain of the mean Dice −0.012, margin 0.01,"),
+        ({"WT/box": -0.012, "WT/point": 0.1}, Outcome.FAIL, "WT/box change of the mean Dice −0.012, margin 0.01,"),
         ({"WT/box": -0.21}, Outcome.FAIL, "6 cases fell by more than the limit 0.2"),
     ],
 )
@@ -154,7 +154,7 @@ def test_not_inferior_that_is_not_shown_is_inconclusive_and_says_which_group(ver
     got = verdict([0.8] * 6, [0.80, 0.79, 0.785, 0.80, 0.81, 0.81], gates("not_inferior = 0.010"))
     assert got.outcome is Outcome.INCONCLUSIVE
     assert got.lines()[1].startswith(
-        "  INCONCLUSIVE gate 1 (Dice) not_inferior: WT/box gain of the mean Dice −0.001, margin 0.01, over 6 cases "
+        "  INCONCLUSIVE gate 1 (Dice) not_inferior: WT/box change of the mean Dice −0.001, margin 0.01, over 6 cases "
         "against old: "
     )
     assert got.results[0].outcome is Outcome.INCONCLUSIVE
