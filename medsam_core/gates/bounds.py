@@ -238,5 +238,5 @@ def decide(bound: Bound, cases: Sequence[GatedCase], *, groups: int = 1) -> Deci
     )
     if row.judged is not None:
         judged = row.judged(cases, bound.limit, groups)
-        return Decision(value, judged.outcome, breaking, judged.why)
+        return Decision(direction(cases[0].metric) * value, judged.outcome, breaking, judged.why)
     return Decision(value, Outcome.PASS if bound.holds(value) else Outcome.FAIL, breaking)
