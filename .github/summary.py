@@ -31,7 +31,7 @@ def summary(directory: Path) -> str:
     return "\n".join(
         [
             f"### MedSAM-2 gate: {verdict.outcome.value}\n",
-            f"{head}, checkpoint {run.header.checkpoint.name}.\n",
+            f"{head}, predictor {run.header.predictor.name}, checkpoint {run.header.checkpoint.name}.\n",
             reasons,
             table,
             "\n<details><summary>worst cases</summary>\n\n```",

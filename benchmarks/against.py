@@ -20,15 +20,19 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from medsam_core.errors import MedsamError, OptionError
-from medsam_core.inference.checkpoints import EMBEDDED_NAME, NAMES, resolve
+from medsam_core.inference.checkpoints import EMBEDDED_NAME, resolve
+from medsam_core.inference.published import NAMES
 from medsam_core.latency.interleaved import compare_rounds, order
 from medsam_core.latency.measurement import Measurement, read_measurement
 from medsam_core.phantoms.cohort import write_cohort
-from medsam_core.plugin.options import configuration_from, given_options
+from medsam_core.plugin.rerun import given_options
+from medsam_core.plugin.resolving import configuration_from
 
 SUITE = Path("benchmarks/test_latency.py")
 SECONDS, ROUNDS = 1.0, 3  # of warm timing for a stage in one round; a job has several
-OWN = ("--checkpoint", "--brats-root", "--limit", "--phantom", "--gates", "--baseline", "--prompts-from")
+OWN = tuple(
+    f"--medsam-{name}" for name in ("checkpoint", "root", "limit", "phantom", "gates", "baseline", "prompts-from")
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def _main(config: pytest.Config, against: str) -> int:
         if root is None:
             root, phantom = Path(folder) / "cohort", configuration.phantom
             write_cohort(root, subjects=1, size=phantom.size, seed=phantom.seed)
-        options = [f"--brats-root={root}", "--limit=1", *_handed_on(config)]
+        options = [f"--medsam-root={root}", "--medsam-limit=1", *_handed_on(config)]
         rounds: dict[str, list[Measurement]] = {"A": [], "B": []}
         turns = order(pairs)
         print(f"{this.name} against {other.name}: {len(turns)} rounds, {turns}, A is {other.name}")
@@ -130,7 +134,7 @@ def _environment(side: Side) -> dict[str, str]:
 
 def _handed_on(config: pytest.Config) -> list[str]:
     """This session's options, but for the weights and the files, which are said for each side."""
-    given = [word for word in shlex.split(given_options(config)) if not word.startswith(OWN)]
+    given = [word for word in given_options(config) if not word.startswith(OWN)]
     return [*given, *(["-k", config.option.keyword] if config.option.keyword else [])]
 
 
@@ -141,7 +145,7 @@ def _round(side: Side, options: Sequence[str], out: Path) -> Measurement:
     if short[0].split("=")[0] not in conftest.read_text(encoding="utf-8"):
         short = []  # of a revision that takes its own time
     command = [sys.executable, "-m", "pytest", str(SUITE), "-m", "latency", "-q", "-p", "no:cacheprovider"]
-    command += [f"--benchmark-json={out}", f"--checkpoint={side.checkpoint}", *short, *options]
+    command += [f"--benchmark-json={out}", f"--medsam-checkpoint={side.checkpoint}", *short, *options]
     done = subprocess.run(command, cwd=side.root, env=_environment(side), capture_output=True, text=True, check=False)
     if done.returncode != 0 or not out.is_file():
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["it printed nothing"]

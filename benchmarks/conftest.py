@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks.arguments import whole
+from medsam_core.plugin.options import value_of
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 6.0  # what the warm rounds of one stage may take, if that leaves enough rounds
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="phantoms of its cohort, 3 or more (%(default)s)",
     )
     parser.addoption(
-        "--no-compiled", action="store_true", help="speedup on CUDA without --compile, which takes minutes"
+        "--no-compiled", action="store_true", help="speedup on CUDA without --medsam-compile, which takes minutes"
     )
     parser.addoption("--latency-rounds", type=int, default=ROUNDS[0], metavar="N", help="at least (%(default)s)")
 
@@ -100,7 +101,7 @@ def _device_name(config: pytest.Config) -> str:
     seen = environment()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = f"{seen.cpu} {torch.backends.cpu.get_cpu_capability()} {cores} cores"
-    cuda = config.getoption("--device").startswith("cuda") and torch.cuda.is_available()
+    cuda = value_of(config, "device").startswith("cuda") and torch.cuda.is_available()
     return re.sub(r"[^a-z0-9]+", "-", (seen.gpu if cuda else cpu).lower()).strip("-")
 
 
@@ -112,35 +113,53 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     from medsam_core.plugin.identity import environment
 
     configuration = config.pluginmanager.get_plugin("medsam-session").configuration  # type: ignore[union-attr]
-    model, seen = configuration.predictor.model, environment()
-    cuda = model.device.type == "cuda"
+    header, seen = configuration.header(), environment()
+    weights, device = header.checkpoint, torch.device(header.device)
+    cuda = device.type == "cuda"
     machine_info.pop("node", None)  # the machine's name on its network is nobody's business
     machine_info["medsam"] = {
         "cpu": seen.cpu,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "gpu": seen.gpu if cuda else None,
-        "driver": _smi(model.device, ("driver_version",)).get("driver_version") if cuda else None,
+        "driver": _smi(device, ("driver_version",)).get("driver_version") if cuda else None,
         "cuda": seen.cuda if cuda else None,
         "torch": seen.torch,
         "sam2": seen.sam2,
-        "device": str(model.device),
-        "precision": model.precision,
+        "device": header.device,
+        "precision": header.precision,
         **({"compiled": True} if configuration.compiled else {}),
-        "checkpoint": model.checkpoint.sha256,
-        "architecture": f"{model.architecture.name} at {model.architecture.image_size} px",
-        "cohort": configuration.cohort_identity.fingerprint,
+        # older measurements are all of the engine and do not say so
+        **({} if header.predictor.name == "engine" else {"predictor": header.predictor.name}),
+        "checkpoint": weights.sha256,
+        "architecture": f"{weights.architecture} at {weights.image_size} px" if weights.architecture else "not known",
+        "cohort": header.cohort.fingerprint,
         "cases": ", ".join("/".join(case.id.split("/")[1:]) for case in configuration.settings.cases("subject")),
     }
 
 
+@pytest.fixture(scope="session")
+def engine(medsam_predictor: Any) -> Any:
+    """The engine itself, for its stages; with another predictor the test fails in a sentence."""
+    from medsam_core.errors import PredictorError
+    from medsam_core.predictors.engine import engine_of
+
+    try:
+        return engine_of(medsam_predictor, what="the stages of the engine")
+    except PredictorError as error:
+        sentence = str(error)
+    return pytest.fail(sentence, pytrace=False)
+
+
 @pytest.fixture
-def stage(benchmark: Any, medsam_predictor: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
+def stage(benchmark: Any, medsam_configuration: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
     """`stage(run, slices=D)` times `run()` cold once, then warm, and says in `extra_info` what one should know.
 
-    before: makes what `run` takes as its only argument, anew for each round and outside of the timing.
+    before: makes what `run` takes as its only argument, again for each round and outside of the timing.
     """
-    device = medsam_predictor.model.device
+    from medsam_core.inference.devices import resolve_device
+
+    device = resolve_device(medsam_configuration.device)
     # with defaults, because `pytest .` reads this file too late for its options
     seconds = pytestconfig.getoption("--latency-seconds", SECONDS)
     least = pytestconfig.getoption("--latency-rounds", ROUNDS[0])
@@ -235,7 +254,7 @@ def _host_peak_mib() -> float:
 
 
 def _smi(device: Any, fields: tuple[str, ...]) -> dict[str, str]:
-    """What the driver tells of the GPU, by nvidia-smi's own names; {} where it is not there or tells nothing."""
+    """What the driver says of the GPU, by nvidia-smi's own names; {} where it is not there or says nothing."""
     import torch
 
     if device.type != "cuda" or shutil.which("nvidia-smi") is None:

@@ -21,7 +21,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.arguments import whole
-from benchmarks.sam2_flow import lively_model
+from benchmarks.lively_model import lively_model
 from benchmarks.speedup import Contestant, engine, in_turns, sam2, synchronise, volume_and_prompts
 from medsam_core.errors import MedsamError
 from medsam_core.inference.architectures import ARCHITECTURES

@@ -16,7 +16,6 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.sam2_flow import Sam2Flow
 from medsam_core.cases import CaseRecord
 from medsam_core.data.regions import CONVENTIONS, REGIONS, region_mask
 from medsam_core.inference.devices import autocast
@@ -25,6 +24,7 @@ from medsam_core.inference.predictor import Predictor
 from medsam_core.phantoms.cohort import FULL_SIZE, subject
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluator
+from medsam_core.predictors.sam2_flow import Sam2Flow
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
 

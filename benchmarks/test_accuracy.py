@@ -1,21 +1,10 @@
-"""The accuracy gate: one test per subject × modality × region × prompt mode × protocol.
+"""The accuracy gate in a checkout; the test is the one that is installed with the package.
 
-    pytest benchmarks/test_accuracy.py                                   the phantom cohort, the embedded checkpoint
-    pytest -m gpu --brats-root=DIR --checkpoint=medsam2-latest --gates=FILE   a real cohort, on CUDA
-
-A test fails if its case breaks a case bound of the gates; the cohort's bounds are judged when all cases are scored,
-and the exit code is 0 only if the whole run is a PASS.
+pytest benchmarks/test_accuracy.py                     the phantom cohort, the embedded checkpoint
+pytest -m gpu --medsam-root=DIR --medsam-checkpoint=medsam2-latest --medsam-gates=FILE
+                                                       a real cohort, on CUDA
 """
 
-import pytest
+from medsam_core.suite.test_accuracy import test_case
 
-
-def test_case(medsam_case, medsam_evaluate, medsam_check):
-    """On the device that --device names."""
-    medsam_check(medsam_evaluate(medsam_case))
-
-
-@pytest.mark.gpu
-def test_case_on_gpu(medsam_case, medsam_evaluate, medsam_check):
-    """The same on CUDA: what `pytest -m gpu` selects."""
-    medsam_check(medsam_evaluate(medsam_case))
+__all__ = ["test_case"]

@@ -1,7 +1,8 @@
 """How long the stages take: `pytest benchmarks/test_latency.py -m latency --benchmark-json=latency.json`.
 
 One subject, the first of the cohort, in the first modality. `medsam-core latency compare latency.json` compares with
-an accepted measurement of the same machine; docs/latency.md says how.
+an accepted measurement of the same machine; docs/latency.md says how. With another --medsam-predictor than the engine,
+reading, scoring and the whole subject are timed; the stages that only the engine has fail in a sentence.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def every_prompt(prompts):
 
 
 @pytest.fixture(scope="module")
-def encoded(medsam_predictor, loaded):
+def encoded(engine, loaded):
     """All slices encoded beforehand, so that a stage after it pays for itself alone."""
-    volume = medsam_predictor.encode(loaded.image)
+    volume = engine.encode(loaded.image)
     volume.fill()
     return volume
 
@@ -67,24 +68,24 @@ def test_load(stage, medsam_cohort, settings, loaded):
     )
 
 
-def test_encode(stage, medsam_predictor, loaded):
+def test_encode(stage, engine, loaded):
     """Normalise, resize and encode every slice."""
-    stage(lambda: medsam_predictor.encode(loaded.image).fill(), slices=loaded.image.shape[0])
+    stage(lambda: engine.encode(loaded.image).fill(), slices=loaded.image.shape[0])
 
 
-def test_prompt(stage, medsam_predictor, encoded, every_prompt):
+def test_prompt(stage, engine, encoded, every_prompt):
     """One prompt on its key slice, nothing tracked."""
-    stage(lambda: medsam_predictor.predict(encoded, every_prompt[0], protocol="slicewise"), slices=1)
+    stage(lambda: engine.predict(encoded, every_prompt[0], protocol="slicewise"), slices=1)
 
 
-def test_propagate_one(stage, medsam_predictor, encoded, every_prompt):
+def test_propagate_one(stage, engine, encoded, every_prompt):
     """One prompt to both ends of the volume."""
-    stage(lambda: medsam_predictor.predict(encoded, every_prompt[0]), slices=encoded.shape[0])
+    stage(lambda: engine.predict(encoded, every_prompt[0]), slices=encoded.shape[0])
 
 
-def test_propagate_all(stage, medsam_predictor, encoded, every_prompt):
+def test_propagate_all(stage, engine, encoded, every_prompt):
     """Every region × prompt mode to both ends, in one batch."""
-    stage(lambda: medsam_predictor.predict(encoded, every_prompt), slices=encoded.shape[0])
+    stage(lambda: engine.predict(encoded, every_prompt), slices=encoded.shape[0])
 
 
 def test_score(stage, loaded, truths, prompts, settings):

@@ -19,13 +19,14 @@ import torch
 
 from benchmarks import speedup
 from benchmarks.conftest import COHORT, SAM2_PROMPTS, SUBJECTS
-from benchmarks.sam2_flow import lively_model
+from benchmarks.lively_model import lively_model
 from medsam_core.data.regions import REGIONS
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.checkpoints import embedded_path
 from medsam_core.inference.devices import resolve_device, resolve_precision
 from medsam_core.inference.model import LoadedModel, load_model
 from medsam_core.phantoms.cohort import FULL_SIZE
+from medsam_core.plugin.options import value_of
 
 pytestmark = pytest.mark.latency
 
@@ -45,7 +46,7 @@ CUDA_JOBS = [(model, slices) for model in ("embedded", "medsam2") for slices in 
 
 
 def pytest_generate_tests(metafunc):
-    cuda = metafunc.config.getoption("--device").startswith("cuda")
+    cuda = value_of(metafunc.config, "device").startswith("cuda")
     if "job" in metafunc.fixturenames:
         count = metafunc.config.getoption("--sam2-prompts", SAM2_PROMPTS)
         jobs = [(*job, speedup.spread(count, SAM2_PROMPTS)) for job in CUDA_JOBS] if cuda else CPU_JOBS

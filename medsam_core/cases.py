@@ -97,7 +97,9 @@ class Settings:
         ):
             check_choices(what, chosen, known)
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
-            raise OptionError(f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --jitter.")
+            raise OptionError(
+                f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --medsam-jitter."
+            )
 
     def cases(self, subject: str) -> tuple[Case, ...]:
         """Every case of one subject under these settings, in a fixed order."""

@@ -1,4 +1,4 @@
-"""`medsam-core …` and `python -m medsam_core …`: the commands around the gate. The gate itself is `pytest`."""
+"""`medsam-core …` and `python -m medsam_core …`: the gate and the commands around it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,27 @@ from types import ModuleType
 from medsam_core import __version__
 from medsam_core.errors import MedsamError
 
-COMMANDS = ("list", "phantom", "score", "judge", "propose", "accept", "compare", "history", "calibrate", "latency")
+COMMANDS = (
+    "run",
+    "list",
+    "checkpoints",
+    "phantom",
+    "score",
+    "judge",
+    "propose",
+    "accept",
+    "compare",
+    "history",
+    "calibrate",
+    "latency",
+)
 
 DESCRIPTION = """\
-Commands around the MedSAM-2 regression gate on BraTS MRI. The gate itself runs under pytest:
+The MedSAM-2 regression gate on BraTS MRI, and the commands around it:
 
-  pytest benchmarks/test_accuracy.py                        phantom cohort, embedded checkpoint
-  pytest -m gpu --brats-root=DIR --checkpoint=medsam2-latest --gates=FILE
-                                                            a real cohort on CUDA
+  medsam-core run                      phantom cohort, embedded checkpoint
+  medsam-core run -m gpu --root=DIR --checkpoint=medsam2-latest --gates=FILE
+                                       a real cohort on CUDA
 """
 
 

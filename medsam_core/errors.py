@@ -47,3 +47,7 @@ class GateError(MedsamError):
 
 class RunError(MedsamError):
     """A run directory that cannot be written, read or resumed."""
+
+
+class PredictorError(MedsamError):
+    """A predictor that cannot be found or started, that fails, or that gives an answer against the contract."""

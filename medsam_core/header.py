@@ -12,11 +12,24 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictorName:
+    """The code that ran the weights; runs from before there was a choice have the default."""
+
+    name: str = "engine"
+    """With its post-processing, such as "engine+fill-holes:8"."""
+    version: str = ""
+    """Of the code; "" where it is not recorded."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointIdentity:
-    """The weights that were run."""
+    """The weights that were run, or whatever else the predictor runs, such as a program."""
 
     name: str
-    """The file's name, or the name it was asked for by."""
+    """The file's name, the name it was asked for by, or the predictor's own name if its weights have none."""
     sha256: str
     """Of the file, in hex."""
     architecture: str | None = None
@@ -59,7 +72,11 @@ class Decisions:
     precision: str = ""
     threads: str = ""
     compiled: str = ""
-    """ "asked for" with --compile, else ""."""
+    """ "asked for" with --medsam-compile, else ""."""
+    options: str = ""
+    """The options that pytest's configuration file set, and those of them that the command line replaced."""
+    ambient: str = ""
+    """What the process was set to and what was set aside while the model worked, such as autocast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +90,9 @@ class Environment:
     cuda: str | None = None
     medsam_core: str | None = None
     commit: str | None = None
+    """Of the repository that the session ran in; None if it is in none or has no commit."""
+    dirty: bool | None = None
+    """Whether a tracked file differed from the commit."""
     torch: str | None = None
     sam2: str | None = None
     numpy: str | None = None
@@ -93,6 +113,7 @@ class RunHeader:
     """As typed."""
     settings: Settings
     """How the cases were made, prompted and scored."""
+    predictor: PredictorName = field(default_factory=PredictorName)
     checkpoint: CheckpointIdentity
     device: str
     """As torch names it: cpu, cuda, cuda:1."""
@@ -105,7 +126,7 @@ class RunHeader:
     gates: GatesIdentity | None = None
     """None: no gates."""
     baseline: str | None = None
-    """What --baseline named, None if nothing."""
+    """What --medsam-baseline named, None if nothing."""
     prompts_from: str | None = None
     """SHA-256 of the prompt manifest that was replayed, None if the prompts were simulated."""
     environment: Environment = field(default_factory=Environment)

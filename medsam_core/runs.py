@@ -24,12 +24,23 @@ from medsam_core.outcome import Outcome
 from medsam_core.plausibility import implausible
 
 # What must be the same for a run to be resumed: all that shapes its scores or its verdict.
-QUESTION = ("settings", "checkpoint", "cohort", "plan", "device", "precision", "gates", "baseline", "prompts_from")
+QUESTION = (
+    "settings",
+    "predictor",
+    "checkpoint",
+    "cohort",
+    "plan",
+    "device",
+    "precision",
+    "gates",
+    "baseline",
+    "prompts_from",
+)
 CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
 _DAMAGED = "give a directory that a run wrote, or score the run again"
-_JUDGE = "delete it and resume the run with --resume"
-_CANNOT_WRITE = "choose another --run-dir"
+_JUDGE = "delete it and resume the run with --medsam-resume"
+_CANNOT_WRITE = "choose another --medsam-run-dir"
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,8 @@ class RunWriter:
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._failure = RunError(
-                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then --resume."
+                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then "
+                "--medsam-resume."
             )
             raise self._failure from None
         self.records[record.id] = record
@@ -172,7 +184,11 @@ class RunWriter:
 
 def _question(header: RunHeader) -> dict[str, Any]:
     asked = {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
-    return asked | {"use of --compile": bool(header.decided.compiled)}
+    predictor = header.predictor
+    # the engine's version is this package's, which is compared by itself, and older runs do not have it
+    own = predictor.version in ("", header.environment.medsam_core)
+    asked["predictor"] = predictor.name if own else str(predictor)
+    return asked | {"use of --medsam-compile": bool(header.decided.compiled)}
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:
@@ -186,7 +202,8 @@ def prepare_directory(directory: Path, *, resume: bool = False) -> None:
         raise RunError(f"{directory}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
     if not resume and (directory / HEADER).exists():
         raise RunError(
-            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give --resume."
+            f"{directory}: already holds a run, expected a new or empty folder; {_CANNOT_WRITE}, or give "
+            "--medsam-resume."
         )
     if (directory / CASES).exists() and not (directory / HEADER).exists():
         raise RunError(

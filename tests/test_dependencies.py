@@ -67,7 +67,12 @@ def without_the_suite(tmp_path_factory):
 
 
 def test_the_plugin_collects_cases_without_the_extra(without_the_suite):
-    cohort = ("--phantom-subjects=1", "--phantom-size=16,40,40", "--regions=TC", "--prompts=box")
+    cohort = (
+        "--medsam-phantom-subjects=1",
+        "--medsam-phantom-size=16,40,40",
+        "--medsam-regions=TC",
+        "--medsam-prompts=box",
+    )
     done = without_the_suite("-m", "pytest", "-p", "medsam_core.plugin.plugin", "--collect-only", "-q", *cohort)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"test_mine\.py::test_it_scores\[\w+/t1ce/TC/box\]", done.stdout)

@@ -41,7 +41,7 @@ def few_slices(real_cases, tmp_path_factory):
 
 def test_it_loads_by_path_and_segments_from_end_to_end(checkpoint, few_slices, tmp_path):
     assert checkpoint.stat().st_size > 150_000_000
-    predictor = load_predictor(checkpoint, device="cpu")
+    predictor = load_predictor(checkpoint, device="cpu", image_size=512)
     assert predictor.model.architecture.image_size == 512
     assert sum(p.numel() for p in predictor.model.module.parameters()) == pytest.approx(39e6, rel=0.01)
     subject = find_subjects(few_slices)[0]

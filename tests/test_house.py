@@ -20,6 +20,8 @@ ORDER = (
     "phantoms",
     "prompts",
     "inference",
+    "predictors",
+    "testing",
     "cases",
     "header",
     "plausibility",
@@ -30,6 +32,7 @@ ORDER = (
     "latency",
     "reports",
     "plugin",
+    "suite",
     "commands",
     "cli",
     "__main__",
@@ -37,9 +40,9 @@ ORDER = (
 NEVER = {
     "data": {"phantoms"},
     "phantoms": {"data"},
-    "cases": {"inference"},
-    "gates": {"inference"},
-    "reports": {"inference"},
+    "cases": {"inference", "predictors", "testing"},
+    "gates": {"inference", "predictors", "testing"},
+    "reports": {"inference", "predictors", "testing"},
 }
 """What a room may not import although it may be below it in ORDER."""
 ALONE = {"metrics": {"errors", "numpy", "scipy"}}
@@ -104,6 +107,9 @@ def test_imports_point_down_the_house(path):
         ("gates", "if TYPE_CHECKING:\n    from medsam_core.inference.model import Model"),
         ("reports", "def f():\n    from medsam_core import inference"),
         ("cases", "import medsam_core.inference.predictor"),
+        ("cases", "from medsam_core.predictors.contract import Predictor"),
+        ("gates", "import medsam_core.predictors.choosing"),
+        ("reports", "def f():\n    from medsam_core.predictors import contract"),
         ("metrics", "import nibabel"),
         ("metrics", "from medsam_core.text import few"),
         ("data", "from medsam_core.phantoms.cohort import subject"),
@@ -142,6 +148,8 @@ def imported_by(statement: str) -> set[str]:
         ("medsam_core", HEAVY | {"numpy"}),
         ("medsam_core.plugin.plugin", HEAVY | {"numpy"}),
         ("medsam_core.inference", HEAVY),
+        ("medsam_core.predictors.choosing", HEAVY | {"httpx"}),
+        ("medsam_core.predictors.http", HEAVY | {"httpx"}),
         ("medsam_core.inference.model", {"torchvision"}),
     ],
 )

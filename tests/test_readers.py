@@ -204,6 +204,7 @@ def test_the_run_of_an_older_version_is_judged_as_before(capsys):
     got, before = json.loads(capsys.readouterr().out), json.loads((STORED / "verdict.json").read_text())
     for key in ("outcome", "exit_code", "reasons", "notes", "cases"):
         assert got[key] == before[key]
+    assert got["predictor"] == "engine"
     by_group = [result for result in got["results"] if result["group"]]
     assert [(one["bound"], one["group"], one["outcome"]) for one in by_group] == [
         ("mean_drop_maximum", f"{region}/{prompt}", "PASS")

@@ -79,6 +79,8 @@ def test_a_run_is_not_overwritten(tmp_path):
     ("key", "other"),
     [
         ("settings", {"profile": "brats2023"}),
+        ("predictor", {"name": "sam2"}),
+        ("predictor", {"name": "engine", "version": "another"}),
         ("checkpoint", {"name": "embedded", "sha256": "d" * 64}),
         ("cohort", {"root": "phantoms", "subjects": ["s1"], "fingerprint": "e" * 64}),
         ("plan", [PLAN[0]]),
@@ -103,6 +105,13 @@ def test_only_the_same_code_goes_on_with_a_run(tmp_path, key):
     with pytest.raises(RunError, match=f"differs in its {key}; give the same"):
         RunWriter(tmp_path, made_header(PLAN, environment={**seen, key: "other"}), resume=True)
     RunWriter(tmp_path, made_header(PLAN, environment={**seen, "cpu": "y"}), resume=True).close()
+
+
+def test_an_older_run_that_names_no_predictor_was_of_the_engine(tmp_path):
+    seen = {"medsam_core": "1"}
+    RunWriter(tmp_path, made_header(PLAN, environment=seen)).close()
+    now = made_header(PLAN, environment=seen, predictor={"name": "engine", "version": "1"})
+    RunWriter(tmp_path, now, resume=True).close()
 
 
 def test_a_run_that_is_gone_on_with_has_no_verdict_until_it_ends(tmp_path):
@@ -144,7 +153,9 @@ def test_a_full_disk_is_reported_and_nothing_is_added_behind_a_torn_line(tmp_pat
 
     writer = RunWriter(tmp_path, HEADER_CONTENT)
     whole, writer._stream = writer._stream, Full()
-    with pytest.raises(RunError, match=r"s1/t1ce/WT/box cannot be written \(No space left on device\); .* --resume"):
+    with pytest.raises(
+        RunError, match=r"s1/t1ce/WT/box cannot be written \(No space left on device\); .* --medsam-resume"
+    ):
         writer.append(record())
     assert writer.records == {}
     writer._stream = whole
@@ -181,13 +192,13 @@ def test_records_that_are_no_text_or_no_file_are_a_damaged_run(tmp_path):
 
 def test_a_compiled_run_is_resumed_compiled(tmp_path):
     RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"})).close()
-    with pytest.raises(RunError, match=r"differs in its use of --compile; give the same options"):
+    with pytest.raises(RunError, match=r"differs in its use of --medsam-compile; give the same options"):
         RunWriter(tmp_path, HEADER_CONTENT, resume=True)
 
 
 def test_a_run_of_a_version_without_compilation_is_resumed_without(tmp_path):
     RunWriter(tmp_path, HEADER_CONTENT).close()
-    with pytest.raises(RunError, match=r"differs in its use of --compile"):
+    with pytest.raises(RunError, match=r"differs in its use of --medsam-compile"):
         RunWriter(tmp_path, made_header(PLAN, decided={"compiled": "asked for"}), resume=True)
     RunWriter(tmp_path, made_header(PLAN, decided={"compiled": ""}), resume=True).close()
 

@@ -21,7 +21,7 @@ def test_the_summary_of_a_run_has_its_verdict_reasons_table_and_worst_case(make_
     (run.directory / "verdict.json").write_text(json.dumps(verdict))
     lines = summary(run.directory).splitlines()
     assert lines[0] == "### MedSAM-2 gate: FAIL"
-    assert lines[2] == "1 of 2 cases scored on cpu, checkpoint embedded."
+    assert lines[2] == "1 of 2 cases scored on cpu, predictor engine, checkpoint embedded."
     assert {"- Dice 0.400 < 0.700", "- 1 case planned but not scored"} <= set(lines)
     assert any(line.startswith("| t1ce | WT | box | 1 |") for line in lines)
     assert any("leak: 340 voxels" in line for line in lines)

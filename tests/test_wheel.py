@@ -1,8 +1,10 @@
 """The wheel, installed alone in another place, brings plugin, embedded checkpoint and gates."""
 
+import json
 import os
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -30,12 +32,13 @@ def wheel(tmp_path_factory):
     return next(out.glob("*.whl"))
 
 
-def test_it_holds_the_embedded_checkpoint_its_gates_its_baseline_and_no_tests(wheel):
+def test_it_holds_the_embedded_checkpoint_its_gates_its_baseline_and_no_tests_but_the_gate(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "medsam_core/fixtures/embedded.safetensors" in names
     assert "medsam_core/gate_files/phantom.toml" in names
     assert "medsam_core/baseline_files/phantom.json" in names
     assert "medsam_core/py.typed" in names
+    assert "medsam_core/suite/test_accuracy.py" in names
     assert not [name for name in names if name.startswith(("tests/", "medsam_core/fixtures/training", "benchmarks/"))]
 
 
@@ -45,8 +48,17 @@ def test_a_three_line_test_elsewhere_uses_its_fixtures(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     (project / "test_mine.py").write_text(TEST_FILE)
-    cohort = ("--phantom-subjects", "1", "--phantom-size", "16,160,160", "--regions", "TC", "--prompts", "box")
-    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *cohort, "-v", "--run-dir", "run")
+    cohort = (
+        "--medsam-phantom-subjects",
+        "1",
+        "--medsam-phantom-size",
+        "16,160,160",
+        "--medsam-regions",
+        "TC",
+        "--medsam-prompts",
+        "box",
+    )
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *cohort, "-v", "--medsam-run-dir", "run")
     done = run(*command, cwd=project, PYTHONPATH=str(site))
     assert "embedded" in done.stdout, done.stdout + done.stderr
     assert "1 passed" in done.stdout
@@ -55,3 +67,56 @@ def test_a_three_line_test_elsewhere_uses_its_fixtures(wheel, tmp_path):
         sys.executable, "-c", "import medsam_core; print(medsam_core.__file__)", cwd=project, PYTHONPATH=str(site)
     )
     assert Path(where.stdout.strip()).is_relative_to(site)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """installed(program, *options) runs it from an environment with the wheel, in the folder that holds nothing else.
+
+    The environment finds the other packages where this one does.
+    """
+    folder = tmp_path_factory.mktemp("empty")
+    environment = folder / ".venv"
+    venv.create(environment, symlinks=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path))
+    python = environment / "bin" / "python"
+    options = ("install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel))
+    done = run(sys.executable, "-m", "pip", "--python", str(python), *options, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(program, *options):
+        words = [str(environment / "bin" / program)] if program == "medsam-core" else [str(python), "-m", program]
+        return run(*words, *options, cwd=folder, PYTHONPATH="")
+
+    start.folder = folder
+    return start
+
+
+SMALL = ("phantom-subjects=1", "phantom-size=16,64,64", "regions=TC", "prompts=box")
+
+
+def test_its_command_runs_the_gate_in_an_empty_folder(installed):
+    done = installed("medsam-core", "run", *(f"--{one}" for one in SMALL), "--run-dir=run")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "INCONCLUSIVE: 1 of 1 case scored, 8 of 51 bounds held" in done.stdout
+    assert "cases missing against phantom" in done.stdout, "the baseline is found"
+    assert (installed.folder / "run" / "page.html").exists()
+    header = json.loads((installed.folder / "run" / "run.json").read_text())
+    assert header["gates"]["file"] == "phantom.toml"
+    assert header["environment"]["commit"] is None
+
+
+def test_pytest_finds_the_suite_by_its_name(installed):
+    given = (*(f"--medsam-{one}" for one in SMALL), "--collect-only", "-q", "--pyargs", "medsam_core.suite")
+    for options in ((), ("-m", "not gpu"), ("-m", "gpu", "--medsam-allow-no-gpu")):
+        done = installed("pytest", *given, *options)
+        assert "1 test collected" in done.stdout, done.stdout + done.stderr
+        assert "Phantom_s19_0000/t1ce/TC/box" in done.stdout
+
+
+@pytest.mark.slow
+def test_its_command_gives_the_default_verdict_in_an_empty_folder(installed):
+    done = installed("medsam-core", "run", "--run-dir=default")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS: 36 of 36 cases scored, 51 of 51 bounds held" in done.stdout

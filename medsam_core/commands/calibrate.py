@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from medsam_core.commands.run import gate_command
 from medsam_core.errors import GateError, RunError
 
 
@@ -16,11 +16,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "calibrate",
         help="measure this machine's noise by running the same gate several times",
         description="Run the accuracy gate --repeats times, or read stored repeats, and write how much the scores "
-        "differ, by device and precision. Options of the gate follow after --, e.g. -- --brats-root=DIR --device cuda.",
+        "differ, by device and precision. Options of the gate follow after --, e.g. -- --medsam-root=DIR "
+        "--medsam-device=cuda.",
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="stored repeats; with --repeats, options of the gate")
     parser.add_argument("--repeats", type=int, metavar="K", help="run the gate K times")
-    parser.add_argument("--suite", default="benchmarks/test_accuracy.py", metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--suite", metavar="FILE", help="a test file (default: the gate of `medsam-core run`)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the K runs here (default: they are deleted)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: benchmarks/noise-floor.json")
 
@@ -59,12 +60,13 @@ def _refuse_twice(directories: list[Path]) -> None:
             )
 
 
-def _repeat(directory: Path, suite: str, options: list[str]) -> None:
+def _repeat(directory: Path, suite: str | None, options: list[str]) -> None:
     """Run the gate once into `directory`. Any verdict is fine: only the scores matter."""
-    command = [sys.executable, "-m", "pytest", suite, "-q", f"--run-dir={directory}", *options]
+    command = gate_command(["-q", f"--medsam-run-dir={directory}", *options], suite)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1, 10):
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no output"]
         raise RunError(
-            f"{suite}: a repeat ended with exit code {done.returncode} ({last[0]}); correct the options after --."
+            f"{suite or 'the gate'}: a repeat ended with exit code {done.returncode} ({last[0]}); "
+            "correct the options after --."
         )

@@ -14,7 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "propose",
         help="propose a gates file from a run's measured scores",
         description="Print a gates file whose floors are the scores of a run less a margin; its head explains how. "
-        "Read it, save it, and pass it to pytest with --gates=FILE.",
+        "Read it, save it, and pass it to pytest with --medsam-gates=FILE.",
     )
     parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL, with every planned case")
     parser.add_argument(

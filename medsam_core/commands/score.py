@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--metrics", metavar="M,…", help=metrics)
     parser.add_argument("--labels", metavar="CONVENTION", help="what the labels mean (default: by the profile)")
     parser.add_argument("--binary", action="store_true", help="score everything above 0 as one region")
-    region = "predictions are masks of this region, such as pytest --save-masks writes; truths are label maps"
+    region = "predictions are masks of this region, such as pytest --medsam-save-masks writes; truths are label maps"
     parser.add_argument("--region", choices=("WT", "TC", "ET"), help=region)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table with a line per case and region")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write JSON, with null for nan")

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from medsam_core.prompts.simulation import simulate
 if TYPE_CHECKING:
     from medsam_core.data.cohort import LoadedSubject
     from medsam_core.data.volume import Volume
-    from medsam_core.inference.predictor import EncodedVolume, Predictor
+    from medsam_core.predictors.contract import Predictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,8 @@ class Prepared:
     """Cases of one subject in one modality, ready for the device: files read, image normalised, prompts made."""
 
     loaded: LoadedSubject
-    encoded: EncodedVolume | None
-    """The image as the model sees it, not encoded yet; None if there is no prompt, and after segmentation."""
+    encoded: Any
+    """What the predictor made of the image; None if there is no prompt, and after segmentation."""
     truths: Mapping[str, np.ndarray]
     """Region -> (D, H, W) bool."""
     prompts: Mapping[Case, tuple[Prompt, ...]]
@@ -120,12 +120,13 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
             continue
         predictions = predictor.predict(prepared.encoded, [prompt for _, prompt in asked], protocol=protocol)
         for (case, _), prediction in zip(asked, predictions, strict=True):
-            if prediction.mask.shape != shape:
+            mask = prediction.mask  # unpacked at every call
+            if mask.shape != shape:
                 raise DataError(
-                    f"{case.id}: prediction: got shape {prediction.mask.shape}, expected {shape} as the image has; "
+                    f"{case.id}: prediction: got shape {mask.shape}, expected {shape} as the image has; "
                     "return masks on the image's grid."
                 )
-            masks[case] |= prediction.mask
+            masks[case] |= mask
             if len(prompts[case]) == 1:
                 predicted_iou[case] = prediction.predicted_iou
     without_encoding = replace(prepared, encoded=None)  # frees the device's memory for the next volume

@@ -118,6 +118,8 @@ def _by_mean(run: Run, rival: Baseline, words: str) -> list[str]:
         return [f"INCONCLUSIVE against {words}: {comparison.reasons[0]}"]
     if rival.identity.sha256 != run.header.checkpoint.sha256:
         return [f"INCONCLUSIVE against {words}: it is of another checkpoint"]
+    if rival.identity.predictor.name != run.header.predictor.name:
+        return [f"INCONCLUSIVE against {words}: it is of another predictor"]
     drop = -mean([pair.benefit for group in comparison.groups for pair in group.pairs])
     if drop <= POOLED_DROP:
         return []
@@ -143,7 +145,7 @@ def _objections(run: Run, gates: Gates | None, reference: Baseline | None, folde
         against.append("; ".join(line.strip() for line in judged.lines()[:3]))
     try:
         ended = stored_outcome(run.directory)
-        unknown = "it has no verdict, so its session did not end; finish it with --resume"
+        unknown = "it has no verdict, so its session did not end; finish it with --medsam-resume"
     except RunError:
         ended, unknown = None, f"{VERDICT} cannot be read"
     if ended is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.statistics import DECIMALS, can_get_worse
-from medsam_core.header import CheckpointIdentity, Environment, GatesIdentity
+from medsam_core.header import CheckpointIdentity, Environment, GatesIdentity, PredictorName
 from medsam_core.outcome import Outcome
 from medsam_core.runs import Run
 
@@ -48,6 +48,7 @@ class Identity:
     """The settings, checkpoint and data of a baseline's run; None where an older file does not say."""
 
     created: str | None = None
+    predictor: PredictorName = field(default_factory=PredictorName)
     checkpoint: CheckpointIdentity | None = None
     cohort: BaselineCohort = field(default_factory=BaselineCohort)
     profile: str | None = None
@@ -141,6 +142,7 @@ def identity_of(run: Run) -> Identity:
     cohort = vars(header.cohort) | {"root": Path(header.cohort.root).name, "subjects": len(header.cohort.subjects)}
     return Identity(
         created=header.created,
+        predictor=header.predictor,
         checkpoint=header.checkpoint,
         cohort=BaselineCohort(**cohort),
         profile=settings.pop("profile"),

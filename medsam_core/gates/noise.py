@@ -85,6 +85,7 @@ def measure(runs: Sequence[Run]) -> NoiseFloor:
         reasons = [*against.unfit, *against.unlike]
         for what, before, now in (
             ("machine", first.identity.machine, side.identity.machine),
+            ("predictor", first.identity.predictor.name, side.identity.predictor.name),
             ("checkpoint", first.identity.sha256, side.identity.sha256),
         ):
             if before != now:

@@ -44,7 +44,7 @@ class Comparability:
     unscored: tuple[str, ...]
     """Which cases have no score to compare; () if no metric is compared."""
     different: Mapping[str, tuple[str, str]]
-    """What differs and may, of checkpoint, device, precision and torch: the reference's value and the run's."""
+    """What differs and may, of predictor, checkpoint, device, precision and torch: the reference's value, the run's."""
     groups: Mapping[str, tuple[Pair, ...]]
     """The cases scored in both by group, () for a group without any; no groups if no metric is compared."""
 
@@ -66,8 +66,12 @@ class Comparability:
         return (*(f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others), *same)
 
     def differing(self, names: Iterable[str]) -> list[str]:
-        """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count."""
-        values = [(name, *self.different[name]) for name in names if name in self.different]
+        """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count.
+
+        Another predictor on the same weights counts as another checkpoint.
+        """
+        asked = [one for name in names for one in (("predictor", name) if name == "checkpoint" else (name,))]
+        values = [(name, *self.different[name]) for name in asked if name in self.different]
         most = {"checkpoint": 12}  # digits of a SHA-256
         return [f"{name} {now[: most.get(name)]}, there {before[: most.get(name)]}" for name, before, now in values]
 
@@ -95,7 +99,7 @@ def comparability(reference: Baseline, run: Run, metric: str | None = None, scop
 def attendance(plan: Sequence[str], records: Sequence[CaseRecord]) -> list[str]:
     """Why the records are not exactly the plan's; [] if they are."""
     planned, scored = Counter(plan), Counter(record.id for record in records)
-    reasons = [] if planned else ["no case was planned: give --brats-root a folder with subjects"]
+    reasons = [] if planned else ["no case was planned: give --medsam-root a folder with subjects"]
     for cases, what in (
         (planned.keys() - scored.keys(), "planned but not scored"),
         (scored.keys() - planned.keys(), "scored but not planned"),
@@ -123,7 +127,7 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
     moved = [case for case, before, now in both if before.prompts != now.prompts]
     if moved:
         many = counted(len(moved), "case")
-        reasons.append(f"other prompts in {many}: {few(moved)}; replay the reference's with --prompts-from")
+        reasons.append(f"other prompts in {many}: {few(moved)}; replay the reference's with --medsam-prompts-from")
     changed = [case for case, before, now in both if before.data and now.data and before.data != now.data]
     if changed:
         many = counted(len(changed), "case")
@@ -147,6 +151,7 @@ def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> l
 def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, str]]:
     old, new = reference.identity, current.identity
     pairs = {
+        "predictor": (old.predictor.name, new.predictor.name),
         "checkpoint": (old.sha256, new.sha256),
         "device": (old.hardware, new.hardware),
         "precision": (old.precision, new.precision),

@@ -115,6 +115,7 @@ def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -
     for text in (
         f"Proposed by `medsam-core propose` from the run of {header.created}.",
         "These numbers say what this checkpoint did there; look at its worst cases before you commit them.",
+        f"predictor: {header.predictor}",
         f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]})",
         f"cohort: {root}, {counted(len(cohort.subjects), 'subject')}, labels {'/'.join(cohort.labels)}, "
         f"fingerprint {cohort.fingerprint[:12]}",

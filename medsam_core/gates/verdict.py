@@ -58,11 +58,14 @@ class Verdict:
     """What else a reader should know."""
     ungated: tuple[str, ...] = ()
     """The groups with prompted cases that no gate is about."""
+    predictor: str = ""
+    """Name and version of what was judged; "" where only records were judged, which do not say."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for `verdict.json`."""
         return {
             "outcome": self.outcome.value,
+            "predictor": self.predictor,
             "exit_code": self.outcome.exit_code,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
@@ -85,6 +88,8 @@ class Verdict:
             head += f", {held} of {counted(len(self.results), 'bound')} held"
         if self.ungated:
             head += f", {counted(counts['ungated'], 'case')} under no gate: {few(self.ungated, 6)}"
+        if self.predictor:
+            head += f"; predictor {self.predictor}"
         broken = [f"  FAIL {result.text}" for result in self.results if result.outcome is Outcome.FAIL]
         unknown = [result.text for result in self.results if result.outcome is Outcome.INCONCLUSIVE and result.group]
         if len(broken) > MOST_LINES:
@@ -172,7 +177,8 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     against = None if baseline is None else comparability(baseline, run, SUSPICIOUS_METRIC)
     objections = gates.cohort.objections(run) if gates is not None else []
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against, objections=objections)
-    return replace(verdict, notes=(*verdict.notes, *_reference_notes(baseline, gates, kind)))
+    notes = (*verdict.notes, *_reference_notes(baseline, gates, kind))
+    return replace(verdict, notes=notes, predictor=str(run.header.predictor))
 
 
 def _risen(against: Comparability) -> list[str]:

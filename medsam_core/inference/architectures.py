@@ -11,12 +11,18 @@ import dataclasses
 import json
 from typing import Any
 
+from medsam_core import decoding
 from medsam_core.errors import CheckpointError, OptionError
 
 BACKBONE_STRIDE = 16  # pixels of the model's image per token of the memory attention
 MASK_STRIDE = 4  # pixels of the model's image per logit of the mask decoder
 WHOLE_SLICE = "slice"  # the only field of view; checkpoints of some versions name it
 IMAGE_SIZE_STEP = 32  # the trunk's coarsest level: every level of the pyramid must be twice the next
+MOST_PIXELS = 4096  # along the image's side: beyond it the tables of the memory attention alone take gigabytes
+_MOST_BLOCKS = 512  # of one stage; SAM 2 large has 36
+_LARGEST_WINDOW = 256  # tokens along a side; SAM 2 has at most 16, and the trunk pads to whole windows
+_POSITIVE = ("embed_dim", "num_heads", "d_model", "memory_attention_heads", "memory_dim", "num_maskmem", "rope_theta")
+_INTERPOLATIONS = ("nearest", "bilinear")  # those that sam2's neck can do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +92,27 @@ class Architecture:
     dynamic_multimask_stability_thresh: float = 0.98
 
     def __post_init__(self) -> None:
-        if self.image_size <= 0 or self.image_size % IMAGE_SIZE_STEP:
+        if not 0 < self.image_size <= MOST_PIXELS or self.image_size % IMAGE_SIZE_STEP:
             raise OptionError(
-                f"image size: got {self.image_size}, expected a positive multiple of {IMAGE_SIZE_STEP}; "
-                "give such a size, or none for the checkpoint's own."
+                f"image size: got {self.image_size}, expected a positive multiple of {IMAGE_SIZE_STEP} up to "
+                f"{MOST_PIXELS}; give such a size, or none for the checkpoint's own."
+            )
+        for field, most in (("stages", _MOST_BLOCKS), ("window_spec", _LARGEST_WINDOW)):
+            numbers = getattr(self, field)
+            if not numbers or not all(0 < number <= most for number in numbers):
+                raise OptionError(
+                    f"architecture {self.name}: got {field} {numbers}, expected numbers from 1 to {most}; correct them."
+                )
+        for field in _POSITIVE:
+            if getattr(self, field) <= 0:
+                raise OptionError(
+                    f"architecture {self.name}: got {field} {getattr(self, field)}, expected a positive number; "
+                    "correct it."
+                )
+        if self.fpn_interp_model not in _INTERPOLATIONS:
+            raise OptionError(
+                f"architecture {self.name}: got fpn_interp_model {self.fpn_interp_model!r}, expected one of "
+                f"{', '.join(_INTERPOLATIONS)}; correct it."
             )
         if self.d_model % self.memory_dim or self.d_model % 8:
             raise OptionError(
@@ -127,21 +150,23 @@ class Architecture:
         Raises CheckpointError for anything else.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError:
-            values = None
-        found: dict[str, Any] = values if isinstance(values, dict) else {}
-        if found.get("field_of_view") == WHOLE_SLICE:
-            del found["field_of_view"]
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if found.keys() != fields:
+            values = decoding.parse(text)
+            found: dict[str, Any] = values if isinstance(values, dict) else {}
+            if found.get("field_of_view") == WHOLE_SLICE:
+                del found["field_of_view"]
+            fields = {field.name for field in dataclasses.fields(cls)}
+            if found.keys() != fields:
+                raise decoding.Malformed(
+                    f"got {text[:20]!r}… with unknown fields {sorted(found.keys() - fields)[:5]} and without "
+                    f"{sorted(fields - found.keys())[:5]}"
+                )
+            return decoding.shape(found, cls)
+        except (decoding.Malformed, OptionError) as problem:
+            reason = str(problem).rstrip(".")
             raise CheckpointError(
-                f"architecture in the checkpoint's metadata: got {text[:20]!r}… with unknown fields "
-                f"{sorted(found.keys() - fields)[:5]} and without {sorted(fields - found.keys())[:5]}, expected JSON "
-                "with the fields of this version; use a checkpoint written by it or name the architecture by an option."
-            )
-        frozen: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in found.items()}
-        return cls(**frozen)
+                f"architecture in the checkpoint's metadata: {reason}, expected JSON with the fields of this version; "
+                "use a checkpoint written by it or name the architecture with --medsam-architecture."
+            ) from None
 
 
 _TRUNKS: dict[str, dict[str, Any]] = {

@@ -1,87 +1,19 @@
-"""Find, hash and read weights: by path, by name from Hugging Face, or the embedded ones. Never runs pickled code.
+"""Find and hash files of weights: by path, by name from Hugging Face, or the embedded one.
 
-Torch, safetensors and huggingface_hub are imported when first needed. "MedSAM-2" is also the name of another model
-(ImprintLab/Medical-SAM2); here it is bowang-lab/MedSAM2.
+huggingface_hub is imported when first needed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import CheckpointError
 from medsam_core.files import shipped, shipped_folders
-from medsam_core.inference.architectures import WHOLE_SLICE
-
-if TYPE_CHECKING:
-    import torch
+from medsam_core.inference.published import NAMES, Source
 
 EMBEDDED_NAME = "embedded"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a named checkpoint comes from."""
-
-    repository: str
-    """On Hugging Face."""
-    revision: str
-    """A commit of the repository, or "main" where only the content is pinned."""
-    file: str
-    """Name of the file in the repository."""
-    architecture: str
-    """The name of its preset in ARCHITECTURES."""
-    sha256: str = ""
-    """Of the published file, hex; "" if unknown. A download with another hash is refused."""
-
-
-_MEDSAM2_FILES = {
-    "medsam2-latest": "MedSAM2_latest.pt",
-    "medsam2-2411": "MedSAM2_2411.pt",
-    "medsam2-ct-lesion": "MedSAM2_CTLesion.pt",
-    "medsam2-mri-liver-lesion": "MedSAM2_MRI_LiverLesion.pt",
-    "medsam2-us-heart": "MedSAM2_US_Heart.pt",
-    "medsam2-flare25-recist": "medsam2_FLARE25_RECIST_baseline.pt",
-}
-_MEDSAM2_REVISION = "e4a6f35edd7e091619cbc0750f462f1574e23955"
-_SAM2_REVISIONS = {
-    "sam2.1-tiny": "de431c4043854a71d8101e17995dfe596bf101a5",
-    "sam2.1-small": "ee5bba1d82bb8749febdf90f45e84b687142ba03",
-    "sam2.1-base+": "b7320756a13354e7530a63935656d35b2f91a290",
-    "sam2.1-large": "665f8e2ad61cf5f53d65644ff27c8ee525124610",
-    "sam2-tiny": "main",
-    "sam2-small": "main",
-    "sam2-base+": "main",
-    "sam2-large": "main",
-}
-_SHA256 = {
-    "medsam2-latest": "c92743b99f00d078bf32a3afcc38aaa9faf1c1692dffe3eaa7a90938c1991060",
-    "sam2.1-tiny": "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-    "sam2.1-small": "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
-    "sam2.1-base+": "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-    "sam2.1-large": "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
-    "sam2-tiny": "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
-    "sam2-small": "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
-    "sam2-base+": "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
-    "sam2-large": "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
-}
-
-
-def _sam2_source(name: str) -> Source:
-    """For `sam2.1-base+`: facebook/sam2.1-hiera-base-plus, sam2.1_hiera_base_plus.pt."""
-    version, size = name.replace("+", "-plus").split("-", 1)
-    file = f"{version}_hiera_{size.replace('-', '_')}.pt"
-    return Source(f"facebook/{version}-hiera-{size}", _SAM2_REVISIONS[name], file, name, _SHA256[name])
-
-
-NAMES: dict[str, Source] = {
-    name: Source("wanglab/MedSAM2", _MEDSAM2_REVISION, file, "medsam2", _SHA256.get(name, ""))
-    for name, file in _MEDSAM2_FILES.items()
-} | {name: _sam2_source(name) for name in _SAM2_REVISIONS}
 
 
 @dataclass(frozen=True)
@@ -92,18 +24,14 @@ class CheckpointFile:
     """In reports."""
     path: Path
     sha256: str
-    """Of its content, hex."""
+    """Of its content, hex; for a part of it, derived from that."""
+    published: str = ""
+    """The name in NAMES by which it was downloaded, "" for a path."""
 
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """A file of weights and its content."""
-
-    file: CheckpointFile
-    state_dict: Mapping[str, torch.Tensor]
-    """Tensors on the CPU by their names in sam2."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """The metadata of a .safetensors file; {} for a .pt."""
+    def part(self, name: str) -> CheckpointFile:
+        """One of several sets of weights in this file, with a name and a SHA-256 that the others do not have."""
+        sha256 = hashlib.sha256(f"{self.sha256}:{name}".encode()).hexdigest()
+        return replace(self, name=f"{self.name} ({name})", sha256=sha256)
 
 
 def embedded_path() -> Path:
@@ -113,7 +41,7 @@ def embedded_path() -> Path:
         folders = " or ".join(map(str, shipped_folders("fixtures")))
         raise CheckpointError(
             f"embedded checkpoint: got no embedded.safetensors in {folders}, expected the file that comes with "
-            "medsam-core; install it again or give --checkpoint PATH."
+            "medsam-core; install it again or give --medsam-checkpoint=PATH."
         )
     return found
 
@@ -132,6 +60,9 @@ def resolve(checkpoint: str | Path | None = None) -> CheckpointFile:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
+        inside = path / "model.safetensors"
+        if inside.is_file():
+            raise CheckpointError(f"checkpoint {checkpoint}: got a folder, expected a file; give {inside}.")
         raise CheckpointError(
             f"checkpoint {checkpoint}: got {found}, expected a .pt or .safetensors file or one of "
             f"{', '.join((EMBEDDED_NAME, *NAMES))}; correct the path or the name."
@@ -156,10 +87,12 @@ def _download(name: str, source: Source) -> CheckpointFile:
     try:
         path = Path(hf_hub_download(source.repository, source.file, revision=source.revision))
     except Exception as error:  # its exceptions differ from version to version
+        # without a known hash, the copy does not say for which image size it is
+        size = "" if source.sha256 else f" --medsam-image-size={source.image_size}"
         raise CheckpointError(
             f"checkpoint {name}: got no download ({type(error).__name__}), expected {source.file} from the Hugging "
             f"Face repository {source.repository} at revision {source.revision}; download that file where there is "
-            "a network, copy it here and give --checkpoint PATH."
+            f"a network, copy it here and give --medsam-checkpoint=PATH{size}."
         ) from error
     sha256 = sha256_of(path)
     if source.sha256 and sha256 != source.sha256:
@@ -167,78 +100,4 @@ def _download(name: str, source: Source) -> CheckpointFile:
             f"checkpoint {name}: got a download with SHA-256 {sha256[:12]}, expected {source.sha256[:12]} as "
             f"published; delete {path} and try again."
         )
-    return CheckpointFile(name, path, sha256)
-
-
-def load_weights(file: CheckpointFile | str | Path) -> Weights:
-    """Read weights onto the CPU: a .pt with `{"model": state_dict}`, with `weights_only=True`, or a .safetensors.
-
-    Raises CheckpointError if the file is damaged, would run code, or has no model.
-    """
-    if not isinstance(file, CheckpointFile):
-        file = resolve(file)
-    if file.path.suffix == ".safetensors":
-        state_dict, metadata = _read_safetensors(file)
-    else:
-        state_dict, metadata = _read_torch(file), {}
-    import torch
-
-    if not state_dict or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
-        raise CheckpointError(
-            f"checkpoint {file.path}: got a model that is not a table of tensors, expected a state dict; "
-            "save module.state_dict()."
-        )
-    stored = re.search(r'"field_of_view": *"([^"]*)"', metadata.get("architecture", ""))
-    if stored and stored[1] != WHOLE_SLICE:  # an older version's: the masks would differ
-        raise CheckpointError(
-            f"checkpoint {file.path}: got weights for the field of view {stored[1]!r}, expected ones that see the "
-            "whole slice; use other weights, or an older version of medsam-core that has this field of view."
-        )
-    return Weights(file, state_dict, metadata)
-
-
-def _read_safetensors(file: CheckpointFile) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file.path, framework="pt", device="cpu") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _damaged(file, error) from None
-
-
-def _read_torch(file: CheckpointFile) -> Any:
-    import pickle
-    import warnings
-
-    import torch
-
-    try:
-        with warnings.catch_warnings():  # about the pickle's protocol; real problems are reported below
-            warnings.simplefilter("ignore")
-            content = torch.load(file.path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        code = re.search(r"(?:GLOBAL|global:?|class:?) *([\w.]+\.[\w.]+)", str(error))
-        if code is None:
-            raise _damaged(file, error) from None
-        raise CheckpointError(
-            f"checkpoint {file.path}: got a pickle that calls {code[1]} (not run), expected only tensors; "
-            "use the published file or save the weights as .safetensors."
-        ) from None
-    except Exception as error:  # arbitrary bytes can make the unpickler raise anything
-        raise _damaged(file, error) from None
-    if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
-        keys = ", ".join(map(str, list(content)[:4])) if isinstance(content, Mapping) else type(content).__name__
-        raise CheckpointError(
-            f"checkpoint {file.path}: got {keys or 'an empty dict'} without a model, expected {{'model': state_dict}} "
-            "as SAM 2 and MedSAM2 are published; save it like that, or as .safetensors."
-        )
-    return dict(content["model"])
-
-
-def _damaged(file: CheckpointFile, error: Exception) -> CheckpointError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return CheckpointError(
-        f"checkpoint {file.path}: got a damaged or cut-off file of {file.path.stat().st_size} bytes ({reason[:120]}), "
-        "expected a whole .pt or .safetensors; copy or download it again."
-    )
+    return CheckpointFile(name, path, sha256, published=name)

@@ -121,7 +121,7 @@ def halving_on_exhaustion(run: Callable[[int], Result], batch_size: int, notes: 
             if batch_size == 1:
                 raise DeviceError(
                     "device memory: got no room for a batch of one, expected enough; free the device, give a smaller "
-                    "--image-size or run on the CPU."
+                    "--medsam-image-size or run on the CPU."
                 ) from error
         batch_size = (batch_size + 1) // 2
         torch.cuda.empty_cache()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medsam_core.inference import ambient
 from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion, on_device
 from medsam_core.inference.model import LoadedModel
@@ -84,6 +85,7 @@ class EncodedVolume:
         slots = on_device([self._slots[index] for index in slices], self.model.device)
         return [level.index_select(0, slots) for level in self._levels]
 
+    @ambient.set_aside()
     def fill(self) -> None:
         """Encode every slice that fits into the memory budget, to time the encoder alone."""
         self.features([0])

@@ -17,10 +17,12 @@ from sam2.modeling.sam.transformer import Attention, RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
 from medsam_core.errors import CheckpointError
+from medsam_core.inference import ambient
 from medsam_core.inference.architectures import BACKBONE_STRIDE, Architecture, architecture_named
-from medsam_core.inference.checkpoints import CheckpointFile, Weights, load_weights, resolve
+from medsam_core.inference.checkpoints import CheckpointFile, resolve
 from medsam_core.inference.devices import resolve_device, resolve_precision
 from medsam_core.inference.recognition import recognise
+from medsam_core.inference.weights import Weights, load_weights
 from medsam_core.text import few
 
 
@@ -147,6 +149,7 @@ class LoadedModel:
     """Decisions that a reader of the results should see, such as an assumed image size; one sentence each."""
 
 
+@ambient.set_aside()
 def load_model(
     checkpoint: str | Path | None = None,
     *,
@@ -154,29 +157,46 @@ def load_model(
     precision: str = "auto",
     architecture: str | Architecture | None = None,
     image_size: int | None = None,
+    weights: str | None = None,
 ) -> LoadedModel:
     """The model for weights by path or name; None: the embedded ones.
 
     device, precision: see `resolve_device` and `resolve_precision`.
     architecture: a preset's name or an Architecture, instead of the one recognised from the weights.
     image_size: side of the image that the model sees, in pixels, instead of the architecture's own; a multiple of 32.
-    Raises CheckpointError (naming the keys that do not fit), DeviceError or OptionError.
+    weights: "model" or "ema" where the file holds both; None for "model".
+    Raises CheckpointError (naming the keys that do not fit, or if the image size is not known), DeviceError or
+    OptionError.
     """
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
-    weights = load_weights(resolve(checkpoint))
+    if isinstance(architecture, str):
+        architecture_named(architecture)  # a wrong name is an error before anything is downloaded
+    loaded = load_weights(resolve(checkpoint), choice=weights)
     notes: tuple[str, ...] = ()
-    if architecture is None:
-        architecture, notes = recognise(weights, image_size_given=image_size is not None)
-    elif isinstance(architecture, str):
-        architecture = architecture_named(architecture)
-    if image_size is not None:
-        architecture = architecture.with_image_size(image_size)
+    if isinstance(architecture, Architecture):
+        architecture = architecture if image_size is None else architecture.with_image_size(image_size)
+    else:
+        architecture, notes = recognise(loaded, image_size=image_size, name=architecture)
     with torch.random.fork_rng(devices=[]):  # random weights, soon replaced: keep the caller's random state
-        module = build(architecture)
-    _check_keys(module, weights, architecture)
-    module.load_state_dict(weights.state_dict)
-    return LoadedModel(_to_device(module, device), architecture, weights.file, device, precision, notes)
+        module = _built(architecture, loaded)
+    _check_keys(module, loaded, architecture)
+    module.load_state_dict(loaded.state_dict)
+    notes = (*loaded.notes, *notes)
+    return LoadedModel(_to_device(module, device), architecture, loaded.file, device, precision, notes)
+
+
+def _built(architecture: Architecture, weights: Weights) -> SAM2Base:
+    if "architecture" not in weights.metadata:
+        return build(architecture)
+    try:
+        return build(architecture)
+    except Exception as error:  # numbers from a file can make sam2's constructors raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise CheckpointError(
+            f"checkpoint {weights.file.path}: got an architecture in its metadata that cannot be built ({reason}), "
+            "expected one of SAM 2; save it again with the metadata of its own architecture."
+        ) from None
 
 
 def _check_keys(module: SAM2Base, weights: Weights, architecture: Architecture) -> None:
@@ -191,5 +211,5 @@ def _check_keys(module: SAM2Base, weights: Weights, architecture: Architecture) 
     if problems:
         raise CheckpointError(
             f"checkpoint {weights.file.path}: got tensors that do not fit {architecture.name}: {'; '.join(problems)}; "
-            f"expected exactly its {len(wanted)}; give the --architecture that they were trained for."
+            f"expected exactly its {len(wanted)}; give the --medsam-architecture that they were trained for."
         )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from medsam_core.errors import OptionError, PromptError
+from medsam_core.inference import ambient
 from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion
 from medsam_core.inference.encoding import EncodedVolume, encode_images
@@ -38,7 +39,10 @@ class Predictor:
     feature_mib: int
     """How much of the device's memory a volume's features may take."""
     notes: list[str]
-    """Sentences for a report: the model's notes, and one for each batch that was halved for want of memory."""
+    """Sentences for a report: the model's notes, one for each batch that was halved for want of memory, and one for
+    what the process was set to (`inference/ambient.py`)."""
+    threads: int
+    """How many threads torch uses for the model's work: as many as when this was made."""
 
     def __init__(
         self,
@@ -61,6 +65,9 @@ class Predictor:
         self.encoder_batch = encoder_batch or (16 if cuda else 4)
         self.feature_mib = feature_mib
         self.notes = list(model.notes)
+        self.threads = torch.get_num_threads()
+        if found := ambient.differences():
+            self.notes.append(ambient.sentence(found))
         self._encoder = self._step = None
         if compiled:
             given = model.device, model.precision, self.notes
@@ -74,7 +81,8 @@ class Predictor:
         Raises DataError for another shape, NaN or infinity, or a constant image.
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
-        return EncodedVolume(voxels, self.model, self.encoder_batch, self.feature_mib, self.notes, self._encoder)
+        with ambient.set_aside():
+            return EncodedVolume(voxels, self.model, self.encoder_batch, self.feature_mib, self.notes, self._encoder)
 
     @overload
     def predict(
@@ -117,11 +125,14 @@ class Predictor:
             _check_inside(prompt, encoded.shape)
         if not asked:
             return []
-        builder = PredictionBuilder(asked, encoded, protocol, keep_logits=keep_logits)
-        # one context around everything: autocast drops its cast weights when the outermost context ends
-        with autocast(self.model.device, self.model.precision):
-            self._run(Tracker(encoded, self._step), asked, builder)
-        predictions = builder.predictions()
+        with ambient.set_aside(self.threads) as found:
+            if found and (note := ambient.sentence(found)) not in self.notes:
+                self.notes.append(note)
+            builder = PredictionBuilder(asked, encoded, protocol, keep_logits=keep_logits)
+            # one context around everything: autocast drops its cast weights when the outermost context ends
+            with autocast(self.model.device, self.model.precision):
+                self._run(Tracker(encoded, self._step), asked, builder)
+            predictions = builder.predictions()
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 
     def _run(self, tracker: Tracker, prompts: list[Prompt], builder: PredictionBuilder) -> None:
@@ -181,9 +192,17 @@ def load_predictor(
     precision: str = "auto",
     architecture: str | Architecture | None = None,
     image_size: int | None = None,
+    weights: str | None = None,
     batch_size: int | None = None,
     compiled: bool = False,
 ) -> Predictor:
     """A Predictor for weights by path or name (None: the embedded ones); see `load_model` and `Predictor`."""
-    model = load_model(checkpoint, device=device, precision=precision, architecture=architecture, image_size=image_size)
+    model = load_model(
+        checkpoint,
+        device=device,
+        precision=precision,
+        architecture=architecture,
+        image_size=image_size,
+        weights=weights,
+    )
     return Predictor(model, batch_size=batch_size, compiled=compiled)

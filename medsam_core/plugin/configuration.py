@@ -5,11 +5,12 @@ Nothing here reads a voxel or imports torch before the checkpoint, the predictor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medsam_core.cases import CONTROL_METRICS, Case, Settings
 from medsam_core.data.cohort import Subject, check_subjects, find_subjects
@@ -17,13 +18,15 @@ from medsam_core.data.regions import CONVENTIONS
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
 from medsam_core.gates.gates_file import Gates, load_gates
-from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, RunHeader
+from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, PredictorName, RunHeader
+from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, environment, files_of, sha256_of
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
-    from medsam_core.inference.predictor import Predictor
+    from medsam_core.predictors.choosing import PredictorRequest
+    from medsam_core.predictors.contract import Predictor, PredictorIdentity
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class PhantomCohort:
     size: tuple[int, int, int] = (40, 160, 160)
     """(D, H, W) voxels."""
     seed: int = 19
+    prepare: Callable[[], None] | None = field(default=None, compare=False)
+    """Called before the first phantom is written; None for nothing."""
 
     @property
     def root(self) -> Path:
@@ -52,13 +57,15 @@ class PhantomCohort:
         from medsam_core.phantoms.cohort import write_cohort
 
         try:
+            if self.prepare is not None:
+                self.prepare()
             self.directory.mkdir(parents=True, exist_ok=True)
             with FileLock(self.directory / f"{self.root.name}.lock"):  # other processes may need the same cohort
                 write_cohort(self.root, subjects=self.subjects, size=self.size, seed=self.seed)
         except OSError as error:
             raise DataError(
                 f"phantom cohort {self.root}: cannot be written ({error.strerror}); choose another place with "
-                "--phantom-dir."
+                "--medsam-phantom-dir."
             ) from None
         return self.root
 
@@ -80,6 +87,8 @@ class Configuration:
     """A path or a name; None for the embedded checkpoint."""
     architecture: str | None = None
     image_size: int | None = None
+    weights: str | None = None
+    """"model" or "ema" of a checkpoint that holds both; None for "model"."""
     device: str = "auto"
     precision: str = "auto"
     compiled: bool = False
@@ -88,6 +97,8 @@ class Configuration:
     baseline: str | None = None
     """The name or path of what relative bounds refer to; None for what the gates file names."""
     prompts_from: Path | None = None
+    choice: PredictorChoice = field(default_factory=PredictorChoice)
+    """Which predictor is judged."""
     resume: bool = False
     save_masks: bool = False
     overlays: int | None = 4
@@ -96,6 +107,8 @@ class Configuration:
     workers: int = field(default=0, compare=False)
     """How many processes share this machine's cores; 0 for a single one."""
     command: tuple[str, ...] = field(default=(), compare=False)
+    ini: str = field(default="", compare=False)
+    """Which options pytest's configuration file set; "" if none."""
 
     @cached_property
     def cohort(self) -> tuple[Subject, ...]:
@@ -107,7 +120,7 @@ class Configuration:
             missing = [name for name in self.subjects if name not in known]
             if missing:
                 raise OptionError(
-                    f"--subjects: {', '.join(missing[:3])} not found among the {len(found)} subjects of {root} "
+                    f"--medsam-subjects: {', '.join(missing[:3])} not found among the {len(found)} subjects of {root} "
                     f"({found[0].id} …); choose from `medsam-core list`."
                 )
             found = tuple(known[name] for name in sorted(set(self.subjects)))
@@ -139,38 +152,51 @@ class Configuration:
 
     @cached_property
     def checkpoint_identity(self) -> CheckpointIdentity:
-        """Name, SHA-256 and architecture of the weights, and a note on what was guessed.
-
-        Downloads a named checkpoint on first use. The controller of xdist scores nothing, so there the model is built
-        once on the CPU and dropped: a checkpoint that cannot be used is an error before any worker starts.
-        """
-        from medsam_core.inference.model import load_model
-
-        if "predictor" in vars(self):
-            model = self.predictor.model
-        else:
-            known: dict[str, Any] = {"architecture": self.architecture, "image_size": self.image_size}
-            model = load_model(self.checkpoint, device="cpu", precision="fp32", **known)
+        """Name, SHA-256 and architecture of what the predictor runs, and a note on what was guessed."""
+        made = self.predictor_identity
         return CheckpointIdentity(
-            name=model.checkpoint.name,
-            sha256=model.checkpoint.sha256,
-            architecture=model.architecture.name,
-            image_size=model.architecture.image_size,
-            notes=tuple(model.notes),
+            name=made.checkpoint or made.name,
+            sha256=made.sha256,
+            architecture=made.architecture or None,
+            image_size=made.image_size,
+            notes=made.notes,
         )
 
     @cached_property
-    def predictor(self) -> Predictor:
-        """The loaded model; made on first use, once per process."""
-        from medsam_core.inference.predictor import load_predictor
+    def predictor_identity(self) -> PredictorIdentity:
+        """What is judged, as its predictor says.
 
-        return load_predictor(
-            self.checkpoint,
+        Downloads a named checkpoint on first use. The controller of xdist scores nothing, so there the predictor is
+        made once and dropped: one that cannot be made is an error before any worker starts.
+        """
+        if "predictor" not in vars(self):
+            if self.choice.runs_here:
+                on_cpu = replace(self._request, device="cpu", precision="fp32", compiled=False)
+                return self.choice.make(on_cpu).identity
+            if self.workers:
+                return self.choice.make(self._request).identity
+        return self.predictor.identity
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What scores the cases; made on first use, once per process. Raises PredictorError or another MedsamError."""
+        return self.choice.make(self._request)
+
+    @property
+    def _request(self) -> PredictorRequest:
+        from medsam_core.inference.devices import threads_for
+        from medsam_core.predictors.choosing import PredictorRequest
+
+        return PredictorRequest(
+            checkpoint=self.checkpoint,
             device=self.device,
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
+            weights=self.weights,
             compiled=self.compiled,
+            options=self.choice.options,
+            threads=threads_for(self.workers)[0],
         )
 
     @cached_property
@@ -191,21 +217,24 @@ class Configuration:
 
     def header(self) -> RunHeader:
         """What is written into `run.json`."""
-        from medsam_core.inference import devices
+        from medsam_core.inference import ambient, devices
 
         device, gates = devices.resolve_device(self.device), self.loaded_gates
         return RunHeader(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.command,
             settings=self.scored,
+            predictor=PredictorName(name=self.predictor_identity.name, version=self.predictor_identity.version),
             checkpoint=self.checkpoint_identity,
             device=str(device),
             precision=devices.resolve_precision(self.precision, device),
             decided=Decisions(
-                device=devices.why_device(self.device, device),
-                precision=devices.why_precision(self.precision, device),
+                device=self.choice.passed_on or devices.why_device(self.device, device),
+                precision=self.choice.passed_on or devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
+                ambient=", ".join(ambient.differences()),
+                options=self.ini,
             ),
             cohort=self.cohort_identity,
             plan=tuple(case.id for case in self.plan),
@@ -226,11 +255,11 @@ def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
         what = f"{gone[0]}: a link" if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more: links"
         raise DataError(
             f"{what} to nothing, expected files; fetch them, e.g. with `git annex get`, or leave these subjects out "
-            "with --subjects."
+            "with --medsam-subjects."
         )
     unclear = [subject.id for subject in subjects if subject.convention is None]
     if unclear and settings.labels is None:
         raise DataError(
             f"{unclear[0]}: the label convention is unclear for {len(unclear)} of {len(subjects)} subjects, "
-            f"expected one for each; name it with --labels ({', '.join(CONVENTIONS)})."
+            f"expected one for each; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
         )

@@ -31,17 +31,19 @@ class Evaluated:
     """The case bounds of the gates that it breaks."""
     checkpoint: str = ""
     """SHA-256 of the weights that this process scored it with, "" if it is a stored record."""
+    predictor: str = ""
+    """Name and version of the predictor, likewise."""
 
     def to_wire(self) -> str:
         """One JSON string: what a test report carries from a worker to the controller."""
-        wire = {"record": self.record.to_json(), "violations": list(self.violations), "checkpoint": self.checkpoint}
-        return json.dumps(wire)
+        return json.dumps(vars(self) | {"record": self.record.to_json()})
 
     @classmethod
     def from_wire(cls, text: str) -> Evaluated:
         """The inverse of `to_wire`."""
         data = json.loads(text)
-        return cls(CaseRecord.from_json(data["record"]), tuple(data["violations"]), data["checkpoint"])
+        given = {"record": CaseRecord.from_json(data["record"]), "violations": tuple(data["violations"])}
+        return cls(**(data | given))
 
 
 class Evaluator:
@@ -130,7 +132,8 @@ class Evaluator:
             spacing_mm = result.image.spacing_mm
             label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
             record = replace(record, diagnosis=f"{label}: {sentence}")
-        return replace(self._judged(record), checkpoint=self.configuration.checkpoint_identity.sha256)
+        made = self.configuration.predictor_identity
+        return replace(self._judged(record), checkpoint=made.sha256, predictor=f"{made.name} {made.version}")
 
     def _judged(self, record: CaseRecord) -> Evaluated:
         return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())

@@ -6,13 +6,16 @@ records and judges, from the reports of the workers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medsam_core.errors import MedsamError
-from medsam_core.plugin.options import UNREAD_INI, ini_unread
+from medsam_core.plugin.choice import unused_predictor
+from medsam_core.plugin.marking import mark_for_gpu
+from medsam_core.plugin.options import OPTIONS, UNREAD_INI, ini_unread, ini_values
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case
@@ -22,8 +25,16 @@ if TYPE_CHECKING:
     from medsam_core.plugin.recorder import Recorder
 
 CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
-SKIPPED_GPU = "no CUDA device (--allow-no-gpu)"
-NO_GPU = "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --allow-no-gpu to skip"
+SKIPPED_GPU = "no CUDA device (--medsam-allow-no-gpu)"
+NO_CASE = (
+    "note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is the gate without a test file "
+    "(its options are the same without medsam-), or write one, e.g. test_gate.py:\n"
+    "    def test_case(medsam_case, medsam_evaluate, medsam_check):\n"
+    "        medsam_check(medsam_evaluate(medsam_case))"
+)
+NO_GPU = (
+    "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --medsam-allow-no-gpu to skip"
+)
 
 
 class MedsamSession:
@@ -44,6 +55,8 @@ class MedsamSession:
         self.error: str | None = None  # why this worker cannot score
         self._evaluator: Evaluator | None = None
         self._collected: list[Case] = []
+        self._in_use = False  # whether a collected test uses a fixture of the plugin, though it may not be selected
+        self._hooks = len(config.hook.pytest_medsam_predictor.get_hookimpls())
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test per case, all cases of a subject in a row."""
@@ -54,22 +67,30 @@ class MedsamSession:
                 raise pytest.Collector.CollectError(str(error)) from None  # shown without a traceback
             metafunc.parametrize("medsam_case", plan, ids=[case.id for case in plan])
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Remember the cases that were selected; decide about the GPU."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        """Mark what -m gpu selects, then remember the selected cases and decide about the GPU."""
+        self._in_use = any(name.startswith("medsam_") for item in items for name in getattr(item, "fixturenames", ()))
+        mark_for_gpu([item for item in items if _case_of(item) is not None], self.config.option.markexpr)
+        yield
         cases = {item: case for item in items if (case := _case_of(item)) is not None}
         for item, case in cases.items():
             item.user_properties.append((CASE_PROPERTY, case.id))
-        self._collected = list(cases.values())
+        unused = unused_predictor(self.config, cases, self._hooks)
+        if unused:
+            self._refuse(unused)
         on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
         if on_gpu and len(on_gpu) < len(cases):
             self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")
         if on_gpu:
             self._require_gpu(on_gpu)
+        self._collected = list(cases.values())  # last: pytest goes on to pytest_collection_finish after a refusal
 
     def _require_gpu(self, items: list[pytest.Item]) -> None:
         if not self.configuration.device.startswith(("auto", "cuda")):
-            self._refuse(f"-m gpu: got --device {self.configuration.device}, expected cuda or cuda:N; leave it out")
+            self._refuse(
+                f"-m gpu: got --medsam-device={self.configuration.device}, expected cuda or cuda:N; leave it out"
+            )
         if _has_gpu():
             self._use_gpu()
         elif self.configuration.allow_no_gpu:
@@ -99,6 +120,7 @@ class MedsamSession:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """The same under xdist, where only the workers collect."""
+        self._in_use |= bool(ids)
         may_skip_all = self.configuration.allow_no_gpu and not _has_gpu()
         if self.recorder or may_skip_all or self.config.option.collectonly:
             return
@@ -158,8 +180,9 @@ class MedsamSession:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker where the run is."""
+        """Tell an xdist worker where the run is, and what the configuration file said."""
         node.workerinput["medsam_run_dir"] = str(self.configuration.run_dir)
+        node.workerinput["medsam_ini"] = ini_values(self.config)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
@@ -254,6 +277,8 @@ class MedsamSession:
         if not self.cases_seen and self.recorder is None:
             if ini_unread(self.config) and (self.configuration.brats_root or self.configuration.checkpoint):
                 write(UNREAD_INI)
+            if not self._in_use and any(self.config.getoption(option.key) is not None for option in OPTIONS):
+                write(NO_CASE)
             return
         terminalreporter.section("MedSAM-2 gate")
         if self.lost:

@@ -29,6 +29,7 @@ def environment() -> Environment:
         cuda=torch.version.cuda,
         medsam_core=__version__,
         commit=_commit(),
+        dirty=_dirty(),
         **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
     )
 
@@ -92,9 +93,27 @@ def _cpu_name() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the directory that the session runs in, None outside a repository."""
+    """The commit that the session's directory is checked out at, None where there is none.
+
+    None outside a repository, before its first commit, on an orphan branch and in a bare repository.
+    """
+    found = _git("rev-parse", "--is-inside-work-tree", "HEAD")  # with no commit git fails, and prints the word HEAD
+    place, _, commit = (found or "").strip().partition("\n")
+    return commit if place == "true" and commit else None
+
+
+def _dirty() -> bool | None:
+    """Whether a tracked file differs from the commit, None where there is no commit or git does not answer."""
+    if _commit() is None:
+        return None
+    changed = _git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+    return None if changed is None else bool(changed.strip())
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, None if it fails, takes longer than ten seconds or is not installed."""
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return done.stdout if done.returncode == 0 else None

@@ -1,194 +1,209 @@
-"""The pytest options of a gate session, and how they become a Configuration."""
+"""The pytest options of the plugin: `--medsam-NAME` on the command line, `medsam_name` in pytest's configuration file.
+
+All of them begin with `medsam`, so that the plugin can be installed beside any other plugin and conftest.py.
+"""
 
 from __future__ import annotations
 
-import os
-import shlex
-from datetime import datetime
+import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from medsam_core.errors import OptionError
-
-if TYPE_CHECKING:
-    import pytest
-
-    from medsam_core.plugin.configuration import Configuration
 
 INI_FILES = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
 UNREAD_INI = (
     "note: pytest read no configuration file, because it takes a path after a space for a test path; "
-    "write --brats-root=DIR and --checkpoint=FILE with an equals sign"
+    "write --medsam-root=DIR and --medsam-checkpoint=FILE with an equals sign"
 )
+PATHS, PATH_OR_NAME = ("DIR", "FILE", "RUN"), "PATH|NAME"  # metavars
+TITLE = (
+    "MedSAM-2 regression gate (each option is also a key of pytest's configuration file, such as medsam_root; the "
+    "command line goes before it)"
+)
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
-# flag, default, metavar ("" for a switch), help
-OPTIONS: tuple[tuple[str, Any, str, str], ...] = (
-    ("--brats-root", None, "DIR", "the cohort: a BraTS 2018-2025 or MSD Task01 folder (default: the phantom cohort)"),
-    ("--subjects", None, "ID,…", "score only these subjects"),
-    ("--limit", None, "N", "score only the first N subjects"),
-    ("--modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: %(default)s)"),
-    ("--regions", "WT,TC,ET", "R,…", "regions to prompt and score (default: %(default)s)"),
-    ("--prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: %(default)s)"),
-    ("--protocol", "bidirectional", "P,…", "bidirectional: propagate from the key slice both ways; forward: from the "
-     "region's first slice to the end; slicewise: a prompt on every slice, no memory (default: %(default)s)"),
-    ("--key-slice", "largest", "K", "the prompted slice of a region: largest, middle or first (default: %(default)s); "
-     "the protocol forward always prompts the first, slicewise all"),
-    ("--jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: %(default)s)"),
-    ("--per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
-    ("--seed", "0", "N", "seed of the jitter (default: %(default)s)"),
-    ("--prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
-    ("--labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped or msd (default: "
-     "as the files are named)"),
-    ("--profile", "brats2019", "NAME", "definition of the metrics: brats2019, brats2023, brats2023-ssa, brats2023-ped, "
-     "brats2023-men, brats2023-met or monai (default: %(default)s)"),
-    ("--metrics", None, "M,…", "metrics in addition to dice, iou and those of the gates (default: sensitivity, "
+
+@dataclass(frozen=True)
+class Option:
+    """One option: a row of `OPTIONS`."""
+
+    name: str
+    """Without prefix: `checkpoint`."""
+    default: str | bool | None
+    """What it is if nobody gives it; a switch is False."""
+    metavar: str
+    """Stands for the value in --help; "" for a switch."""
+    text: str
+    """The help; {default} stands for the default."""
+
+    @property
+    def flag(self) -> str:
+        """`--medsam-checkpoint`."""
+        return f"--medsam-{self.name}"
+
+    @property
+    def key(self) -> str:
+        """`medsam_checkpoint`: in a configuration file, and where pytest keeps the value."""
+        return "medsam_" + self.name.replace("-", "_")
+
+    @property
+    def help(self) -> str:
+        """For --help."""
+        return self.text.format(default=self.default)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("root", None, "DIR", "the cohort: a BraTS 2018-2025 or MSD Task01 folder (default: the phantom cohort)"),
+    Option("subjects", None, "ID,…", "score only these subjects"),
+    Option("limit", None, "N", "score only the first N subjects"),
+    Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
+    Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score (default: {default})"),
+    Option("prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: {default})"),
+    Option("protocol", "bidirectional", "P,…", "bidirectional: propagate from the key slice both ways; forward: from "
+     "the region's first slice to the end; slicewise: a prompt on every slice, no memory (default: {default})"),
+    Option("key-slice", "largest", "K", "the prompted slice of a region: largest, middle or first (default: "
+     "{default}); the protocol forward always prompts the first, slicewise all"),
+    Option("jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: {default})"),
+    Option("per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
+    Option("seed", "0", "N", "seed of the jitter (default: {default})"),
+    Option("prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
+    Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped or msd "
+     "(default: as the files are named)"),
+    Option("profile", "brats2019", "NAME", "definition of the metrics: brats2019, brats2023, brats2023-ssa, "
+     "brats2023-ped, brats2023-men, brats2023-met or monai (default: {default})"),
+    Option("metrics", None, "M,…", "metrics in addition to dice, iou and those of the gates (default: sensitivity, "
      "precision and the volumes); docs/metrics.md lists all"),
-    ("--checkpoint", None, "PATH|NAME", "the weights: a .pt or .safetensors file, or a name such as medsam2-latest or "
-     "sam2.1-tiny (default: the embedded checkpoint)"),
-    ("--architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
+    Option("checkpoint", None, "PATH|NAME", "the weights: a .pt or .safetensors file, or a name such as "
+     "medsam2-latest or sam2.1-tiny (default: the embedded checkpoint)"),
+    Option("predictor", None, "NAME", "what is judged: engine (default), sam2, command, http, the name of an installed "
+      "predictor, or module:factory (docs/adding-a-predictor.md)"),
+    Option("predictor-command", None, "LINE", "the program of the predictor command, such as 'python segment.py "
+      "{{input}} {{output}}'"),
+    Option("predictor-url", None, "URL", "the service of the predictor http, such as http://127.0.0.1:8008"),
+    Option("predictor-timeout", None, "SECONDS", "how long command or http may take for one call (default: 600)"),
+    Option("predictor-options", None, "NAME=VALUE,…", "further settings that the predictor knows"),
+    Option("postprocess", None, "STEP,…", "change the masks: fill-holes[:AREA], largest-component (default: neither)"),
+    Option("architecture", None, "NAME", "the model, if it cannot be recognised from the weights: medsam2, sam2-tiny, "
      "sam2.1-small …; a wrong name lists all"),
-    ("--image-size", None, "N", "side of the square image that the model sees (default: as the architecture says)"),
-    ("--device", "auto", "D", "auto, cpu, cuda or cuda:N (default: %(default)s: cuda if there is a GPU)"),
-    ("--precision", "auto", "P", "auto, fp32 or bf16 (default: %(default)s: bf16 on cuda, fp32 on cpu)"),
-    ("--compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against the "
-     "model without compilation; not yet run on a GPU (docs/engine.md)"),
-    ("--allow-no-gpu", False, "", "skip the gpu cases if there is no GPU, instead of ending with an error"),
-    ("--gates", None, "FILE", "bounds that the scores must hold (default: benchmarks/gates/phantom.toml for phantoms)"),
-    ("--baseline", None, "NAME", "baseline or run that relative bounds refer to (default: as the gates file says)"),
-    ("--run-dir", None, "DIR", "where to write the run: scores, verdict, page.html (default: runs/<time>)"),
-    ("--resume", None, "RUN", "continue this run directory: score only the missing cases"),
-    ("--save-masks", False, "", "write every predicted mask as NIfTI, on the grid of its image"),
-    ("--overlays", "4", "N|all", "keep pictures of the failed cases and the N worst others (default: %(default)s)"),
-    ("--phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
-    ("--phantom-subjects", "6", "N", "number of phantoms (default: %(default)s)"),
-    ("--phantom-size", "40,160,160", "D,H,W", "slices, rows and columns of a phantom (default: %(default)s)"),
-    ("--phantom-seed", "19", "N", "seed of the phantom cohort (default: %(default)s)"),
+    Option("image-size", None, "N", "side of the square image that the model sees, needed where the checkpoint does "
+     "not say it: 512 for MedSAM2, 1024 for SAM 2 (default: as the checkpoint says)"),
+    Option("weights", None, "NAME", "model or ema, where a checkpoint holds both (default: model)"),
+    Option("device", "auto", "D", "auto, cpu, cuda or cuda:N (default: {default}: cuda if there is a GPU)"),
+    Option("precision", "auto", "P", "auto, fp32 or bf16 (default: {default}: bf16 on cuda, fp32 on cpu)"),
+    Option("compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against "
+     "the model without compilation; not yet run on a GPU (docs/engine.md)"),
+    Option("allow-no-gpu", False, "", "skip the gpu cases if there is no GPU, instead of ending with an error"),
+    Option("gates", None, "FILE", "bounds that the scores must hold (default: benchmarks/gates/phantom.toml for "
+     "phantoms)"),
+    Option("baseline", None, "PATH|NAME", "baseline or run that relative bounds refer to (default: as the gates file "
+     "says)"),
+    Option("run-dir", None, "DIR", "where to write the run: scores, verdict, page.html (default: runs/<time>)"),
+    Option("resume", None, "RUN", "continue this run directory: score only the missing cases"),
+    Option("save-masks", False, "", "write every predicted mask as NIfTI, on the grid of its image"),
+    Option("overlays", "4", "N|all", "keep pictures of the failed cases and the N worst others (default: {default})"),
+    Option("phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
+    Option("phantom-subjects", "6", "N", "number of phantoms (default: {default})"),
+    Option("phantom-size", "40,160,160", "D,H,W", "slices, rows and columns of a phantom (default: {default})"),
+    Option("phantom-seed", "19", "N", "seed of the phantom cohort (default: {default})"),
 )  # fmt: skip
+BY_NAME = {option.name: option for option in OPTIONS}
+NEVER_REPEATED = ("run-dir", "resume")  # by a rerun: it must not write over the run that it repeats
+FORMER = {"--brats-root": "root", **{f"--{option.name}": option.name for option in OPTIONS if option.name != "root"}}
 
 
-def given_options(config: pytest.Config) -> str:
-    """The options that differ from their defaults, as one would type them: for the rerun line of a failed case.
+def declare(parser: pytest.Parser) -> None:
+    """Declare every option, under one heading, and its key in the configuration file."""
+    group = parser.getgroup("medsam", TITLE)
+    for option in OPTIONS:
+        kind: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"action": "store_true"}
+        group.addoption(option.flag, default=None, help=option.help, dest=option.key, **kind)
+        parser.addini(option.key, f"see {option.flag}", default=None)
 
-    They have an equals sign because pytest takes a path after a blank for the path of a test.
+
+def value_of(config: pytest.Config, name: str) -> Any:
+    """The option's value: of the command line, else of the configuration file, else the default.
+
+    Paths of the configuration file are absolute. Raises OptionError for a key whose value cannot be understood.
     """
-    words: list[str] = []
-    for flag, default, metavar, _ in OPTIONS:
-        value = config.getoption(destination(flag))
-        if value != default and flag not in ("--run-dir", "--resume"):
-            words.append(f"{flag}={value}" if metavar else flag)
-    return shlex.join(words)
+    option = BY_NAME[name]
+    given = config.getoption(option.key)
+    if given is None:
+        given = ini_values(config).get(name)
+    return option.default if given is None else given
 
 
-def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Configuration:
-    """Resolve the options. run_dir: on an xdist worker, the one that the controller chose.
+def ini_values(config: pytest.Config) -> dict[str, str | bool]:
+    """What the configuration file says: name → value. On an xdist worker what the controller read.
 
-    Raises OptionError in a sentence that names the option.
+    Raises OptionError as `value_of` does.
     """
-    from medsam_core.cases import Settings
-    from medsam_core.plugin.configuration import Configuration, PhantomCohort
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        return dict(worker["medsam_ini"])
+    base = config.inipath.parent if config.inipath else config.invocation_params.dir
+    found = {}
+    for option in OPTIONS:
+        try:
+            value = config.getini(option.key)
+        except TypeError:
+            raise OptionError(
+                f"{option.key} in {_ini_name(config)}: expected a string; write {option.key} = "
+                f'"{option.metavar or "true"}".'
+            ) from None
+        if value is not None:
+            found[option.name] = _ini_value(option, value, base, _ini_name(config))
+    return found
 
-    def get(flag: str) -> Any:
-        return config.getoption(destination(flag))
 
-    def words(flag: str) -> tuple[str, ...]:
-        return tuple((get(flag) or "").replace(",", " ").split())
+def _ini_value(option: Option, value: Any, base: Path, file: str) -> str | bool:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value).strip()
+    if not option.metavar:
+        if text.lower() not in (*YES, *NO):
+            raise OptionError(f"{option.key} in {file}: got {text!r}, expected true or false; correct it.")
+        return text.lower() in YES
+    if not text:
+        raise OptionError(f"{option.key} in {file}: got nothing, expected {option.metavar}; give it or delete the key.")
+    path = base / Path(text).expanduser()
+    if option.metavar in PATHS or (option.metavar == PATH_OR_NAME and path.exists()):
+        return str(path.absolute())  # relative to the file, wherever pytest was started
+    return text
 
-    def number(flag: str, kind: type = int, least: float = 0) -> Any:
-        return None if get(flag) is None else _number(flag, get(flag), kind, least)
 
-    settings = Settings(
-        modalities=words("--modality"),
-        regions=words("--regions"),
-        prompts=words("--prompts"),
-        protocols=words("--protocol"),
-        key_slice=get("--key-slice"),
-        jitter_voxels=number("--jitter", float),
-        per_component=get("--per-component"),
-        seed=number("--seed"),
-        labels=get("--labels"),
-        profile=get("--profile"),
-        **({} if get("--metrics") is None else {"metrics": words("--metrics")}),
-    )
-    size = tuple(_number("--phantom-size", word, int, 0) for word in words("--phantom-size"))
-    if len(size) != 3:
-        raise OptionError(
-            f"--phantom-size: got {get('--phantom-size')}, expected three numbers D,H,W; e.g. 64,160,160."
-        )
-    phantom = PhantomCohort(
-        directory=_path(config, get("--phantom-dir")) or _phantom_directory(config),
-        subjects=number("--phantom-subjects"),
-        size=size,
-        seed=number("--phantom-seed"),
-    )
-    return Configuration(
-        settings=settings,
-        phantom=phantom,
-        run_dir=run_dir or _run_dir(config, get("--run-dir"), get("--resume")),
-        brats_root=_path(config, get("--brats-root")),
-        subjects=words("--subjects"),
-        limit=number("--limit", least=1),
-        checkpoint=get("--checkpoint"),
-        architecture=get("--architecture"),
-        image_size=number("--image-size", least=32),
-        device=get("--device"),
-        precision=get("--precision"),
-        compiled=get("--compile"),
-        gates=_path(config, get("--gates")),
-        baseline=get("--baseline"),
-        prompts_from=_path(config, get("--prompts-from")),
-        resume=get("--resume") is not None,
-        save_masks=get("--save-masks"),
-        overlays=None if get("--overlays") == "all" else number("--overlays"),
-        allow_no_gpu=get("--allow-no-gpu"),
-        workers=_workers(config),
-        command=_command(config),
-    )
+def _ini_name(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath else "-o"
+
+
+def ini_summary(config: pytest.Config) -> str:
+    """Which options the configuration file set, and which of them the command line overrode; "" if none."""
+    found = ini_values(config)
+    over = [name for name in found if config.getoption(BY_NAME[name].key) is not None]
+    used = [f"{BY_NAME[name].key} = {value}" for name, value in found.items() if name not in over]
+    parts = [", ".join(used)] if used else []
+    if over:
+        flags = ", ".join(BY_NAME[name].flag for name in over)
+        parts.append(f"the command line goes before it with {flags}")
+    return f"{_ini_name(config)}: {'; '.join(parts)}" if parts else ""
+
+
+def refuse_former_names(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Raise pytest.UsageError if `args` hold an option by its name of earlier versions that nobody else declares."""
+    namespace = copy.copy(config.known_args_namespace)
+    _, unknown = parser.parse_known_and_unknown_args([word for word in args if word != "--help"], namespace)
+    for word in unknown:
+        flag, equals, value = word.partition("=")
+        if flag in FORMER:
+            new = BY_NAME[FORMER[flag]].flag
+            raise pytest.UsageError(
+                f"{flag}: is not an option, expected {new}: the options of medsam-core begin with --medsam-; "
+                f"write {new}{equals}{value}"
+            )
 
 
 def ini_unread(config: pytest.Config) -> bool:
     """Whether pytest read no configuration file although there is one: the case of UNREAD_INI."""
     directory = config.invocation_params.dir
     return config.inipath is None and any((directory / name).exists() for name in INI_FILES)
-
-
-def _command(config: pytest.Config) -> tuple[str, ...]:
-    added = os.environ.get("PYTEST_ADDOPTS", "")
-    return (*([f"PYTEST_ADDOPTS={added}"] if added else []), "pytest", *config.invocation_params.args)
-
-
-def _workers(config: pytest.Config) -> int:
-    """How many processes of xdist share the work, 0 without xdist."""
-    worker = getattr(config, "workerinput", None)
-    return int(worker["workercount"]) if worker else len(config.getoption("tx", None) or ())
-
-
-def destination(flag: str) -> str:
-    """The name under which pytest keeps an option's value."""
-    return "medsam_" + flag.strip("-").replace("-", "_")
-
-
-def _number(flag: str, text: str, kind: type, least: float) -> Any:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
-    if number is None or not number >= least:
-        noun = "whole number" if kind is int else "number"
-        raise OptionError(f"{flag}: got {text!r}, expected a {noun} ≥ {least}; correct it.")
-    return number
-
-
-def _path(config: pytest.Config, text: str | None) -> Path | None:
-    return None if text is None else (config.invocation_params.dir / Path(text).expanduser()).resolve()
-
-
-def _run_dir(config: pytest.Config, run_dir: str | None, resume: str | None) -> Path:
-    if run_dir is not None and resume is not None:
-        raise OptionError("--run-dir and --resume: got both, expected one; --resume RUN writes to RUN.")
-    chosen = _path(config, run_dir if resume is None else resume)
-    return chosen or config.invocation_params.dir / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-
-
-def _phantom_directory(config: pytest.Config) -> Path:
-    cache = getattr(config, "cache", None)
-    return config.rootpath / ".medsam" / "phantoms" if cache is None else Path(cache.mkdir("medsam-phantoms"))

@@ -6,21 +6,24 @@ region × prompt mode × protocol. Loading the plugin imports neither torch nor 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from medsam_core.errors import MedsamError
+from medsam_core.plugin import hookspec
 from medsam_core.plugin.hooks import MedsamSession
-from medsam_core.plugin.options import OPTIONS, configuration_from, destination, given_options
+from medsam_core.plugin.options import declare, refuse_former_names, value_of
+from medsam_core.plugin.rerun import rerun_command
+from medsam_core.plugin.resolving import configuration_from
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case, CaseRecord
     from medsam_core.data.cohort import Subject
-    from medsam_core.inference.predictor import Predictor
     from medsam_core.plugin.configuration import Configuration
+    from medsam_core.predictors.contract import Predictor
 
 MARKERS = (
     "gpu: needs a CUDA device; `pytest -m gpu` is the accuracy gate on it",
@@ -29,11 +32,22 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare every option under one heading."""
-    group = parser.getgroup("medsam", "MedSAM-2 regression gate")
-    for flag, default, metavar, text in OPTIONS:
-        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
-        group.addoption(flag, default=default, help=text, dest=destination(flag), **kind)
+    """Declare every option and its key in the configuration file."""
+    declare(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Iterator[None]:
+    """After every conftest.py had the chance to declare its options: a name of earlier versions ends in a sentence."""
+    yield
+    refuse_former_names(early_config, parser, args)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hook by which a repository names its own predictor."""
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,13 +74,19 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:
         _ = configuration.cohort
-    if config.getoption("medsam_run_dir") is not None or configuration.resume:
+    if value_of(config, "run-dir") is not None or configuration.resume:
         prepare_directory(configuration.run_dir, resume=configuration.resume)
-    if configuration.device != "auto":
-        from medsam_core.inference.devices import resolve_device
+    if configuration.baseline is not None:
+        from medsam_core.gates.reference import find_reference
 
-        resolve_device(configuration.device)
-    if configuration.checkpoint is not None or configuration.architecture is not None:
+        find_reference(configuration.baseline)
+    if (configuration.device, configuration.precision) != ("auto", "auto"):
+        from medsam_core.inference.devices import resolve_device, resolve_precision
+
+        resolve_precision(configuration.precision, resolve_device(configuration.device))
+    configuration.choice.check()
+    model = (configuration.checkpoint, configuration.architecture, configuration.image_size, configuration.weights)
+    if any(given is not None for given in model):
         _ = configuration.predictor
 
 
@@ -84,7 +104,7 @@ def medsam_cohort(pytestconfig: pytest.Config) -> tuple[Subject, ...]:
 
 @pytest.fixture(scope="session")
 def medsam_predictor(pytestconfig: pytest.Config) -> Predictor:
-    """The loaded model, the same that scores the cases."""
+    """What scores the cases; to give another, choose it with --medsam-predictor or the hook pytest_medsam_predictor."""
     return _session(pytestconfig).configuration.predictor
 
 
@@ -118,6 +138,5 @@ def medsam_check(request: pytest.FixtureRequest) -> Callable[[CaseRecord], None]
 def failure_text(record: CaseRecord, violations: list[str], configuration: Configuration, item: pytest.Item) -> str:
     """The message of a failed case: bounds, diagnosis, overlay, and the command that scores it again."""
     overlay = record.overlay and f"overlay {configuration.run_dir / record.overlay}"
-    node = item.config.cwd_relative_nodeid(item.nodeid)
-    rerun = f"rerun: pytest '{node}' {given_options(item.config)}".rstrip()
+    rerun = f"rerun: {rerun_command(item)}"
     return "; ".join(part for part in (*violations, record.diagnosis, overlay, rerun) if part)

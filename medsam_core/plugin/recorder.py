@@ -52,6 +52,11 @@ class Recorder:
                 f"{record.id}: scored with the weights {evaluated.checkpoint[:12]}, expected {expected[:12]} as in "
                 "run.json: the checkpoint's file has changed since the session began; use a copy that does not change."
             )
+        if evaluated.predictor not in ("", str(self.header.predictor)):
+            raise RunError(
+                f"{record.id}: scored by the predictor {evaluated.predictor}, expected {self.header.predictor} as in "
+                "run.json: the session's processes chose differently; name the predictor with --medsam-predictor."
+            )
         writer.append(record)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:

@@ -15,20 +15,25 @@ def describe(header: RunHeader) -> list[str]:
     cohort, settings, checkpoint = header.cohort, header.settings, header.checkpoint
     seen, decided, gates = header.environment, header.decided, header.gates
     device, precision = (f" ({why})" if why else "" for why in (decided.device, decided.precision))
+    size = f", {checkpoint.image_size} px" if checkpoint.image_size else ""
     return [
-        f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]}), {checkpoint.architecture}, "
-        f"{checkpoint.image_size} px",
+        f"predictor: {header.predictor}",
+        f"checkpoint: {checkpoint.name} (sha256 {checkpoint.sha256[:12]})"
+        + (f", {checkpoint.architecture}" if checkpoint.architecture else "")
+        + size,
         *(f"note: {note}" for note in checkpoint.notes),
         f"device: {header.device}{device}: {seen.gpu or seen.cpu}, torch {seen.torch}, sam2 {seen.sam2}",
         f"precision {header.precision}{precision}, threads {decided.threads or 'not recorded'}"
         + (", compilation asked for" if decided.compiled else ""),
+        *([f"set aside while the model works: {decided.ambient}"] if decided.ambient else []),
         f"cohort: {cohort.root}, {len(cohort.subjects)} subjects, layout {'/'.join(cohort.layouts)}, "
         f"labels {'/'.join(cohort.labels)}, fingerprint {cohort.fingerprint[:12]}",
         f"cases: {len(header.plan)} = modality {', '.join(settings.modalities)} × region "
         f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
         f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, jitter {settings.jitter_voxels:g}, "
         f"profile {settings.profile}",
-        f"gates: {gates.file if gates else 'none: the verdict cannot be PASS (give --gates FILE)'}",
+        *([f"options from {decided.options}"] if decided.options else []),
+        f"gates: {gates.file if gates else 'none: the verdict cannot be PASS (give --medsam-gates=FILE)'}",
     ]
 
 

@@ -75,7 +75,9 @@ def history(folder: Path | str, *, metric: str = "dice", scope: str = "volume") 
     folder = Path(folder)
     found = sorted(path.parent for path in folder.rglob(HEADER)) if folder.is_dir() else []
     if not found:
-        raise RunError(f"{folder}: holds no run, expected folders with a {HEADER}; name the folder of your --run-dir.")
+        raise RunError(
+            f"{folder}: holds no run, expected folders with a {HEADER}; name the folder of your --medsam-run-dir."
+        )
     entries = []
     for directory in found:
         name = str(directory.relative_to(folder)) if directory != folder else directory.resolve().name
@@ -90,6 +92,8 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
     """The entry of one run. name: None for the name of its directory."""
     header = run.header
     key = score_key(header.settings.profile, metric, scope)
+    # the engine is what nearly every run has
+    predictor = "" if header.predictor.name == "engine" else f"{header.predictor.name}: "
     groups: dict[str, list[float]] = {}
     for record in sorted(run.records, key=lambda record: (group_order(record.case), record.id)):
         value = record.scores.get(key, math.nan)
@@ -101,7 +105,7 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
         name=name or run.directory.name,
         created=header.created,
         commit=(header.environment.commit or "")[:9],
-        checkpoint=f"{header.checkpoint.name} {header.checkpoint.sha256[:8]}",
+        checkpoint=f"{predictor}{header.checkpoint.name} {header.checkpoint.sha256[:8]}",
         cohort=f"{Path(header.cohort.root).name} ({len(header.cohort.subjects)})",
         fingerprint=header.cohort.fingerprint[:12],
         device=f"{header.device} {header.precision}",

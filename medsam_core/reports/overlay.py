@@ -50,7 +50,7 @@ def write_overlay(result: ScoredCase, path: Path | str) -> None:
     result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
     or not at all. Raises RunError if it cannot be written.
     """
-    with written_whole(path, error=RunError, fix="choose another --run-dir", make_folder=True) as partial:
+    with written_whole(path, error=RunError, fix="choose another --medsam-run-dir", make_folder=True) as partial:
         draw_overlay(result).save(partial, format="PNG", compress_level=1)
 
 

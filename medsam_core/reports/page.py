@@ -45,7 +45,7 @@ def write_page(run: Run, verdict: Verdict, path: Path | str) -> None:
     Raises RunError if it cannot be written.
     """
     path = Path(path)
-    write_whole(path, page(run, verdict, links_from=path.parent), error=RunError, fix="choose another --run-dir")
+    write_whole(path, page(run, verdict, links_from=path.parent), error=RunError, fix="choose another --medsam-run-dir")
 
 
 def page(run: Run, verdict: Verdict, *, links_from: Path | str) -> str:
@@ -79,6 +79,8 @@ def _banner(verdict: Verdict) -> str:
     broken = [result.text for result in results if result.outcome is Outcome.FAIL]
     if results:
         head += f", {len(broken)} of {counted(len(results), 'bound')} broken"
+    if verdict.predictor:
+        head += f"; predictor {verdict.predictor}"
     texts = [*broken, *verdict.reasons, *(f"note: {note}" for note in verdict.notes)]
     return (
         f'<div class="banner {outcome}" role="status"><strong>{outcome}</strong>{_text(head)}'

@@ -106,7 +106,7 @@ def test_a_round_that_fails_says_what_it_said(tmp_path):
 @pytest.mark.slow
 def test_both_sides_are_timed_in_turn_and_the_exit_code_is_the_verdicts():
     command = [sys.executable, "-m", "pytest", "benchmarks/test_latency.py", "-m", "latency", "-k", "load or prompt"]
-    command += ["--phantom-size=16,64,64", "--prompts=box", "--latency-against=HEAD", "--latency-pairs=3"]
+    command += ["--medsam-phantom-size=16,64,64", "--medsam-prompts=box", "--latency-against=HEAD", "--latency-pairs=3"]
     before = folders(ROOT)
     done = subprocess.run(
         [*command, "--latency-factor=1000"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=900

@@ -34,6 +34,8 @@ from medsam_core.plugin import evaluator as session
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
+from medsam_core.predictors.contract import Checked
+from medsam_core.predictors.engine import EnginePredictor, engine_of
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import Run, read_run
 from tests.faults.fault import Fault, damaged_copy
@@ -136,7 +138,7 @@ class Runner:
 
     def __init__(self, template: Configuration, folder: Path) -> None:
         self.template, self.folder = template, folder
-        self.model = template.predictor.model
+        self.model = engine_of(template.predictor, what="the catalogue of faults").model
         self.store = Store()
         self.predictor = ReusingPredictor(self.model, self.store, "masks")
         self.subjects = template.cohort
@@ -169,7 +171,7 @@ class Runner:
     def configuration(self, name: str) -> Configuration:
         """A new one: nothing that an earlier run resolved is kept, but for the model."""
         configuration = dataclasses.replace(self.template, run_dir=self.folder / name)
-        configuration.__dict__["predictor"] = self.predictor
+        configuration.__dict__["predictor"] = Checked(EnginePredictor(self.predictor))
         return configuration
 
     def judged(self, fault: Fault, patch: pytest.MonkeyPatch) -> Judged:

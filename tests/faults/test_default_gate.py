@@ -15,9 +15,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("plugin", [(), ("-p", "tests.faults.reversed_memories")], ids=["healthy", "reversed"])
 def test_the_default_gate_sees_memories_in_the_wrong_order(plugin: tuple[str, ...], tmp_path: Path) -> None:
-    gate = (sys.executable, "-m", "pytest", *plugin, "benchmarks/test_accuracy.py", "--device=cpu", "--precision=fp32")
+    gate = (
+        sys.executable,
+        "-m",
+        "pytest",
+        *plugin,
+        "benchmarks/test_accuracy.py",
+        "--medsam-device=cpu",
+        "--medsam-precision=fp32",
+    )
     done = subprocess.run(
-        (*gate, f"--run-dir={tmp_path / 'run'}", "--overlays=0"),
+        (*gate, f"--medsam-run-dir={tmp_path / 'run'}", "--medsam-overlays=0"),
         cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == (1 if plugin else 0), done.stdout + done.stderr

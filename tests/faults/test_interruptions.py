@@ -53,12 +53,12 @@ def command(cohort, small_checkpoint, tmp_path):
         (tmp_path / "test_gate.py").write_text(suite)
         (tmp_path / "gates.toml").write_text(GATES)
         chosen = (
-            f"--brats-root={cohort}",
-            f"--checkpoint={small_checkpoint}",
-            "--gates=gates.toml",
-            "--regions=WT,TC",
-            "--prompts=box",
-            "--overlays=0",
+            f"--medsam-root={cohort}",
+            f"--medsam-checkpoint={small_checkpoint}",
+            "--medsam-gates=gates.toml",
+            "--medsam-regions=WT,TC",
+            "--medsam-prompts=box",
+            "--medsam-overlays=0",
         )
         return [sys.executable, "-m", "pytest", "-p", "medsam_core.plugin.plugin", "test_gate.py", *chosen, *options]
 
@@ -94,18 +94,20 @@ def kill_at(session, run: Path, target: int, delay: float) -> bool:
 def test_a_run_that_is_killed_again_and_again_loses_no_case_and_comes_to_the_same_verdict(
     command, tmp_path, pytestconfig
 ):
-    out, _ = (undisturbed := start(command(SUITE, "--run-dir=undisturbed"), tmp_path)).communicate(timeout=PATIENCE)
+    out, _ = (undisturbed := start(command(SUITE, "--medsam-run-dir=undisturbed"), tmp_path)).communicate(
+        timeout=PATIENCE
+    )
     assert undisturbed.returncode == 0, out
     chance, run, kills = random.Random(7), tmp_path / "run", 0
     for _ in range(pytestconfig.getoption("--kills", 3)):
         before = whole_lines(run)
-        option = "--resume=run" if (run / "run.json").exists() else "--run-dir=run"
+        option = "--medsam-resume=run" if (run / "run.json").exists() else "--medsam-run-dir=run"
         target = min(len(before) + chance.randint(0, 2), 7)
         kills += kill_at(start(command(SUITE, option), tmp_path), run, target, chance.uniform(0, 0.5))
         assert whole_lines(run)[: len(before)] == before, "a scored case was lost or changed"
     assert kills, "every session ended before it was killed"
     before = whole_lines(run)
-    option = "--resume=run" if (run / "run.json").exists() else "--run-dir=run"
+    option = "--medsam-resume=run" if (run / "run.json").exists() else "--medsam-run-dir=run"
     out, _ = (last := start(command(SUITE, option), tmp_path)).communicate(timeout=PATIENCE)
     assert last.returncode == 0, out
     assert whole_lines(run)[: len(before)] == before
@@ -121,7 +123,7 @@ def test_a_run_that_is_killed_again_and_again_loses_no_case_and_comes_to_the_sam
 def test_a_worker_that_dies_is_named_and_the_run_is_not_green(command, tmp_path, cohort):
     subject = sorted(folder.name for folder in cohort.iterdir() if folder.is_dir())[1]
     suite = DYING_SUITE.format(subject=subject)
-    session = start(command(suite, "--run-dir=run", "-n", "2"), tmp_path)
+    session = start(command(suite, "--medsam-run-dir=run", "-n", "2"), tmp_path)
     out, _ = session.communicate(timeout=PATIENCE)
     assert session.returncode in (1, 10), out
     case = f"{subject}/t1ce/TC/box"

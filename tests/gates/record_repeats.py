@@ -1,7 +1,8 @@
 """Writes recorded_repeats.json: the same cases scored twice by the same weights, in fp32 and in bf16.
 
-pytest benchmarks/test_accuracy.py --phantom-subjects=26 --phantom-size=16,128,128 --overlays=0 --run-dir=runs/a
-pytest … the same with --precision=bf16 --run-dir=runs/b
+pytest benchmarks/test_accuracy.py --medsam-phantom-subjects=26 --medsam-phantom-size=16,128,128 \
+    --medsam-overlays=0 --medsam-run-dir=runs/a
+pytest … the same with --medsam-precision=bf16 --medsam-run-dir=runs/b
 python tests/gates/record_repeats.py runs/a runs/b
 """
 

@@ -111,7 +111,7 @@ def test_a_pass_is_accepted(finished, gates, tmp_path):
             (0.9, 0.4),
             "PASS",
             True,
-            "is not accepted as main: FAIL: 2 of 2 cases scored, 0 of 1 bound held; FAIL gate 1",
+            "is not accepted as main: FAIL: 2 of 2 cases scored, 0 of 1 bound held; predictor engine; FAIL gate 1",
         ),
         (
             (0.9, 0.8),
@@ -120,7 +120,7 @@ def test_a_pass_is_accepted(finished, gates, tmp_path):
             "FAIL: its session ended with this verdict, although its records pass; fix the run, or add --force",
         ),
         ((0.9, 0.8), "INCONCLUSIVE", True, "INCONCLUSIVE: its session ended with this verdict"),
-        ((0.9, 0.8), None, True, "it has no verdict, so its session did not end; finish it with --resume"),
+        ((0.9, 0.8), None, True, "it has no verdict, so its session did not end; finish it with --medsam-resume"),
         ((0.9, 0.8), "PASS", False, "INCONCLUSIVE no gates for this cohort"),
         ((0.9, math.nan), "PASS", True, "Dice is NaN in 1 case"),
     ],

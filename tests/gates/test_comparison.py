@@ -342,7 +342,7 @@ def test_other_prompts_are_inconclusive(make_record, against):
     assert comparison.outcome is Outcome.INCONCLUSIVE
     assert comparison.reasons == (
         "other prompts in 6 cases: S0/t1ce/WT/box, S1/t1ce/WT/box, S2/t1ce/WT/box and 3 more; "
-        "replay the reference's with --prompts-from",
+        "replay the reference's with --medsam-prompts-from",
     )
 
 

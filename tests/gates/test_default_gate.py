@@ -10,7 +10,7 @@ from medsam_core.inference.checkpoints import embedded_path, sha256_of
 from medsam_core.plugin.options import OPTIONS
 
 GATES = load_gates(Path(__file__).parents[2] / "benchmarks" / "gates" / "phantom.toml")
-DEFAULTS = {flag: default for flag, default, *_ in OPTIONS}
+DEFAULTS = {option.name: option.default for option in OPTIONS}
 
 
 def test_the_baseline_that_the_default_gates_name_is_of_the_embedded_checkpoint():
@@ -23,9 +23,9 @@ def test_the_baseline_that_the_default_gates_name_is_of_the_embedded_checkpoint(
 def test_the_baseline_holds_the_cases_of_the_default_options():
     cases = read_baseline(find_baseline(GATES.baseline)).cases
     subjects = {case.split("/")[0] for case in cases}
-    regions, prompts = DEFAULTS["--regions"].split(","), DEFAULTS["--prompts"].split(",")
-    assert len(subjects) == int(DEFAULTS["--phantom-subjects"])
-    assert set(cases) == {f"{s}/{DEFAULTS['--modality']}/{r}/{p}" for s in subjects for r in regions for p in prompts}
+    regions, prompts = DEFAULTS["regions"].split(","), DEFAULTS["prompts"].split(",")
+    assert len(subjects) == int(DEFAULTS["phantom-subjects"])
+    assert set(cases) == {f"{s}/{DEFAULTS['modality']}/{r}/{p}" for s in subjects for r in regions for p in prompts}
 
 
 def test_one_gate_pins_the_same_weights_one_holds_each_group_of_its_kind_and_one_holds_any_run():

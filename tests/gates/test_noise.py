@@ -185,7 +185,10 @@ def test_the_command_runs_the_suite_k_times(make_record, make_run, tmp_path, com
     run = make_run([make_record()])
     monkeypatch.setattr("subprocess.run", copying(run.directory, 0))
     output = tmp_path / "floor.json"
-    assert command("calibrate", "--repeats", 3, "--keep", tmp_path / "kept", "-o", output, "--", "--device=cpu") == 0
+    assert (
+        command("calibrate", "--repeats", 3, "--keep", tmp_path / "kept", "-o", output, "--", "--medsam-device=cpu")
+        == 0
+    )
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["repeat-1", "repeat-2", "repeat-3"]
     assert read_floors(output)["cpu, a CPU, fp32"].repeats == 3
     with pytest.raises(GateError, match="--repeats: got 1, expected at least 2"):
@@ -204,9 +207,10 @@ def copying(source, code):
 
     def fake(arguments, **_):
         assert arguments[:3] == [sys.executable, "-m", "pytest"]
-        (directory,) = [one.partition("=")[2] for one in arguments if one.startswith("--run-dir=")]
+        assert "medsam_core.suite.test_accuracy" in arguments, "the gate of `medsam-core run`"
+        (directory,) = [one.partition("=")[2] for one in arguments if one.startswith("--medsam-run-dir=")]
         if code == 0:
-            assert arguments[-1] == "--device=cpu"
+            assert arguments[-1] == "--medsam-device=cpu"
             shutil.copytree(source, directory)
         return subprocess.CompletedProcess(arguments, code, "", "usage: pytest\nERROR: no such option\n")
 

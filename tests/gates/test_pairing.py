@@ -13,7 +13,9 @@ def test_every_obstacle_is_in_its_own_field(make_record, recall):
     new = [make_record("S0", dice=0.9), make_record("S1", slices=(3,)), make_record("S2"), make_record("S4")]
     run = recall(new, name="new", plan=[one.id for one in (*old[:3], *new)], precision="bf16", device="cuda:1")
     got = comparability(Baseline.of(recall(old, name="old")), run, "dice")
-    assert got.incomparable == ("other prompts in 1 case: S1/t1ce/WT/box; replay the reference's with --prompts-from",)
+    assert got.incomparable == (
+        "other prompts in 1 case: S1/t1ce/WT/box; replay the reference's with --medsam-prompts-from",
+    )
     assert got.unfit == ("3 cases planned more than once: S0/t1ce/WT/box, S1/t1ce/WT/box, S2/t1ce/WT/box",)
     assert got.unmatched == ("1 case missing against old, of S3", "1 case new against old, of S4")
     assert [reason.rsplit(": ")[-1] for reason in got.unscored] == ["S2/t1ce/WT/box"]
@@ -23,6 +25,14 @@ def test_every_obstacle_is_in_its_own_field(make_record, recall):
         ("S0/t1ce/WT/box", 0.1),
         ("S1/t1ce/WT/box", 0.2),
     ]
+
+
+def test_another_predictor_on_the_same_weights_is_named(make_record, recall):
+    before = Baseline.of(recall([make_record()], name="old"))
+    got = comparability(before, recall([make_record()], predictor={"name": "sam2", "version": "1.1.0"}), "dice")
+    assert got.notes == ("another predictor: engine in old, sam2 now", "the same checkpoint as in old")
+    assert got.differing(("checkpoint",)) == ["predictor sam2, there engine"]
+    assert got.differing(("device",)) == []
 
 
 def test_a_run_is_comparable_with_itself(make_record, recall):

@@ -104,7 +104,7 @@ def test_a_group_that_fell_is_not_hidden_by_others_that_rose(moved, gates):
     got = moved(moves, gates("mean_drop_maximum = 0.01"))
     assert got.outcome is Outcome.FAIL
     assert got.lines() == [
-        "FAIL: 18 of 18 cases scored, 2 of 3 bounds held",
+        "FAIL: 18 of 18 cases scored, 2 of 3 bounds held; predictor engine",
         "  FAIL gate 1 (Dice) mean_drop_maximum: WT/box drop of the mean Dice 0.015 > 0.010 over 6 cases against old",
     ]
     assert [result.group for result in got.results] == ["WT/box", "WT/point", "TC/box"]
@@ -317,6 +317,7 @@ def test_a_ratio_is_bounded_where_the_metric_gets_worse_or_on_both_sides(gates, 
     ("changes", "differs"),
     [
         ({"checkpoint": {"name": "other", "sha256": "d" * 64}}, "checkpoint dddddddddddd, there cccccccccccc"),
+        ({"predictor": {"name": "engine+fill-holes:9"}}, "predictor engine+fill-holes:9, there engine"),
         ({"device": "cuda:1"}, "device cuda, there cpu"),
         ({"precision": "bf16"}, "precision bf16, there fp32"),
     ],

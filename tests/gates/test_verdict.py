@@ -133,7 +133,7 @@ def test_nothing_scored_and_nothing_planned_are_inconclusive(gates):
     assert judge(["S0/t1ce/WT/box"], [], read).outcome is Outcome.INCONCLUSIVE
     verdict = judge([], [], read)
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert verdict.reasons[0] == "no case was planned: give --brats-root a folder with subjects"
+    assert verdict.reasons[0] == "no case was planned: give --medsam-root a folder with subjects"
     assert judge([], [], None).outcome is Outcome.INCONCLUSIVE
 
 

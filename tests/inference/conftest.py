@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchmarks.sam2_flow import Sam2Flow, lively_model
+from benchmarks.lively_model import lively_model
 from medsam_core.inference.architectures import ARCHITECTURES
+from medsam_core.predictors.sam2_flow import Sam2Flow
 
 SMALL = ARCHITECTURES["embedded"].with_image_size(96)
 

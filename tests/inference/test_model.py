@@ -1,3 +1,4 @@
+import json
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -101,9 +102,11 @@ def test_a_model_loads_with_its_architecture_weights_and_hash(small, small_file)
 
 def test_options_override_what_was_recognised(small, tmp_path):
     torch.save({"model": small.state_dict()}, tmp_path / "w.pt")
-    assert load_model(tmp_path / "w.pt").architecture.image_size == 320
+    assert load_model(tmp_path / "w.pt", architecture="embedded").architecture.image_size == 320
     assert load_model(tmp_path / "w.pt", image_size=192).module.image_size == 192
     assert load_model(tmp_path / "w.pt", architecture=SMALL).module.image_size == 128
+    with pytest.raises(CheckpointError, match="and no image size, expected the one they were trained for"):
+        load_model(tmp_path / "w.pt")
     with pytest.raises(OptionError, match="image size: got 100"):
         load_model(tmp_path / "w.pt", image_size=100)
     with pytest.raises(OptionError, match="architecture: got 'big'"):
@@ -119,9 +122,9 @@ def test_weights_of_another_architecture_name_their_keys(small, tmp_path):
     with pytest.raises(
         CheckpointError,
         match=r"w\.pt: got tensors that do not fit embedded: 1 missing \(no_mem_embed\); 1 unexpected \(extra\); "
-        r"1 of another shape \(no_obj_ptr\); expected exactly its \d+; give the --architecture",
+        r"1 of another shape \(no_obj_ptr\); expected exactly its \d+; give the --medsam-architecture",
     ):
-        load_model(tmp_path / "w.pt")
+        load_model(tmp_path / "w.pt", image_size=320)
     with pytest.raises(CheckpointError, match=r"do not fit medsam2: \d+ missing \(.* more\)"):
         load_model(tmp_path / "w.pt", architecture="medsam2")
 
@@ -149,3 +152,11 @@ def test_devices_and_precisions(monkeypatch):
         resolve_precision("bf16", cuda)
     with pytest.raises(DeviceError, match="'fp16', expected one of auto, fp32, bf16"):
         resolve_precision("fp16", cpu)
+
+
+@pytest.mark.parametrize(("field", "value"), [("q_pool", 9), ("memory_attention_heads", 3)])
+def test_an_architecture_that_sam2_cannot_build_is_one_sentence(small, tmp_path, field, value):
+    stored = json.dumps(json.loads(SMALL.to_json()) | {field: value})
+    save_file(small.state_dict(), tmp_path / "w.safetensors", metadata={"architecture": stored})
+    with pytest.raises(CheckpointError, match="got an architecture in its metadata that cannot be built"):
+        load_model(tmp_path / "w.safetensors")

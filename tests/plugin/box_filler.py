@@ -1,6 +1,6 @@
 """A stand-in for the model: it fills what it is prompted with. `-p tests.plugin.box_filler` gives it to a session.
 
-Only the embedded checkpoint, the default, is replaced; a session that names a checkpoint loads that one.
+Only the default, the engine on the embedded checkpoint, is replaced; a session that names another gets that one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.configuration import Configuration
+from medsam_core.predictors.contract import PredictorIdentity
 from medsam_core.prompts.prompt import Prompt
 
 REACH = 6  # voxels around the points of a prompt that has no box
@@ -21,12 +23,8 @@ REACH = 6  # voxels around the points of a prompt that has no box
 class BoxFiller:
     """Each prompt's box, or the square around its points, filled on every slice."""
 
-    notes = ()
-    model = SimpleNamespace(
-        checkpoint=SimpleNamespace(name="box-filler", sha256="b" * 64),
-        architecture=SimpleNamespace(name="none", image_size=0),
-        notes=(),
-    )
+    identity = PredictorIdentity("box-filler", "1", "b" * 64)
+    notes: tuple[str, ...] = ()
 
     def encode(self, image: Any) -> Any:
         return image
@@ -54,11 +52,11 @@ def box_of(prompt: Prompt) -> tuple[int, ...]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Replace the embedded model for this session, before the options are resolved; imports no torch."""
-    predictor, identity = Configuration.__dict__["predictor"].func, Configuration.__dict__["checkpoint_identity"].func
+    predictor, identity = Configuration.__dict__["predictor"].func, Configuration.__dict__["predictor_identity"].func
 
     def chosen(configuration: Configuration) -> Any:
-        embedded = configuration.checkpoint is None and configuration.architecture is None
-        return BoxFiller() if embedded else predictor(configuration)
+        named = configuration.checkpoint or configuration.architecture or configuration.choice != PredictorChoice()
+        return predictor(configuration) if named or configuration.choice.hook else BoxFiller()
 
     def identified(configuration: Configuration) -> Any:
         _ = configuration.predictor  # where it is loaded, its own identity is taken
@@ -66,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    for name, made in (("predictor", chosen), ("checkpoint_identity", identified)):
+    for name, made in (("predictor", chosen), ("predictor_identity", identified)):
         kept = cached_property(made)
         kept.__set_name__(Configuration, name)
         patch.setattr(Configuration, name, kept)

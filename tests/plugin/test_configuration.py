@@ -9,12 +9,15 @@ import struct
 import zlib
 
 import pytest
+import torch
 
 from medsam_core.cases import Settings
-from medsam_core.errors import DataError
+from medsam_core.errors import CheckpointError, DataError
+from medsam_core.inference.devices import THREAD_VARIABLES
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
+from medsam_core.predictors.engine import engine_of
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_an_image_that_was_not_fetched_is_told_before_anything_is_scored(linked,
     first, _ = sorted((tmp_path / "copy").glob(f"*/*_{part}.nii.gz"))
     assert str(caught.value) == (
         f"{first} and 1 more: links to nothing, expected files; fetch them, e.g. with `git annex get`, or leave "
-        "these subjects out with --subjects."
+        "these subjects out with --medsam-subjects."
     )
 
 
@@ -187,3 +190,43 @@ def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_coh
     assert recorder.header.settings.metrics == resumed.header.settings.metrics == ("iou", "dice")
     assert all({"brats2019/iou@volume", "brats2019/dice@volume"} <= set(record.scores) for record in recorder.records)
     assert again.to_json() == verdict.to_json()
+
+
+def test_the_header_says_which_of_two_sets_of_weights_was_run(small_checkpoint, tmp_path):
+    from safetensors.torch import load_file
+
+    tensors = load_file(small_checkpoint)
+    torch.save({"model": tensors, "ema": {name: value * 0.5 for name, value in tensors.items()}}, tmp_path / "w.pt")
+    chosen = {"checkpoint": str(tmp_path / "w.pt"), "image_size": 64, "device": "cpu"}
+    of = {
+        weights: Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", weights=weights, **chosen)
+        for weights in (None, "model", "ema")
+    }
+    default, model, ema = (one.checkpoint_identity for one in of.values())
+    assert default == model
+    assert (model.name, ema.name) == ("w.pt", "w.pt (ema)")
+    assert model.sha256 == hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest() != ema.sha256
+    assert ema.notes == ("w.pt holds weights under 'model' and under 'ema': 'ema' was taken; "
+                         "--medsam-weights=model takes the other.",)  # fmt: skip
+    assert of["ema"].predictor.identity.sha256 == ema.sha256
+
+
+def test_weights_of_an_unknown_image_size_are_refused_before_anything_is_scored(small_checkpoint, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(small_checkpoint), tmp_path / "w.safetensors")
+    made = Configuration(
+        Settings(), PhantomCohort(tmp_path), tmp_path / "run", checkpoint=str(tmp_path / "w.safetensors")
+    )
+    with pytest.raises(CheckpointError, match=r"and no image size, expected the one .*give --medsam-image-size"):
+        _ = made.checkpoint_identity
+
+
+def test_the_model_of_a_worker_uses_its_share_of_the_threads(small_checkpoint, tmp_path, monkeypatch):
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    given = {"device": "cpu", "checkpoint": str(small_checkpoint)}
+    of_many = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", workers=1000, **given)
+    alone = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", **given)
+    engines = [engine_of(one.predictor, what="the test") for one in (of_many, alone)]
+    assert [engine.threads for engine in engines] == [1, torch.get_num_threads()]

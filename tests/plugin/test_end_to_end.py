@@ -57,9 +57,18 @@ def start(tmp_path_factory, share):
     def started(*options: str, threads: int | None = share[0]) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
         environment |= {"PYTHONPATH": str(ROOT)} | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
-        chosen = ("--brats-root=cohort", "--gates=gates.toml", "--regions=WT,TC", "--prompts=box")
+        chosen = ("--medsam-root=cohort", "--medsam-gates=gates.toml", "--medsam-regions=WT,TC", "--medsam-prompts=box")
         return subprocess.Popen(
-            (sys.executable, "-m", "pytest", "-p", "medsam_core.plugin.plugin", *chosen, "--overlays=0", *options),
+            (
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "medsam_core.plugin.plugin",
+                *chosen,
+                "--medsam-overlays=0",
+                *options,
+            ),
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -78,7 +87,7 @@ def scores(run: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def alone(start):
     """What the session that runs alone says, and its scores."""
-    out, _ = (session := start("--run-dir=alone")).communicate(timeout=PATIENCE)
+    out, _ = (session := start("--medsam-run-dir=alone")).communicate(timeout=PATIENCE)
     assert session.returncode == 0, out
     return out, scores(start.folder / "alone")
 
@@ -92,7 +101,7 @@ def test_a_session_of_the_embedded_checkpoint_passes(alone, start):
 
 
 def test_workers_share_the_subjects_and_the_cores_and_give_the_same_scores(alone, start, share):
-    out, _ = (session := start("--run-dir=together", "-n", "2", threads=None)).communicate(timeout=PATIENCE)
+    out, _ = (session := start("--medsam-run-dir=together", "-n", "2", threads=None)).communicate(timeout=PATIENCE)
     assert session.returncode == 0, out
     assert scores(start.folder / "together") == alone[1]
     assert "cohort: " in out
@@ -105,7 +114,7 @@ def test_workers_share_the_subjects_and_the_cores_and_give_the_same_scores(alone
 
 def test_a_session_that_is_killed_is_resumed_to_the_same_scores(alone, start):
     run = start.folder / "killed"
-    session, deadline = start("--run-dir=killed"), time.monotonic() + PATIENCE
+    session, deadline = start("--medsam-run-dir=killed"), time.monotonic() + PATIENCE
     while session.poll() is None and not ((run / "cases.jsonl").exists() and "\n" in (run / "cases.jsonl").read_text()):
         assert time.monotonic() < deadline, "no case was scored"
         time.sleep(0.002)
@@ -114,7 +123,7 @@ def test_a_session_that_is_killed_is_resumed_to_the_same_scores(alone, start):
     assert session.returncode < 0, "the session ended before it was killed"
     kept = [line for line in (run / "cases.jsonl").read_text().splitlines(keepends=True) if line.endswith("\n")]
     assert 1 <= len(kept) < 4
-    out, _ = (resumed := start("--resume=killed")).communicate(timeout=PATIENCE)
+    out, _ = (resumed := start("--medsam-resume=killed")).communicate(timeout=PATIENCE)
     assert resumed.returncode == 0, out
     assert (run / "cases.jsonl").read_text().startswith("".join(kept))
     assert scores(run) == alone[1]

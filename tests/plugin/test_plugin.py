@@ -1,6 +1,7 @@
 """The gate as its users run it: exit codes, sentences, the run directory, and what never passes."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,12 +43,12 @@ def gate(pytester, small_cohort, request):
     pytester.makepyfile(test_gate=SUITE)
 
     def run(*options, gates=LENIENT, mark="not gpu", run_dir="run", model=False):
-        cohort = () if "--brats-root" in options else ("--brats-root", str(small_cohort))
-        chosen = ["-m", mark, "--run-dir", run_dir] if run_dir else ["-m", mark]
+        cohort = () if "--medsam-root" in options else ("--medsam-root", str(small_cohort))
+        chosen = ["-m", mark, "--medsam-run-dir", run_dir] if run_dir else ["-m", mark]
         if gates is not None:
-            chosen += ["--gates", str(pytester.makefile(".toml", gates=gates))]
+            chosen += ["--medsam-gates", str(pytester.makefile(".toml", gates=gates))]
         if model:
-            chosen += ["--checkpoint", str(request.getfixturevalue("small_checkpoint"))]
+            chosen += ["--medsam-checkpoint", str(request.getfixturevalue("small_checkpoint"))]
         return pytester.runpytest_inprocess(*STAND_IN, *PLUGIN, *cohort, *chosen, *options)
 
     return run
@@ -58,12 +59,12 @@ def said(result) -> str:
 
 
 def test_options_of_the_environment_are_part_of_a_runs_command(gate, pytester, monkeypatch):
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--limit=1 --overlays=0")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--medsam-limit=1 --medsam-overlays=0")
     assert gate().ret == 0
     told = json.loads((pytester.path / "run" / "run.json").read_text())["command"]
-    assert told[:2] == ["PYTEST_ADDOPTS=--limit=1 --overlays=0", "pytest"]
+    assert told[:2] == ["PYTEST_ADDOPTS=--medsam-limit=1 --medsam-overlays=0", "pytest"]
     monkeypatch.delenv("PYTEST_ADDOPTS")
-    gate("--limit=1", run_dir="other")
+    gate("--medsam-limit=1", run_dir="other")
     assert json.loads((pytester.path / "other" / "run.json").read_text())["command"][0] == "pytest"
 
 
@@ -92,7 +93,7 @@ def test_a_broken_case_bound_fails_and_says_what_where_and_how_to_rerun(gate, py
     assert result.ret == 1
     result.assert_outcomes(failed=2, passed=10, deselected=12)
     result.stdout.re_match_lines(
-        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: pytest 'test_gate.py::"]
+        [r".*Dice 0\.\d+ < 0\.999 \(WT, box, key slice \d+\); .*overlay .*\.png; rerun: \S+ -m pytest ./.*"]
     )
     run = read_run(pytester.path / "run")
     broken = [record for record in run.records if record.diagnosis]
@@ -122,7 +123,15 @@ def test_without_gates_there_is_no_pass(gate):
 
 @pytest.mark.parametrize("profile", ["brats2023", "monai"])
 def test_a_whole_session_under_another_profile(gate, pytester, profile):
-    result = gate("--profile", profile, "--regions", "TC", "--overlays", "1", gates=f'profile = "{profile}"\n{LENIENT}')
+    result = gate(
+        "--medsam-profile",
+        profile,
+        "--medsam-regions",
+        "TC",
+        "--medsam-overlays",
+        "1",
+        gates=f'profile = "{profile}"\n{LENIENT}',
+    )
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*PASS: 4 of 4 cases scored*"])
     records = read_run(pytester.path / "run").records
@@ -139,9 +148,9 @@ def test_a_gate_on_another_metric_has_it_scored(gate, pytester):
 
 
 def test_replayed_prompts_give_the_same_scores(gate, pytester):
-    gate("--jitter", "3", "--seed", "5")
+    gate("--medsam-jitter", "3", "--medsam-seed", "5")
     first = read_run(pytester.path / "run")
-    gate("--prompts-from", str(pytester.path / "run" / "prompts.json"), run_dir="again")
+    gate("--medsam-prompts-from", str(pytester.path / "run" / "prompts.json"), run_dir="again")
     again = read_run(pytester.path / "again")
     assert {r.id: r.scores for r in first.records} == {r.id: r.scores for r in again.records}
     recorded, replayed = (read_manifest(pytester.path / run / "prompts.json") for run in ("run", "again"))
@@ -156,22 +165,29 @@ def test_prompts_of_another_cohort_are_not_replayed_and_those_of_more_subjects_a
     write_cohort(other, subjects=2, size=(20, 64, 64), seed=11)
     volume = next(other.glob("*/*_seg.nii.gz"))
     volume.write_bytes(next(path for path in other.glob("*/*_seg.nii.gz") if path != volume).read_bytes())
-    gate("--prompts", "box")
+    gate("--medsam-prompts", "box")
     prompts = str(pytester.path / "run" / "prompts.json")
-    result = gate("--prompts", "box", "--prompts-from", prompts, "--brats-root", str(other), run_dir="again")
+    result = gate(
+        "--medsam-prompts", "box", "--medsam-prompts-from", prompts, "--medsam-root", str(other), run_dir="again"
+    )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "got prompts for cohort" in said(result)
     assert not (pytester.path / "again" / "run.json").exists()
-    assert gate("--prompts", "box", "--prompts-from", prompts, "--limit", "1", run_dir="part").ret == 0
+    assert (
+        gate("--medsam-prompts", "box", "--medsam-prompts-from", prompts, "--medsam-limit", "1", run_dir="part").ret
+        == 0
+    )
 
 
 def test_a_run_is_not_its_own_baseline(gate, pytester):
     gates = f"{LENIENT}mean_drop_maximum = 0.0\n"
-    gate("--prompts", "box")
-    assert gate("--prompts", "box", "--baseline", "run", gates=gates, run_dir="second").ret == 0
+    gate("--medsam-prompts", "box")
+    assert gate("--medsam-prompts", "box", "--medsam-baseline", "run", gates=gates, run_dir="second").ret == 0
     cases = pytester.path / "second" / "cases.jsonl"
     cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:3]))
-    result = gate("--prompts", "box", "--baseline", "second", "--resume", "second", gates=gates, run_dir=None)
+    result = gate(
+        "--medsam-prompts", "box", "--medsam-baseline", "second", "--medsam-resume", "second", gates=gates, run_dir=None
+    )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "is the run" in said(result)
     assert "itself, expected another" in said(result)
@@ -182,7 +198,7 @@ def test_a_killed_run_goes_on_where_it_was(gate, pytester):
     cases = pytester.path / "run" / "cases.jsonl"
     whole = read_run(pytester.path / "run").records
     cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:5]) + '{"id": "torn')
-    result = gate("--resume", "run", run_dir=None)
+    result = gate("--medsam-resume", "run", run_dir=None)
     assert result.ret == 0
     resumed = read_run(pytester.path / "run").records
     assert {r.id: r.scores for r in resumed} == {r.id: r.scores for r in whole}
@@ -199,7 +215,7 @@ def test_a_run_directory_is_not_overwritten(gate):
 def test_masks_are_saved_on_request(gate, pytester, small_cohort):
     import nibabel as nib
 
-    gate("--save-masks", "--regions", "WT", "--prompts", "box", "--limit", "1")
+    gate("--medsam-save-masks", "--medsam-regions", "WT", "--medsam-prompts", "box", "--medsam-limit", "1")
     masks = sorted((pytester.path / "run" / "masks").glob("*.nii.gz"))
     assert len(masks) == 1
     image = nib.load(next(small_cohort.glob("*/*_t1ce.nii.gz")))
@@ -217,16 +233,63 @@ class TestWithoutGpu:
         assert not (pytester.path / "run" / "run.json").exists()
 
     def test_on_request_it_skips_visibly(self, gate):
-        result = gate("--allow-no-gpu", "-rs", mark="gpu")
+        result = gate("--medsam-allow-no-gpu", "-rs", mark="gpu")
         assert result.ret == 0
         result.assert_outcomes(skipped=12, deselected=12)
-        assert "no CUDA device (--allow-no-gpu)" in said(result)
+        assert "no CUDA device (--medsam-allow-no-gpu)" in said(result)
         assert "this is not a PASS" in said(result)
 
     def test_a_device_that_is_not_there_is_named(self, gate):
-        result = gate("--device", "cuda:7")
+        result = gate("--medsam-device", "cuda:7")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert "cuda:7" in said(result)
+
+
+GUEST = "def test_it(medsam_case, medsam_evaluate, medsam_check):\n    medsam_check(medsam_evaluate(medsam_case))\n"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would run on the GPU")
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_minus_m_gpu_selects_a_test_that_nobody_marked(pytester, small_cohort, workers):
+    pytester.makepyfile(test_guest=GUEST, test_other="def test_other():\n    pass\n")
+    given = (*STAND_IN, *PLUGIN, "--medsam-root", str(small_cohort), "--medsam-allow-no-gpu", *workers)
+    for expression in ("gpu", "not latency and gpu"):
+        result = pytester.runpytest_inprocess(*given, "-m", expression)
+        assert result.parseoutcomes()["skipped"] == 12, said(result)
+        assert "passed" not in result.parseoutcomes()
+    for expression in ("not gpu", "not (gpu or latency)", "not latency or gpu"):
+        result = pytester.runpytest_inprocess(*given, "-m", expression, "-k", "WT and box")
+        assert result.parseoutcomes()["passed"] == 2, said(result)
+
+
+def test_minus_m_gpu_without_a_gpu_is_an_error_before_the_model_is_loaded(pytester, small_cohort, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pytester.makepyfile(test_guest=GUEST)
+    result = pytester.runpytest_inprocess(*STAND_IN, *PLUGIN, "--medsam-root", str(small_cohort), "-m", "gpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no CUDA device was found" in said(result)
+    assert "no verdict" not in said(result)
+    assert not (pytester.path / "runs").exists()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_options_without_a_test_of_a_case_end_with_what_to_write_or_run(pytester, small_cohort, workers):
+    given = (*PLUGIN, "--medsam-root", str(small_cohort), *workers)
+    result = pytester.runpytest_inprocess(*given)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is *"])
+    found = re.search(r"test_gate.py:\n((?: +.*\n)+)", result.stdout.str())
+    pytester.makepyfile(test_gate=found[1])
+    result = pytester.runpytest_inprocess(*STAND_IN, *given, "-k", "WT and box")
+    assert result.parseoutcomes()["passed"] == 2, "what it says works"
+    assert "no test asks" not in said(result)
+
+
+@pytest.mark.parametrize("options", [(), ("--medsam-limit=1", "-k", "nothing")], ids=["no option", "deselected"])
+def test_without_options_or_with_a_case_that_was_not_selected_there_is_no_note(pytester, options):
+    pytester.makepyfile(test_gate=GUEST if options else "def test_ok():\n    pass\n")
+    cohort = ("--medsam-phantom-subjects=1", "--medsam-phantom-size=16,64,64") if options else ()
+    assert "no test asks" not in said(pytester.runpytest_inprocess(*PLUGIN, *cohort, *options))
 
 
 def test_cpu_and_gpu_cases_do_not_mix_in_one_session(gate):
@@ -261,32 +324,40 @@ def test_another_test_that_fails_keeps_the_exit_code(gate, pytester):
 
 
 BAD_INPUT = [
-    (("--regions", "WT,XT"), "unknown region 'XT': expected one of WT, TC, ET"),
-    (("--prompts", "boxes"), "unknown prompt mode 'boxes'"),
-    (("--modality", "dwi"), "unknown modality 'dwi'"),
-    (("--protocol", "back"), "unknown protocol 'back'"),
-    (("--device", "tpu"), "tpu"),
-    (("--precision", "fp8"), "fp8"),
-    (("--jitter", "much"), "--jitter: got 'much', expected a number ≥ 0"),
-    (("--limit", "0"), "--limit: got '0', expected a whole number ≥ 1"),
-    (("--phantom-size", "64,64"), "--phantom-size: got 64,64, expected three numbers D,H,W"),
-    (("--brats-root", "nowhere"), "nowhere"),
-    (("--subjects", "Nobody"), "--subjects: Nobody not found among the 2 subjects"),
-    (("--checkpoint", "nowhere.pt"), "nowhere.pt"),
-    (("--checkpoint", "medsam3"), "medsam3"),
-    (("--architecture", "sam9"), "sam9"),
-    (("--gates", "nowhere.toml"), "nowhere.toml"),
-    (("--prompts-from", "nowhere.json"), "nowhere.json"),
-    (("--labels", "mine"), "unknown label convention 'mine'"),
-    (("--profile", "brats1999"), "unknown profile 'brats1999'"),
-    (("--run-dir", "/proc/nothing/run"), "/proc/nothing/run: cannot be written"),
-    (("--resume", "a", "--run-dir", "b"), "--run-dir and --resume: got both"),
+    (("--medsam-regions", "WT,XT"), "unknown region 'XT': expected one of WT, TC, ET"),
+    (("--medsam-prompts", "boxes"), "unknown prompt mode 'boxes'"),
+    (("--medsam-modality", "dwi"), "unknown modality 'dwi'"),
+    (("--medsam-protocol", "back"), "unknown protocol 'back'"),
+    (("--medsam-device", "tpu"), "tpu"),
+    (("--medsam-precision", "fp8"), "fp8"),
+    (("--medsam-jitter", "much"), "--medsam-jitter: got 'much', expected a number ≥ 0"),
+    (("--medsam-limit", "0"), "--medsam-limit: got '0', expected a whole number ≥ 1"),
+    (("--medsam-phantom-size", "64,64"), "--medsam-phantom-size: got 64,64, expected three numbers D,H,W"),
+    (("--medsam-root", "nowhere"), "nowhere"),
+    (("--medsam-subjects", "Nobody"), "--medsam-subjects: Nobody not found among the 2 subjects"),
+    (("--medsam-checkpoint", "nowhere.pt"), "nowhere.pt"),
+    (("--medsam-checkpoint", "medsam3"), "medsam3"),
+    (("--medsam-architecture", "sam9"), "sam9"),
+    (("--medsam-image-size", "32000000"), "image size: got 32000000, expected a positive multiple of 32 up to 4096"),
+    (("--medsam-weights", "best"), "--medsam-weights: got 'best', expected one of model, ema"),
+    (("--medsam-weights", "ema"), "got only one set of weights, expected ema weights"),
+    (("--medsam-image-size", "100"), "100"),
+    (("--medsam-key-slice", "last"), "unknown key slice 'last'"),
+    (("--medsam-metrics", "dise"), "unknown metric 'dise'"),
+    (("--medsam-overlays", "some"), "--medsam-overlays: got 'some', expected a whole number"),
+    (("--medsam-baseline", "nosuch"), "nosuch: neither a run"),
+    (("--medsam-gates", "nowhere.toml"), "nowhere.toml"),
+    (("--medsam-prompts-from", "nowhere.json"), "nowhere.json"),
+    (("--medsam-labels", "mine"), "unknown label convention 'mine'"),
+    (("--medsam-profile", "brats1999"), "unknown profile 'brats1999'"),
+    (("--medsam-run-dir", "/proc/nothing/run"), "/proc/nothing/run: cannot be written"),
+    (("--medsam-resume", "a", "--medsam-run-dir", "b"), "--medsam-run-dir and --medsam-resume: got both"),
 ]
 
 
 @pytest.mark.parametrize(("options", "sentence"), BAD_INPUT, ids=[" ".join(options) for options, _ in BAD_INPUT])
 def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentence):
-    result = gate(*options, model="--checkpoint" not in options)
+    result = gate(*options, model="--medsam-checkpoint" not in options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     errors = [line for line in result.stderr.lines if line.startswith("ERROR:")]
     assert len(errors) == 1
@@ -295,11 +366,23 @@ def test_bad_input_gets_one_sentence_and_no_run(gate, pytester, options, sentenc
     assert not (pytester.path / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize("options", [("--limit", "1"), ("--regions", "TC")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [("precision", "fp8"), ("device", "tpu"), ("image-size", "100"), ("baseline", "nosuch")], ids=" ".join
+)
+def test_a_mistake_is_found_before_the_phantoms_are_drawn(pytester, options):
+    pytester.makepyfile(test_gate=SUITE)
+    given = (f"--medsam-{options[0]}", options[1])
+    result = pytester.runpytest_inprocess(*PLUGIN, "-m", "not gpu", "--medsam-phantom-dir", "phantoms", *given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert options[1] in result.stderr.str()
+    assert not (pytester.path / "phantoms").exists()
+
+
+@pytest.mark.parametrize("options", [("--medsam-limit", "1"), ("--medsam-regions", "TC")], ids=" ".join)
 def test_a_run_that_asked_for_something_else_is_not_resumed(gate, pytester, options):
-    gate("--prompts", "box")
+    gate("--medsam-prompts", "box")
     before = {path: path.read_bytes() for path in (pytester.path / "run").glob("*.json*")}
-    result = gate("--prompts", "box", "--resume", "run", *options, run_dir=None)
+    result = gate("--medsam-prompts", "box", "--medsam-resume", "run", *options, run_dir=None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     errors = [line for line in said(result).splitlines() if "the run to resume differs in its " in line]
     assert len(errors) == 1
@@ -311,14 +394,14 @@ def test_a_run_that_asked_for_something_else_is_not_resumed(gate, pytester, opti
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--subjects", "Nobody"), "--subjects: Nobody not found among the 1 subjects"),
-        (("--phantom-size", "1,2,3"), "got (1, 2, 3), expected"),
+        (("--medsam-subjects", "Nobody"), "--medsam-subjects: Nobody not found among the 1 subjects"),
+        (("--medsam-phantom-size", "1,2,3"), "got (1, 2, 3), expected"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_a_mistake_about_phantoms_is_one_sentence(pytester, options, sentence):
     pytester.makepyfile(test_gate=SUITE)
-    small = ("--phantom-dir", "phantoms", "--phantom-subjects", "1", "--phantom-size", "16,64,64")
+    small = ("--medsam-phantom-dir", "phantoms", "--medsam-phantom-subjects", "1", "--medsam-phantom-size", "16,64,64")
     result = pytester.runpytest_inprocess(*PLUGIN, *small, *options)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     told = [line for line in said(result).splitlines() if sentence in line]
@@ -336,7 +419,7 @@ def test_a_test_that_fails_by_itself_is_no_pass(gate, pytester):
         test_gate="def test_case(medsam_case, medsam_evaluate):\n"
         "    assert medsam_evaluate(medsam_case).score('dice') > (2 if medsam_case.region == 'ET' else -1)\n"
     )
-    result = gate("--prompts", "box")
+    result = gate("--medsam-prompts", "box")
     assert result.ret == 10
     assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
     result.stdout.fnmatch_lines(["*INCONCLUSIVE 2 cases broke no bound, but the test failed: *"])
@@ -344,9 +427,9 @@ def test_a_test_that_fails_by_itself_is_no_pass(gate, pytester):
 
 def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
     strict = LENIENT.replace("case_minimum = 0.0001", "case_minimum = 0.999")
-    assert gate("--prompts", "box", gates=strict).ret == 1
+    assert gate("--medsam-prompts", "box", gates=strict).ret == 1
     kept = (pytester.path / "run" / "gates.toml").read_text()
-    result = gate("--prompts", "box", "--resume", "run", run_dir=None)
+    result = gate("--medsam-prompts", "box", "--medsam-resume", "run", run_dir=None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "the run to resume differs in its gates; give the same options" in said(result)
     assert (pytester.path / "run" / "gates.toml").read_text() == kept
@@ -373,7 +456,7 @@ def test_a_test_may_score_several_cases(gate, pytester):
         "    for region in ('WT', 'TC', 'ET'):\n"
         "        medsam_evaluate(replace(medsam_case, region=region))\n"
     )
-    result = gate("--prompts", "box", "-k", "WT")
+    result = gate("--medsam-prompts", "box", "-k", "WT")
     assert result.ret == 0
     run = read_run(pytester.path / "run")
     assert sorted(record.id for record in run.records) == sorted(run.plan)
@@ -384,7 +467,7 @@ def test_only_a_missing_gpu_may_be_skipped_on_request(gate, pytester, workers):
     pytester.makepyfile(
         test_gate=SUITE.replace("    medsam_check", "    pytest.skip('not today')\n    medsam_check", 1)
     )
-    assert gate("--allow-no-gpu", *workers).ret == 10
+    assert gate("--medsam-allow-no-gpu", *workers).ret == 10
 
 
 def test_a_session_that_is_ended_as_if_well_is_no_pass(gate, pytester):
@@ -396,10 +479,12 @@ def test_a_session_that_is_ended_as_if_well_is_no_pass(gate, pytester):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_a_reference_that_cannot_be_read_is_told_before_anything_is_scored(gate, pytester, workers):
-    for options in (("--baseline", "nosuch"), ("--resume", "run", "--seed", "9")):
-        if options[0] == "--resume":
-            gate("--prompts", "box")
-        result = gate(*options, "--prompts", "box", *workers, run_dir=None if options[0] == "--resume" else "other")
+    for options in (("--medsam-baseline", "nosuch"), ("--medsam-resume", "run", "--medsam-seed", "9")):
+        if options[0] == "--medsam-resume":
+            gate("--medsam-prompts", "box")
+        result = gate(
+            *options, "--medsam-prompts", "box", *workers, run_dir=None if options[0] == "--medsam-resume" else "other"
+        )
         assert result.ret == pytest.ExitCode.USAGE_ERROR, said(result)
         assert ("nosuch: neither a run" if options[1] == "nosuch" else "differs in its settings") in said(result)
         assert "INTERNALERROR" not in said(result)
@@ -423,7 +508,7 @@ def test_weights_that_change_while_the_session_runs_are_no_pass(gate, pytester, 
         "def pytest_xdist_setupnodes():  # the session has begun, its workers have not\n"
         "    pathlib.Path('next.safetensors').rename('live.safetensors')\n"
     )
-    result = gate("--checkpoint", str(pytester.path / "live.safetensors"), "--prompts", "box", "-n", "1")
+    result = gate("--medsam-checkpoint", str(pytester.path / "live.safetensors"), "--medsam-prompts", "box", "-n", "1")
     assert result.ret == 10
     assert "the checkpoint's file has changed since the session began" in said(result)
     assert outcome_of(pytester.path / "run") == "INCONCLUSIVE"
@@ -436,7 +521,7 @@ def test_what_cannot_be_written_at_the_end_is_told_and_no_pass(gate, pytester, n
         "def pytest_runtest_teardown():\n"
         f"    pathlib.Path('run/{name}/in').mkdir(parents=True, exist_ok=True)\n"
     )
-    result = gate("--prompts", "box")
+    result = gate("--medsam-prompts", "box")
     assert result.ret == 10
     assert "Traceback" not in said(result)
     result.stdout.re_match_lines([rf"INCONCLUSIVE: .*{name}: .*(cannot be written|expected to write)"])
@@ -448,7 +533,7 @@ def test_a_configuration_that_pytest_does_not_read_is_told(gate, pytester, broke
     pytester.makeini("[pytest]\n")
     if broken:  # as when markers are known to that file alone
         pytester.makepyfile(test_gate="import nothing_of_this_name")
-    assert "read no configuration file" in said(gate("--regions", "TC", "--prompts", "box", gates=None))
+    assert "read no configuration file" in said(gate("--medsam-regions", "TC", "--medsam-prompts", "box", gates=None))
 
 
 def test_a_typo_in_the_gates_file_is_told_before_anything_runs(gate):
@@ -464,7 +549,7 @@ def test_a_subject_whose_file_is_damaged_is_not_scored_and_the_run_not_passed(ga
     shutil.copytree(small_cohort, root)
     image = sorted(root.glob("*/*_t1ce.nii.gz"))[0]
     image.write_bytes(image.read_bytes()[:3000])
-    result = gate("--brats-root", str(root))
+    result = gate("--medsam-root", str(root))
     assert result.ret == 10
     result.assert_outcomes(failed=6, passed=6, deselected=12)
     told = [line for line in result.stdout.lines if line.startswith(image.name)]
@@ -485,8 +570,26 @@ def test_the_header_says_what_was_decided_and_why(gate, monkeypatch):
             f"threads {torch.get_num_threads()} of * (OMP_NUM_THREADS)",
         ]
     )
-    asked = gate("-k", "WT and box", "--device", "cpu", "--precision", "fp32", run_dir="asked")
+    asked = gate("-k", "WT and box", "--medsam-device", "cpu", "--medsam-precision", "fp32", run_dir="asked")
     asked.stdout.fnmatch_lines(["device: cpu: *", "precision fp32, threads *"])
+
+
+def test_what_a_conftest_sets_changes_no_score_and_is_in_the_header(gate, pytester):
+    assert gate("--medsam-device", "cpu", model=True).ret == 0
+    pytester.makeconftest(
+        "import torch\nmedium = torch.set_float32_matmul_precision\n"
+        "def pytest_runtest_setup(item):\n    torch.set_default_dtype(torch.float64)\n"
+        "def pytest_unconfigure():\n    medium('highest')\n    torch.set_default_dtype(torch.float32)\n"
+        "medium('medium')\n"
+    )
+    result = gate("--medsam-device", "cpu", model=True, run_dir="set")
+    assert result.ret == 0, said(result)
+    plain, found = (read_run(pytester.path / name) for name in ("run", "set"))
+    assert [record.scores for record in found.records] == [record.scores for record in plain.records]
+    assert (plain.header.decided.ambient, found.header.decided.ambient) == ("", "float32 matmul precision medium")
+    result.stdout.fnmatch_lines(["set aside while the model works: float32 matmul precision medium"])
+    later = "set aside while the model works: float32 matmul precision medium, default dtype float64"
+    assert found.records[0].notes == (later,)
 
 
 def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pytester, monkeypatch):
@@ -500,7 +603,7 @@ def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pyt
         return forward(self, images)
 
     monkeypatch.setattr(SAM2Base, "forward_image", crowded)
-    result = gate("--device", "cpu", model=True)
+    result = gate("--medsam-device", "cpu", model=True)
     assert result.ret == 0
     notes = [line for line in result.stdout.lines if "out of device memory" in line]
     assert len(notes) == 1

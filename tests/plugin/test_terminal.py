@@ -20,7 +20,7 @@ def test_what_was_decided_stands_beside_the_decision():
 
 
 def test_the_header_of_an_older_run_is_described_without_reasons():
-    assert describe(made_header(PLAN, **HEADER))[1:3] == [
+    assert describe(made_header(PLAN, **HEADER))[2:4] == [
         "device: cuda: NVIDIA H200, torch 2.13.0, sam2 1.1.0",
         "precision bf16, threads not recorded",
     ]

@@ -205,7 +205,9 @@ def test_the_file_is_a_png_and_the_only_one_in_a_folder_made_for_it(make_result:
 
 def test_a_folder_that_is_a_file_is_a_run_error(make_result: Make, tmp_path: Path) -> None:
     (tmp_path / "overlays").write_text("in the way")
-    with pytest.raises(RunError, match=r"overlays/case\.png: cannot be written \(.*\); choose another --run-dir\.$"):
+    with pytest.raises(
+        RunError, match=r"overlays/case\.png: cannot be written \(.*\); choose another --medsam-run-dir\.$"
+    ):
         write_overlay(make_result(TRUTH, EMPTY), tmp_path / "overlays" / "case.png")
 
 

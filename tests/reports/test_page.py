@@ -188,5 +188,7 @@ def test_the_file_is_written_whole_or_not_at_all(run: Run, verdict: Verdict, tmp
     assert (folder / "page.html").read_text(encoding="utf-8").endswith("</html>\n")
     assert [one.name for one in folder.iterdir()] == ["page.html"]
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"file/page\.html: cannot be written \(.*\); choose another --run-dir\.$"):
+    with pytest.raises(
+        RunError, match=r"file/page\.html: cannot be written \(.*\); choose another --medsam-run-dir\.$"
+    ):
         write_page(run, verdict, tmp_path / "file" / "page.html")

@@ -1,0 +1,1 @@
+"""What the gate can judge: any program that turns a volume and prompts into masks."""

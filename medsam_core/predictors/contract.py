@@ -1,0 +1,264 @@
+"""What a predictor is, and `Checked`, which turns a wrong answer into one sentence. No torch."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from medsam_core.errors import MedsamError, PredictorError
+from medsam_core.prompts.prompt import Prompt
+from medsam_core.text import counted
+
+if TYPE_CHECKING:
+    from medsam_core.data.volume import Volume
+
+
+@dataclass(frozen=True)
+class PredictorIdentity:
+    """What was judged, as a run records it. Raises PredictorError if a field cannot be what it should be."""
+
+    name: str
+    """A short word, such as "engine"; post-processing is part of it, such as "engine+fill-holes:8"."""
+    version: str
+    """The version of the code that runs the model."""
+    sha256: str
+    """Of what it runs: the weights, the exported model or the program. 64 lower-case hex digits."""
+    image_size: int | None = None
+    """Side of the square image that the model sees, in pixels; None if it is unknown or has no meaning."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results should know about it, a sentence each."""
+    checkpoint: str = ""
+    """The name of the weights; "" where they have none apart from the predictor's."""
+    architecture: str = ""
+    """The name of the model's architecture; "" if it is unknown."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.sha256[:12]})"
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise PredictorError(f"predictor {self.name!r}: identity: {problem}.")
+
+    def _problem(self) -> str | None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            return f"got the name {self.name!r}, expected a short word; name the predictor"
+        if not isinstance(self.version, str) or not self.version.strip():
+            return f"got the version {self.version!r}, expected text; give the version of its code"
+        if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            return f"got the sha256 {self.sha256!r}, expected 64 lower-case hex digits; hash the file that it runs"
+        size = self.image_size
+        if size is not None and (type(size) is not int or size < 1):
+            return f"got the image size {size!r}, expected pixels or None; give the side of the model's image"
+        if not isinstance(self.notes, tuple) or not all(isinstance(note, str) for note in self.notes):
+            return f"got notes {self.notes!r}, expected a tuple of sentences; give () if there are none"
+        for what in ("checkpoint", "architecture"):
+            if not isinstance(getattr(self, what), str):
+                return f'got the {what} {getattr(self, what)!r}, expected text; give its name, or "" if it has none'
+        return None
+
+
+class PredictionLike(Protocol):
+    """The answer to one prompt."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(D, H, W) bool on the volume's grid; False on every slice that the protocol does not see."""
+
+    @property
+    def predicted_iou(self) -> np.ndarray:
+        """(D,) float, the model's own estimate in [0, 1] for each slice; NaN where it is unknown."""
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """From a volume and prompts to masks. `isinstance` checks that the attributes are there, not what they do."""
+
+    @property
+    def identity(self) -> PredictorIdentity:
+        """The same for the predictor's whole life, and for another predictor of the same weights and code."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the report; a predictor may append to it while it works. A plain attribute is enough."""
+
+    def encode(self, volume: Volume) -> Any:
+        """What `predict` needs of a volume. It may run in another thread while `predict` works on another volume."""
+
+    def predict(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
+        """One prediction for each prompt, in their order; prompts do not influence one another; [] gives [].
+
+        encoded: what `encode` returned.
+        protocol: one of PROTOCOLS. `bidirectional` may find the object on every slice, `forward` from the key slice
+            on, `slicewise` on the key slice alone.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class PlainPrediction:
+    """A prediction made of two arrays, for those who write a predictor."""
+
+    mask: np.ndarray
+    """(D, H, W) bool."""
+    predicted_iou: np.ndarray = None  # type: ignore[assignment]  # replaced below
+    """(D,) float in [0, 1] or NaN; left out: NaN everywhere."""
+
+    def __post_init__(self) -> None:
+        if self.predicted_iou is None:
+            object.__setattr__(self, "predicted_iou", np.full(len(self.mask), np.nan, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class PackedPrediction:
+    """A prediction that keeps its mask in an eighth of the memory."""
+
+    packed: np.ndarray
+    """(D, H, ceil(W / 8)) uint8, the mask as `np.packbits` along the last axis."""
+    width: int
+    """W."""
+    predicted_iou: np.ndarray
+    """(D,) float in [0, 1] or NaN."""
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> PackedPrediction:
+        """From (D, H, W) bool; the predicted IoU is NaN."""
+        return cls(np.packbits(mask, axis=-1), mask.shape[-1], np.full(len(mask), np.nan, np.float32))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(D, H, W) bool, unpacked at every call."""
+        return np.unpackbits(self.packed, axis=-1, count=self.width).view(bool)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedVolume:
+    """A volume that a `Checked` predictor encoded."""
+
+    encoded: Any
+    """What the predictor itself made of it."""
+    shape: tuple[int, int, int]
+    """(D, H, W)."""
+
+
+class Checked:
+    """A predictor whose answers are compared with the contract; the first wrong one is a PredictorError.
+
+    Errors of this package (DataError, PromptError, …) pass through; any other exception of the predictor becomes a
+    PredictorError that names its type and message.
+    """
+
+    predictor: Predictor
+    """The predictor itself."""
+    identity: PredictorIdentity
+    """The predictor's own when it was made; another one later is a wrong answer."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.identity = predictor.identity
+
+    @property
+    def notes(self) -> list[str]:
+        """The predictor's own."""
+        return self.predictor.notes
+
+    def encode(self, volume: Volume) -> CheckedVolume:
+        """The volume, prepared for `predict`."""
+        depth, height, width = volume.shape
+        with self._named("encode"):
+            return CheckedVolume(self.predictor.encode(volume), (depth, height, width))
+
+    def predict(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
+        """The predictor's predictions, all of which follow the contract. Raises PredictorError otherwise."""
+        prompts = list(prompts)
+        with self._named("predict"):
+            found = self.predictor.predict(encoded.encoded, prompts, protocol=protocol)
+            try:
+                found = list(found)
+            except TypeError:
+                self._wrong(
+                    f"got a {type(found).__name__} as the answer, expected a list of predictions; return a list"
+                )
+            if len(found) != len(prompts):
+                got = f"{counted(len(found), 'prediction')} for {counted(len(prompts), 'prompt')}"
+                self._wrong(f"got {got}, expected one for each; return them in the order of the prompts")
+            for index, (prediction, prompt) in enumerate(zip(found, prompts, strict=True)):
+                problem = _problem(prediction, prompt, encoded.shape, protocol)
+                if problem:
+                    self._wrong(f"prediction {index} of {len(found)}: {problem}")
+            if self.predictor.identity != self.identity:
+                self._wrong(
+                    f"got the identity {self.predictor.identity}, expected {self.identity} as at the start; keep it"
+                )
+        return found
+
+    def _wrong(self, problem: str) -> None:
+        raise PredictorError(f"predictor {self.identity.name}: {problem}.")
+
+    @contextlib.contextmanager
+    def _named(self, step: str) -> Iterator[None]:
+        try:
+            yield
+        except MedsamError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PredictorError(
+                f"predictor {self.identity.name}: {step} failed with {described(error)}, expected an answer; "
+                "correct the predictor."
+            ) from error
+
+
+def described(error: BaseException) -> str:
+    """Type and first line of an exception, for a sentence: `ValueError (wrong shape)`."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__} ({lines[0].rstrip('.')[:300]})" if lines else type(error).__name__
+
+
+def _problem(prediction: Any, prompt: Prompt, shape: tuple[int, int, int], protocol: str) -> str | None:
+    found = {}
+    for name in ("mask", "predicted_iou"):
+        try:
+            found[name] = getattr(prediction, name)  # once: a mask may be unpacked at every call
+        except AttributeError:
+            return f"got a {type(prediction).__name__} without .{name}, expected both; return PlainPrediction objects"
+    return _mask_problem(found["mask"], prompt, shape, protocol) or _iou_problem(found["predicted_iou"], shape[0])
+
+
+def _mask_problem(mask: Any, prompt: Prompt, shape: tuple[int, int, int], protocol: str) -> str | None:
+    if not isinstance(mask, np.ndarray):
+        return f"got a mask of type {type(mask).__name__}, expected a NumPy array; convert it"
+    if mask.shape != shape:
+        return f"got a mask of shape {mask.shape}, expected {shape} as the volume has; return it on the volume's grid"
+    if mask.dtype.kind == "f" and np.isnan(mask).any():
+        return f"got a mask of {mask.dtype} with {int(np.isnan(mask).sum())} NaN, expected bool; find where they arise"
+    if mask.dtype != np.bool_:
+        return f"got a mask of {mask.dtype}, expected bool; threshold it, such as logits > 0"
+    seen = prompt.slices_seen(shape[0], protocol)
+    outside = [
+        *np.flatnonzero(mask[: seen.start].any((1, 2))),
+        *(np.flatnonzero(mask[seen.stop :].any((1, 2))) + seen.stop),
+    ]
+    if outside:
+        span = f"{seen.start}" if len(seen) == 1 else f"{seen.start} to {seen.stop - 1}"
+        return (
+            f"got a mask on slice {outside[0]} for a prompt on slice {prompt.key_slice}, expected one on {span} alone "
+            f"as protocol {protocol} has it; leave the other slices empty"
+        )
+    return None
+
+
+def _iou_problem(iou: Any, depth: int) -> str | None:
+    if not isinstance(iou, np.ndarray):
+        return f"got a predicted_iou of type {type(iou).__name__}, expected a NumPy array; give NaN where it is unknown"
+    if iou.shape != (depth,):
+        return f"got a predicted_iou of shape {iou.shape}, expected {(depth,)}; give one number for each slice"
+    if iou.dtype.kind != "f":
+        return f"got a predicted_iou of {iou.dtype}, expected floats; convert it"
+    wrong = ~(np.isnan(iou) | ((iou >= 0) & (iou <= 1)))
+    if wrong.any():
+        return f"got a predicted_iou of {iou[wrong][0]:g}, expected 0 to 1, or NaN; give the estimate itself, no logit"
+    return None

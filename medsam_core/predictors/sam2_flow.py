@@ -1,0 +1,192 @@
+"""sam2's own video predictor, driven as MedSAM2's scripts drive it: slow, and what the engine is compared with.
+
+Written from bowang-lab/MedSAM2's `medsam2_infer_*.py` and sam2's interface, not from the engine: tests compare logits
+with it, `benchmarks/test_speedup.py` time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from PIL import Image
+
+from medsam_core.errors import OptionError
+from medsam_core.inference import ambient
+from medsam_core.inference.devices import autocast
+from medsam_core.inference.model import LoadedModel, load_model
+from medsam_core.inference.preprocessing import background_of, to_uint8
+from medsam_core.predictors.contract import PackedPrediction, PredictorIdentity
+from medsam_core.predictors.engine import identity_of
+from medsam_core.prompts.prompt import PROTOCOLS, Prompt
+
+if TYPE_CHECKING:
+    from medsam_core.data.volume import Volume
+    from medsam_core.predictors.choosing import PredictorRequest
+
+_OFF = (
+    "fill_hole_area",  # a no-op in MedSAM2's flow too, unless sam2's CUDA extension is there
+    "non_overlap_masks",
+    "clear_non_cond_mem_around_input",
+    "clear_non_cond_mem_for_multi_obj",
+    "add_all_frames_to_correct_as_cond",
+)
+
+
+class Sam2Predictor:
+    """sam2's video predictor in MedSAM2's flow, one prompt after the other; the predicted IoU is not known to it."""
+
+    model: LoadedModel
+    """sam2's modules with the weights."""
+    identity: PredictorIdentity
+    """The name "sam2", sam2's version, and the SHA-256 of the checkpoint."""
+    notes: list[str]
+    """The model's notes, and one for each volume whose background is not 0."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self.identity = identity_of(model, "sam2", metadata.version("sam2"))
+        self.notes = list(model.notes)
+
+    @ambient.set_aside()
+    def encode(self, volume: Volume | np.ndarray) -> tuple[torch.Tensor, tuple[int, ...]]:
+        """The volume's frames (D, 3, S, S) on the CPU, and its shape. Raises DataError as the engine does."""
+        voxels = np.asarray(getattr(volume, "voxels", volume))
+        to_uint8(voxels)  # refuses what cannot be segmented, in a sentence
+        background = background_of(voxels)
+        if background != 0:
+            self.notes.append(
+                f"the background of a volume is {background:g}; MedSAM2's scripts take 0 for it, so the predictor sam2 "
+                "sees other pixels than the engine."
+            )
+        return frames_as_medsam2_makes_them(voxels, self.model.architecture.image_size), voxels.shape
+
+    @ambient.set_aside()
+    def predict(
+        self, encoded: tuple[torch.Tensor, tuple[int, ...]], prompts: Sequence[Prompt], *, protocol: str
+    ) -> list[PackedPrediction]:
+        """One prediction for each prompt. Raises OptionError for another protocol than those of PROTOCOLS."""
+        if protocol not in PROTOCOLS:
+            raise OptionError(
+                f"protocol: got {protocol!r}, expected one of {', '.join(PROTOCOLS)}; choose one of them."
+            )
+        frames, shape = encoded
+        flow = Sam2Flow(self.model, frames=frames, shape=shape)
+        return [PackedPrediction.of(flow.mask(prompt, protocol)) for prompt in prompts]
+
+
+def from_request(request: PredictorRequest) -> Sam2Predictor:
+    """sam2's predictor for what a session asked. Raises CheckpointError, DeviceError, OptionError or PredictorError."""
+    request.refuse("sam2", "compiled")
+    request.known_options("sam2", ())
+    return Sam2Predictor(
+        load_model(
+            request.checkpoint,
+            device=request.device,
+            precision=request.precision,
+            architecture=request.architecture,
+            image_size=request.image_size,
+            weights=request.weights,
+        )
+    )
+
+
+class Sam2Flow:
+    """One volume in sam2's predictor: for each prompt alone prompt, forward, reset, prompt, backward.
+
+    volume: (D, H, W), background 0. legacy: the predictor that MedSAM2 uses, else sam2's newer one.
+    frames, shape: instead of a volume, what `frames_as_medsam2_makes_them` made of one, and (D, H, W).
+    Slices are made into frames once, which is kinder than MedSAM2's scripts. Each pass encodes them again, as theirs
+    do.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        volume: np.ndarray | None = None,
+        *,
+        legacy: bool = True,
+        frames: torch.Tensor | None = None,
+        shape: tuple[int, ...] = (),
+    ) -> None:
+        self.model = model
+        if volume is not None:
+            shape, frames = volume.shape, frames_as_medsam2_makes_them(volume, model.architecture.image_size)
+        assert frames is not None
+        self.shape = shape
+        self.frames = frames.to(model.device)
+        self._sam2 = _predictor_module(legacy)
+        self.predictor = copy.copy(model.module)
+        self.predictor.__class__ = self._sam2.SAM2VideoPredictor
+        for option in _OFF:
+            setattr(self.predictor, option, 0)
+
+    def logits(self, prompt: Prompt, protocol: str = "bidirectional") -> np.ndarray:
+        """(D, H, W) float32, NaN where not tracked."""
+        found = np.full(self.shape, np.nan, np.float32)
+        for index, logits in self._track(prompt, protocol):
+            found[index] = logits.float().cpu().numpy()
+        return found
+
+    def mask(self, prompt: Prompt, protocol: str = "bidirectional") -> np.ndarray:
+        """(D, H, W) bool, thresholded on the device and copied slice by slice as MedSAM2's scripts do."""
+        found = np.zeros(self.shape, bool)
+        for index, logits in self._track(prompt, protocol):
+            found[index] = (logits > 0.0).cpu().numpy()
+        return found
+
+    def _track(self, prompt: Prompt, protocol: str) -> Iterator[tuple[int, torch.Tensor]]:
+        frames = (self.frames, *self.shape[1:])
+        steps = 0 if protocol == "slicewise" else None  # None: to the end of the volume
+        # sam2 reads frames from a video file only; MedSAM2's fork has this change in its copy of sam2
+        names: dict[str, Any] = {"load_video_frames": lambda **_: frames, "tqdm": lambda steps, **_: steps}
+        with patch.multiple(self._sam2, **names), autocast(self.model.device, self.model.precision):
+            state = self.predictor.init_state("unused")
+            for reverse in (False, True):
+                self._prompt(state, prompt)
+                tracked = self.predictor.propagate_in_video(state, prompt.key_slice, steps, reverse=reverse)
+                for index, _, logits in tracked:
+                    yield index, logits[0, 0]
+                if protocol != "bidirectional":
+                    return
+                self.predictor.reset_state(state)
+
+    def _prompt(self, state: dict[str, Any], prompt: Prompt) -> None:
+        if prompt.mask is not None:
+            self.predictor.add_new_mask(state, prompt.key_slice, 1, prompt.mask)
+            return
+        self.predictor.add_new_points_or_box(
+            state,
+            frame_idx=prompt.key_slice,
+            obj_id=1,
+            box=None if prompt.box is None else np.array(prompt.box, np.float32),
+            points=np.array(prompt.points, np.float32) if prompt.points else None,
+            labels=np.array(prompt.point_labels, np.int32) if prompt.points else None,
+        )
+
+
+def frames_as_medsam2_makes_them(volume: np.ndarray, image_size: int) -> torch.Tensor:
+    """(D, 3, S, S) float32."""
+    volume = volume.astype(np.float64)  # as NumPy makes of the integers that MRI comes in
+    tissue = volume[volume > 0]
+    low, high = np.percentile(tissue, 0.5), np.percentile(tissue, 99.5)
+    scaled = np.clip(volume, low, high)
+    scaled = (scaled - scaled.min()) / (scaled.max() - scaled.min()) * 255.0
+    scaled[volume == 0] = 0
+    frames = [Image.fromarray(s).convert("RGB").resize((image_size, image_size)) for s in scaled.astype(np.uint8)]
+    images = torch.from_numpy(np.stack([np.array(frame).transpose(2, 0, 1) for frame in frames]) / 255.0)
+    images -= torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    images /= torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    return images.float()
+
+
+def _predictor_module(legacy: bool) -> ModuleType:
+    from sam2 import sam2_video_predictor, sam2_video_predictor_legacy
+
+    return sam2_video_predictor_legacy if legacy else sam2_video_predictor

@@ -1,0 +1,179 @@
+"""Each wrong answer of a predictor is one sentence that names it."""
+
+import numpy as np
+import pytest
+
+from medsam_core.errors import DataError, PredictorError
+from medsam_core.predictors.contract import Checked, PackedPrediction, PlainPrediction, Predictor, PredictorIdentity
+from medsam_core.prompts.prompt import PROTOCOLS
+from tests.predictors.toys import BOX, POINT, SHAPE, BoxFiller, volume
+
+
+class Answering(BoxFiller):
+    """Answers a box prompt as it is given, whatever the volume."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def predict(self, *_, protocol):
+        assert protocol in PROTOCOLS
+        return self.answer
+
+
+def ask(predictor, prompts=(BOX,), protocol="bidirectional"):
+    checked = Checked(predictor)
+    return checked.predict(checked.encode(volume()), prompts, protocol=protocol)
+
+
+def mask(dtype=bool, shape=SHAPE):
+    return np.zeros(shape, dtype)
+
+
+def nan_mask():
+    found = mask(np.float32)
+    found[1, :2, 3] = np.nan
+    return found
+
+
+class WithoutMask:
+    predicted_iou = np.zeros(5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_right_answer_passes_unchanged(protocol):
+    boxed, pointed = ask(BoxFiller(), [BOX, POINT], protocol)
+    assert boxed.mask.sum() == 16 * {"bidirectional": 5, "forward": 3, "slicewise": 1}[protocol]
+    assert pointed.mask[1, 8, 2]
+
+
+def test_a_packed_mask_is_unpacked_once():
+    class Counted(PackedPrediction):
+        calls = 0
+
+        @property
+        def mask(self):
+            Counted.calls += 1
+            return super().mask
+
+    (found,) = ask(Answering([Counted.of(mask())]))
+    assert Counted.calls == 1
+    assert found.packed.dtype == np.uint8
+
+
+def test_no_prompts_give_no_predictions():
+    assert ask(BoxFiller(), []) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ([], "got 0 predictions for 1 prompt, expected one for each"),
+        ([PlainPrediction(mask())] * 2, "got 2 predictions for 1 prompt"),
+        (None, "got a NoneType as the answer, expected a list of predictions"),
+        ([WithoutMask()], r"prediction 0 of 1: got a WithoutMask without \.mask, expected both"),
+        ([PlainPrediction([[[True]]])], "got a mask of type list, expected a NumPy array"),
+        ([PlainPrediction(mask(shape=(5, 9, 12)))], r"got a mask of shape \(5, 9, 12\), expected \(5, 12, 9\)"),
+        ([PlainPrediction(mask(np.uint8))], "got a mask of uint8, expected bool; threshold it"),
+        ([PlainPrediction(mask(np.float32))], "got a mask of float32, expected bool"),
+        ([PlainPrediction(nan_mask())], "got a mask of float32 with 2 NaN, expected bool"),
+        ([PlainPrediction(mask(), [0.5] * 5)], "got a predicted_iou of type list, expected a NumPy array"),
+        ([PlainPrediction(mask(), np.zeros(4))], r"got a predicted_iou of shape \(4,\), expected \(5,\)"),
+        ([PlainPrediction(mask(), np.zeros(5, int))], "got a predicted_iou of int64, expected floats"),
+        ([PlainPrediction(mask(), np.array([0, 1, np.nan, 1.5, 2]))], "got a predicted_iou of 1.5, expected 0 to 1"),
+        ([PlainPrediction(mask(), np.full(5, -0.1))], "got a predicted_iou of -0.1"),
+        ([PlainPrediction(mask(), np.full(5, np.inf))], "got a predicted_iou of inf"),
+    ],
+)
+def test_a_wrong_answer_is_one_sentence(answer, said):
+    with pytest.raises(PredictorError, match=said) as caught:
+        ask(Answering(answer))
+    text = str(caught.value)
+    assert text.startswith("predictor box-filler: ")
+    assert "\n" not in text
+    assert text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "wrong", "said"),
+    [
+        ("forward", 0, "got a mask on slice 0 for a prompt on slice 2, expected one on 2 to 4 alone"),
+        ("forward", 1, "got a mask on slice 1"),
+        ("slicewise", 1, "got a mask on slice 1 for a prompt on slice 2, expected one on 2 alone"),
+        ("slicewise", 4, "got a mask on slice 4"),
+    ],
+)
+def test_a_mask_outside_of_the_protocols_slices_is_refused(protocol, wrong, said):
+    found = mask()
+    found[wrong, 3, 3] = True
+    with pytest.raises(PredictorError, match=said):
+        ask(Answering([PlainPrediction(found)]), protocol=protocol)
+    ask(Answering([PlainPrediction(found)]))
+
+
+def test_the_slices_of_each_protocol():
+    assert [list(BOX.slices_seen(4, protocol)) for protocol in PROTOCOLS] == [[0, 1, 2, 3], [2, 3], [2]]
+
+
+@pytest.mark.parametrize("step", ["encode", "predict"])
+def test_an_exception_is_named_and_chained(step, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("bad weights\nsecond line")
+
+    monkeypatch.setattr(BoxFiller, step, fail)
+    with pytest.raises(PredictorError) as caught:
+        ask(BoxFiller())
+    assert str(caught.value).startswith(f"predictor box-filler: {step} failed with ValueError (bad weights), expected")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_error_of_this_package_passes_through(monkeypatch):
+    def fail(*_):
+        raise DataError("t1ce.nii: empty.")
+
+    monkeypatch.setattr(BoxFiller, "encode", fail)
+    with pytest.raises(DataError, match=r"^t1ce\.nii: empty\.$"):
+        ask(BoxFiller())
+
+
+def test_an_interruption_passes_through(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BoxFiller, "encode", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ask(BoxFiller())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": " "}, "got the name ' ', expected a short word"),
+        ({"version": ""}, "got the version '', expected text"),
+        ({"version": 2}, "got the version 2, expected text"),
+        ({"sha256": "ab"}, "got the sha256 'ab', expected 64 lower-case hex digits"),
+        ({"sha256": "AB" * 32}, "expected 64 lower-case hex digits"),
+        ({"image_size": 0}, "got the image size 0, expected pixels or None"),
+        ({"image_size": True}, "got the image size True"),
+        ({"notes": ["a"]}, "expected a tuple of sentences"),
+    ],
+)
+def test_an_identity_that_cannot_be_is_refused(change, said):
+    fields = {"name": "mine", "version": "1", "sha256": "ab" * 32, "image_size": 512, "notes": ("Guessed.",)}
+    PredictorIdentity(**fields)
+    with pytest.raises(PredictorError, match=said):
+        PredictorIdentity(**{**fields, **change})
+
+
+def test_what_counts_as_a_predictor():
+    assert isinstance(BoxFiller(), Predictor)
+    assert isinstance(Checked(BoxFiller()), Predictor)
+    assert not isinstance(object(), Predictor)
+
+
+def test_a_packed_prediction_is_the_mask_again():
+    whole = np.random.default_rng(1).random((3, 4, 11)) < 0.5
+    packed = PackedPrediction.of(whole)
+    assert packed.packed.nbytes == 3 * 4 * 2
+    assert packed.mask.dtype == bool
+    assert np.array_equal(packed.mask, whole)
