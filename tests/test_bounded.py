@@ -14,7 +14,7 @@ import pytest
 from medsam_core.data import find_subjects
 from medsam_core.errors import DataError, MedsamError, OptionError
 from medsam_core.files import LARGEST_TEXT, check_input, read_input
-from medsam_core.gates.baseline import read_baseline
+from medsam_core.gates.baseline_file import read_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.inference.checkpoints import resolve as resolve_checkpoint
 from medsam_core.latency.measurement import read_measurement

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import Baseline, write_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import write_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.verdict import judge
 from medsam_core.outcome import Outcome

@@ -14,7 +14,8 @@ import pytest
 
 from medsam_core.cli import main
 from medsam_core.errors import MedsamError
-from medsam_core.gates.baseline import Baseline, write_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import write_baseline
 from medsam_core.gates.noise import measure, write_floor
 from medsam_core.latency.measurement import Measurement, accept_latency
 from medsam_core.prompts.manifest import read_manifest
@@ -198,7 +199,19 @@ def test_history_lists_the_good_runs_beside_a_damaged_one(capsys, file, kind):
 
 @pytest.mark.usefixtures("folder")
 def test_the_run_of_an_older_version_is_judged_as_before(capsys):
-    """Written by commit 60d6631, which had no types for what it stored."""
+    """Written by commit 60d6631. Since then, a mean against a baseline is held for each group."""
     assert main(["judge", "run", "--json"]) == 0
-    stored = json.loads((STORED / "verdict.json").read_text())
-    assert json.loads(capsys.readouterr().out) == stored | {"predictor": "engine"}
+    got, before = json.loads(capsys.readouterr().out), json.loads((STORED / "verdict.json").read_text())
+    for key in ("outcome", "exit_code", "reasons", "notes", "cases"):
+        assert got[key] == before[key]
+    assert got["predictor"] == "engine"
+    by_group = [result for result in got["results"] if result["group"]]
+    assert [(one["bound"], one["group"], one["outcome"]) for one in by_group] == [
+        ("mean_drop_maximum", f"{region}/{prompt}", "PASS")
+        for region in ("WT", "TC", "ET")
+        for prompt in ("box", "point")
+    ]
+    assert [one for one in got["results"] if not one["group"]] == [
+        {**one, "group": ""} for one in before["results"] if one["bound"] != "mean_drop_maximum"
+    ]
+    assert got["counts"] == {**before["counts"], "bounds": before["counts"]["bounds"] + 5, "ungated": 0}

@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Write the baseline or raise GateError with the objections."""
     from medsam_core.gates.acceptance import accept
-    from medsam_core.gates.baseline import FOLDER
+    from medsam_core.gates.baseline_file import FOLDER
     from medsam_core.gates.gates_file import gates_of
     from medsam_core.gates.remote import local
     from medsam_core.runs import read_run

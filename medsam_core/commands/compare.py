@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-RULE = ("metric", "scope", "margin", "listed_drop", "case_drop_maximum")
+RULE = ("metric", "scope", "margin", "listed_drop", "collapse", "case_drop_maximum")
 """Options that are fields of `comparison.Rule`, with the same defaults."""
 
 
@@ -23,6 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
     parser.add_argument("--margin", type=float, default=0.010, help="the mean may drop by this (default: %(default)s)")
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
+    collapse = "FAIL if clearly more cases drop by more than rise by more (default: %(default)s)"
+    parser.add_argument("--collapse", type=float, default=0.05, metavar="DROP", help=collapse)
     drop = "FAIL if a case drops by more, or `none` (default: %(default)s)"
     parser.add_argument("--case-drop-maximum", type=_limit, default=0.20, metavar="DROP", help=drop)
     parser.add_argument("--format", choices=("text", "markdown", "junit", "json"), default="text", help="default: text")
@@ -35,9 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.cases import SCOPES, check_choices
     from medsam_core.errors import RunError
     from medsam_core.files import write_whole
-    from medsam_core.gates.baseline import FOLDER, find_reference
+    from medsam_core.gates.baseline import identity_of
+    from medsam_core.gates.baseline_file import FOLDER
     from medsam_core.gates.comparison import Rule, compare
     from medsam_core.gates.noise import check_rule, floor_of
+    from medsam_core.gates.reference import find_reference
     from medsam_core.gates.remote import local
     from medsam_core.reports.comparison import junit, markdown
     from medsam_core.runs import read_run
@@ -45,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_choices("scope", (arguments.scope,), SCOPES)
     rule = Rule(**{name: getattr(arguments, name) for name in RULE})
     with local(arguments.reference) as there, local(arguments.run) as here:
-        reference = find_reference(there, arguments.baselines or FOLDER)
         stored = read_run(here)
+        reference = find_reference(there, arguments.baselines or FOLDER, kind=identity_of(stored).kind)
         check_rule(rule, floor_of(stored))
         comparison = compare(reference, stored, rule)
     if arguments.format == "json":

@@ -22,9 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict and return its exit code. Raises GateError or RunError. Writes nothing."""
-    from medsam_core.gates.baseline import FOLDER
-    from medsam_core.gates.gates_file import gates_of, reference_of
+    from medsam_core.gates.baseline_file import FOLDER
+    from medsam_core.gates.gates_file import gates_of
     from medsam_core.gates.noise import check_gates, floor_of
+    from medsam_core.gates.reference import reference_of
     from medsam_core.gates.remote import local
     from medsam_core.gates.verdict import judge_run
     from medsam_core.runs import read_run

@@ -47,7 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--factor: got {arguments.factor}, expected a number ≥ 1; e.g. 1.2.")
     now, folder = read_measurement(arguments.measurement), arguments.baselines or FOLDER
     if arguments.action == "accept":
-        path = accept_latency(now, arguments.name, folder=folder, factor=arguments.factor, force=arguments.force)
+        path, overruled = accept_latency(
+            now, arguments.name, folder=folder, factor=arguments.factor, force=arguments.force
+        )
+        for objection in overruled:
+            print(f"overruled: {objection}")
         print(f"wrote {path}: commit it")
         return 0
     before = find_accepted(now, arguments.against, folder)

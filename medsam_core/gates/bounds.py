@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from medsam_core.cases import CaseRecord
+from medsam_core.gates.inferiority import Judged, Rule, judge_groups
 from medsam_core.gates.statistics import DECIMALS, direction
 from medsam_core.gates.wording import compared
+from medsam_core.outcome import Outcome
 
 
 class Reference(NamedTuple):
@@ -62,6 +64,13 @@ class Statistic:
     """From the reduced scores, the baseline's scores reduced alike, and the metric's direction, to one number."""
     in_unit: bool = True
     """Whether the limited number has the metric's unit."""
+    judged: Callable[[Sequence[GatedCase], float, int], Judged] | None = None
+    """Judges the cases where a comparison with the limit is not enough; the number of groups corrects its level."""
+
+    @property
+    def of_groups(self) -> bool:
+        """Whether each group is held to it, unless the gate pools them: else one may fall and the others hide it."""
+        return self.needs == "baseline" and self.one_case is None
 
 
 def mean(values: Sequence[float]) -> float:
@@ -84,6 +93,11 @@ def _drop(now: float, before: float, better: int) -> float:
     return round(better * (before - now), DECIMALS)
 
 
+def _rise(now: float, before: float, better: int) -> float:
+    """By how much it got better."""
+    return -_drop(now, before, better)
+
+
 def _ratio(now: float, before: float, _: int) -> float:
     """1 if both are 0, infinite if only `before` is."""
     if before == 0:
@@ -99,6 +113,16 @@ def _case_change(case: GatedCase) -> float:
     return abs(_case_drop(case))
 
 
+def _benefit(case: GatedCase) -> float:
+    return -_case_drop(case)
+
+
+def _not_inferior(cases: Sequence[GatedCase], limit: float, groups: int) -> Judged:
+    """As `compare` judges one of these groups."""
+    rule = Rule(cases[0].metric, margin=limit)
+    return judge_groups([[_benefit(case) for case in cases]], rule, others=groups - 1)[0]
+
+
 def _margin(case: GatedCase) -> float:
     return case.score - case.control.score
 
@@ -107,7 +131,7 @@ _FELL = "{case.score:.3f} is worse than {case.baseline.score:.3f} in {case.basel
 _CHANGED = "{case.score:.3f} is not {case.baseline.score:.3f} in {case.baseline.name}: change {reached}"
 _UNBEATEN = "{against_control} of the control {case.control.name}"
 _score, _worst = operator.attrgetter("score"), operator.itemgetter(0)
-_BOTH, _MOST, _OVER = ("minimum", "maximum"), ("maximum",), ("controls",)
+_BOTH, _MOST, _OVER, _LESS = ("minimum", "maximum"), ("maximum",), ("controls",), ("inferior",)
 STATISTICS = (
     Statistic("case", "worst {}", _BOTH, _score, _worst, one_case="{reached}"),
     Statistic("mean", "mean {}", _BOTH, _score, mean),
@@ -115,6 +139,8 @@ STATISTICS = (
     Statistic("worst_decile", "worst decile {}", _BOTH, _score, _worst_decile),
     Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, "baseline", versus=_ratio, in_unit=False),
     Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, "baseline", versus=_drop),
+    Statistic("mean_rise", "rise of the mean {}", _MOST, _stored, mean, "baseline", versus=_rise),
+    Statistic("not", "change of the mean {}", _LESS, _benefit, mean, "baseline", judged=_not_inferior),
     Statistic("case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _FELL),
     Statistic("case_change", "largest change of {}", _MOST, _case_change, _worst, "baseline", _CHANGED),
     Statistic("beats", "smallest margin of {} over the controls", _OVER, _margin, _worst, "controls", _UNBEATEN),
@@ -128,6 +154,7 @@ _HOLDS = {
     "minimum": operator.ge,
     "maximum": operator.le,
     "controls": operator.gt,  # as good as a filled box is not good enough
+    "inferior": lambda value, margin: value > -margin,  # necessary; `_not_inferior` asks for more
 }
 
 
@@ -139,7 +166,7 @@ class Bound:
     side: str
     """One of the statistic's sides."""
     limit: float
-    """Finite; 0 for `beats_controls`."""
+    """Finite; 0 for `beats_controls`, the margin for `not_inferior`."""
 
     @property
     def name(self) -> str:
@@ -178,17 +205,28 @@ class Decision:
 
     value: float
     """The limited number; NaN if a case has no number to reduce."""
-    holds: bool
+    outcome: Outcome
+    """INCONCLUSIVE for a statistic that can say so."""
     breaking: tuple[GatedCase, ...]
     """The cases that break a per-case bound, or those that have no number."""
+    why: str = ""
+    """What a statistic with a judgement of its own says."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound is known to hold."""
+        return self.outcome is Outcome.PASS
 
 
-def decide(bound: Bound, cases: Sequence[GatedCase]) -> Decision:
-    """Apply a bound to one case, as a test does, or to all cases of a gate, in any order, as the verdict does."""
+def decide(bound: Bound, cases: Sequence[GatedCase], *, groups: int = 1) -> Decision:
+    """Apply a bound to one case, as a test does, or to all cases of a gate or group, in any order, as the verdict does.
+
+    groups: how many are held to the bound; a test of significance takes it into account.
+    """
     row = bound.statistic
     unknown = [case for case in cases if math.isnan(case.score)] or [case for case in cases if bound.lacks(case)]
     if unknown:
-        return Decision(math.nan, False, tuple(unknown))
+        return Decision(math.nan, Outcome.FAIL, tuple(unknown))
     downwards = bound.side == "maximum"
     numbers = [row.number(case) for case in cases]
     value = row.reduce(sorted(numbers, reverse=downwards))
@@ -198,4 +236,7 @@ def decide(bound: Bound, cases: Sequence[GatedCase]) -> Decision:
     breaking = tuple(
         case for case, number in zip(cases, numbers, strict=True) if bound.per_case and not bound.holds(number)
     )
-    return Decision(value, bound.holds(value), breaking)
+    if row.judged is not None:
+        judged = row.judged(cases, bound.limit, groups)
+        return Decision(direction(cases[0].metric) * value, judged.outcome, breaking, judged.why)
+    return Decision(value, Outcome.PASS if bound.holds(value) else Outcome.FAIL, breaking)

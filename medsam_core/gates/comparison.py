@@ -1,7 +1,6 @@
 """A run against a reference, paired by case: is it as good, is it worse, or is neither shown?
 
-A group is a region × prompt, and a modality and protocol if there are several. It is a FAIL if one case fell too far;
-else a PASS if a mean drop as large as the margin is excluded; else a FAIL if a drop is shown; else INCONCLUSIVE.
+A group is a region × prompt, and a modality and protocol if there are several; `inferiority` judges each.
 The comparison is a PASS only if every group is, so this needs no correction for the number of groups
 (intersection-union). It is a FAIL if one group is, so the tests for a drop are corrected by Holm's method.
 """
@@ -10,64 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.inferiority import Judged, Rule, judge_groups
 from medsam_core.gates.pairing import Comparability, Pair, comparability
-from medsam_core.gates.statistics import MINIMUM_N, Paired, can_get_worse, direction, holm, mean_if_finite, paired
+from medsam_core.gates.statistics import mean_if_finite
 from medsam_core.gates.subgroups import Subgroup, subgroups, text_lines
 from medsam_core.gates.wording import metric_name
-from medsam_core.metrics import METRICS
 from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import Run
 from medsam_core.text import counted, few, signed
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a difference counts; drops are positive numbers in the metric's unit."""
-
-    metric: str = "dice"
-    scope: str = "volume"
-    margin: float = 0.010
-    """The mean drop that is tolerated."""
-    alpha: float = 0.05
-    """Level of the non-inferiority test that a PASS needs."""
-    alpha_worse: float = 0.005
-    """Level of the test for a drop that a FAIL needs, over all groups together."""
-    listed_drop: float = 0.05
-    """Cases that fell further are named."""
-    case_drop_maximum: float | None = 0.20
-    """One case that fell further is a FAIL; None for no such limit."""
-    confidence: float = 0.90
-    """Of the bootstrap interval of the mean."""
-    resamples: int = 4999
-
-    def __post_init__(self) -> None:
-        if not can_get_worse(self.metric):
-            known = ", ".join(filter(can_get_worse, METRICS))
-            raise GateError(
-                f"metric {self.metric!r}: expected one that can get worse: {known}; choose one of these with --metric."
-            )
-        for name in ("margin", "listed_drop", "case_drop_maximum"):
-            value = getattr(self, name)
-            if value is not None and not (0 <= value < math.inf):
-                raise GateError(f"{name}: got {value}, expected a finite number ≥ 0; set one.")
-        for name in ("alpha", "alpha_worse", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                raise GateError(f"{name}: got {getattr(self, name)}, expected a number between 0 and 1; set one.")
-
-    @property
-    def sign(self) -> int:
-        """1 if more is better, −1 if less is."""
-        return direction(self.metric)
-
-    @property
-    def verb(self) -> str:
-        """What a score that got worse did."""
-        return "fell" if self.sign > 0 else "rose"
 
 
 @dataclass(frozen=True)
@@ -141,11 +94,9 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
     against = comparability(reference, run, rule.metric, rule.scope)
     groups = {name: pairs for name, pairs in against.groups.items() if pairs}
     reasons = (*against.incomparable, *against.incomplete)
-    measured = [_measured(pairs, rule) for pairs in groups.values()]
-    adjusted = holm([one.p_worse for one in measured])
+    judged = judge_groups([[pair.benefit for pair in pairs] for pairs in groups.values()], rule)
     results = tuple(
-        _group(name, pairs, replace(one, p_worse=p_worse), rule, against)
-        for (name, pairs), one, p_worse in zip(groups.items(), measured, adjusted, strict=True)
+        _group(name, pairs, one, rule, against) for (name, pairs), one in zip(groups.items(), judged, strict=True)
     )
     unasked = [name for name, pairs in against.groups.items() if not pairs]
     return RunComparison(
@@ -154,45 +105,22 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
         rule=rule,
         groups=results,
         reasons=reasons,
-        notes=(*against.notes, *(f"{name}: no case was scored in both, nothing to compare" for name in unasked)),
+        notes=(
+            *against.notes,
+            *(f"{reference.name} {why}" for why in reference.unfit),
+            *(f"{name}: no case was scored in both, nothing to compare" for name in unasked),
+        ),
         outcome=worst([*(one.outcome for one in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
         subgroups=subgroups(run.records, against.groups),
     )
 
 
-def _measured(pairs: Sequence[Pair], rule: Rule) -> Paired:
-    benefits = [pair.benefit for pair in pairs]
-    if not all(map(math.isfinite, benefits)):
-        return Paired(len(pairs), math.nan)
-    return paired(benefits, rule.margin, confidence=rule.confidence, resamples=rule.resamples)
-
-
-def _decide(pairs: Sequence[Pair], measured: Paired, rule: Rule) -> tuple[Outcome, str, bool]:
-    """Outcome of comparable, complete pairs, why, and whether a single case decided it."""
+def _group(name: str, pairs: Sequence[Pair], judged: Judged, rule: Rule, against: Comparability) -> GroupComparison:
+    outcome, why, measured = judged.outcome, judged.why, judged.measured
     nan = [pair.case for pair in pairs if not math.isfinite(pair.current)]
     if nan:
-        return Outcome.FAIL, f"the score is not finite in {counted(len(nan), 'case')}: {few(nan)}", True
-    limit = rule.case_drop_maximum
-    fell = [pair.case for pair in pairs if limit is not None and pair.benefit < -limit]
-    if fell:
-        return Outcome.FAIL, f"{counted(len(fell), 'case')} {rule.verb} by more than the limit {limit:g}", True
-    benefits = [pair.benefit for pair in pairs]
-    if measured.n < MINIMUM_N:  # too few for a test: the verdict is about these cases only
-        if min(benefits) >= -rule.margin:
-            return Outcome.PASS, "no subject fell by more than the margin", False
-        if max(benefits) < 0 and measured.mean < -rule.margin:
-            return Outcome.FAIL, f"all {measured.n} fell, on average by more than the margin", False
-        return Outcome.INCONCLUSIVE, f"{measured.n} are too few to tell: add subjects", False
-    if measured.p_not_inferior <= rule.alpha and measured.low >= -rule.margin:
-        return Outcome.PASS, "a drop as large as the margin is excluded", False
-    if measured.p_worse <= rule.alpha_worse and measured.high < 0:
-        return Outcome.FAIL, f"a drop is shown, p {measured.p_worse:.2g} after Holm", False
-    return Outcome.INCONCLUSIVE, "neither a drop nor its absence is shown: add subjects or widen the margin", False
-
-
-def _group(name: str, pairs: Sequence[Pair], measured: Paired, rule: Rule, against: Comparability) -> GroupComparison:
-    outcome, why, by_case = _decide(pairs, measured, rule)
-    if against.incomparable or (against.incomplete and not by_case):
+        why += f": {few(nan)}"
+    if against.incomparable or (against.incomplete and not judged.by_case):
         outcome, why = Outcome.INCONCLUSIVE, "the runs cannot be compared as wholes"
     change = rule.sign * measured.mean
     low, high = sorted((rule.sign * measured.low, rule.sign * measured.high))
@@ -203,7 +131,7 @@ def _group(name: str, pairs: Sequence[Pair], measured: Paired, rule: Rule, again
     text = (
         f"{name} {metric_name(rule.metric, rule.scope)} {signed(change, digits)}{interval} over "
         f"{counted(len(pairs), 'subject')}: {outcome.value} "
-        f"(margin {rule.margin:.{digits}f}{'' if outcome is Outcome.PASS else f'; {why}'})"
+        f"(margin {rule.margin:.{digits}f}; {why})"
     )
     if fell:
         who = few([pair.subject for pair in fell])

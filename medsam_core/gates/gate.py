@@ -13,10 +13,18 @@ from medsam_core.decoding import finite_or_text
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.bounds import NO_REFERENCE, Bound, Decision, GatedCase, Reference, decide
 from medsam_core.gates.subgroups import COMPONENTS, TERCILES, components
-from medsam_core.gates.wording import DEFAULT_MODALITY, DEFAULT_PROTOCOL, compared, metric_name, of_case
+from medsam_core.gates.wording import (
+    DEFAULT_MODALITY,
+    DEFAULT_PROTOCOL,
+    compared,
+    group_name,
+    group_order,
+    metric_name,
+    of_case,
+)
 from medsam_core.outcome import Outcome
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
-from medsam_core.text import counted, few
+from medsam_core.text import counted, few, signed
 
 # None: any value, since grades and sites are the data set's own words.
 FILTERS: Mapping[str, tuple[str, ...] | None] = {
@@ -58,6 +66,8 @@ class Gate:
     """At least one."""
     same: tuple[str, ...] = ()
     """What of SAME must be the same in the run and the baseline; the gate does not apply to other runs."""
+    pooled: bool = False
+    """Whether bounds on a mean against a baseline are held over all cases and not for each group."""
 
     @property
     def of_cohort(self) -> bool:
@@ -132,6 +142,8 @@ class GateResult:
     text: str
     failing: tuple[str, ...] = ()
     """Ids of the cases that break a per-case bound or have a NaN score, sorted."""
+    group: str = ""
+    """As `group_name`; "" for a bound that is held over all cases."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types; a value that is not finite is written as text."""
@@ -141,6 +153,7 @@ class GateResult:
             "scope": self.gate.scope,
             "filters": {name: list(values) for name, values in self.gate.filters.items()},
             "bound": self.bound.name,
+            "group": self.group,
             "limit": self.bound.limit,
             "value": None if self.value is None else finite_or_text(self.value),
             "n": self.n,
@@ -161,7 +174,7 @@ class Context:
     """As `volume_terciles` gives."""
     baseline: Baseline | None
     alike: bool
-    """Whether the baseline answered the same question as the run."""
+    """Whether the baseline answered the same question as the run, and may be referred to."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +213,12 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
         if lacking is not None:
             reasons.append(lacking)
         if lacking is None and judgeable:
-            decision = decide(bound, known)
-            results.append(_result(gate, bound, decision, len(known), whole, context))
-            if bound.relative and not nan:  # the tests of single cases have no baseline
-                violations += gate.broken(bound, decision.breaking)
+            groups = _groups(known) if bound.statistic.of_groups and not gate.pooled else {"": known}
+            for group, cases in groups.items():
+                decision = decide(bound, cases, groups=len(groups))
+                results.append(_result(gate, bound, group, decision, len(cases), whole, context))
+                if bound.relative and not nan:  # the tests of single cases have no baseline
+                    violations += gate.broken(bound, decision.breaking)
         else:
             text = lacking or (reasons[0] if reasons else f"{gate.label} {bound.name}: the run is not complete")
             results.append(GateResult(gate, bound, None, len(known), Outcome.INCONCLUSIVE, text))
@@ -215,24 +230,37 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
     )
 
 
-def _result(gate: Gate, bound: Bound, decision: Decision, n: int, whole: bool, context: Context) -> GateResult:
+def _groups(cases: Sequence[GatedCase]) -> dict[str, list[GatedCase]]:
+    """The cases by modality, region, prompt and protocol, in a reader's order."""
+    groups: dict[str, list[GatedCase]] = {}
+    for case in sorted(cases, key=lambda case: (group_order(case.record.case), case.record.id)):
+        groups.setdefault(group_name(case.record.case), []).append(case)
+    return groups
+
+
+def _result(
+    gate: Gate, bound: Bound, group: str, decision: Decision, n: int, whole: bool, context: Context
+) -> GateResult:
     """In an incomplete run, a case alone can break a per-case bound; nothing else is decided."""
     failing = tuple(case.record.id for case in decision.breaking)
-    name, head = metric_name(gate.metric, gate.scope), f"{gate.label} {bound.name}"
+    name, head = metric_name(gate.metric, gate.scope), f"{gate.label} {bound.name}:{f' {group}' if group else ''}"
     if any(math.isnan(case.score) for case in decision.breaking):
-        text = f"{head}: {name} is NaN in {counted(len(failing), 'case')}: {few(failing)}"
-        return GateResult(gate, bound, math.nan, n, Outcome.FAIL, text, failing)
-    outcome = Outcome.PASS if whole else Outcome.INCONCLUSIVE
-    if not decision.holds and (bound.per_case or whole):
+        text = f"{head} {name} is NaN in {counted(len(failing), 'case')}: {few(failing)}"
+        return GateResult(gate, bound, math.nan, n, Outcome.FAIL, text, failing, group)
+    outcome = decision.outcome if whole else Outcome.INCONCLUSIVE
+    if decision.outcome is Outcome.FAIL and bound.per_case:
         outcome = Outcome.FAIL
     against = f" against {context.baseline.name}" if bound.relative and context.baseline is not None else ""
+    words = bound.statistic.words.format(name)
+    if decision.why:
+        reached = f"{words} {signed(decision.value)}, margin {bound.limit:g},"
+    else:
+        reached = f"{words} {compared(decision.value, bound.limit, gate.metric if bound.statistic.in_unit else '')}"
     text = (
-        f"{head}: {bound.statistic.words.format(name)} "
-        f"{compared(decision.value, bound.limit, gate.metric if bound.statistic.in_unit else '')} "
-        f"over {counted(n, 'case')}{against}{f', broken by {few(failing)}' if failing else ''}"
-        f"{'' if whole else ' of an incomplete run'}"
+        f"{head} {reached} over {counted(n, 'case')}{against}{f', broken by {few(failing)}' if failing else ''}"
+        f"{f': {decision.why}' if decision.why else ''}{'' if whole else ' of an incomplete run'}"
     )
-    return GateResult(gate, bound, decision.value, n, outcome, text, failing)
+    return GateResult(gate, bound, decision.value, n, outcome, text, failing, group)
 
 
 def _lacking(gate: Gate, bound: Bound, known: Sequence[GatedCase], context: Context) -> str | None:
@@ -241,7 +269,7 @@ def _lacking(gate: Gate, bound: Bound, known: Sequence[GatedCase], context: Cont
     if bound.relative and baseline is None:
         return f"{gate.label} needs a baseline: give --baseline NAME, or accept a run as one"
     if baseline is not None and not context.alike:
-        return f"{gate.label}: the baseline {baseline.name} is not of the same question"
+        return f"{gate.label}: the baseline {baseline.name} cannot be used"
     lacking = [case.record.id for case in known if bound.lacks(case)]
     if not lacking:
         return None

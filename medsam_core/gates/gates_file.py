@@ -20,9 +20,11 @@ from typing import Any
 from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
 from medsam_core.errors import GateError
 from medsam_core.files import read_input, shipped_folders
-from medsam_core.gates.baseline import FOLDER, Baseline, find_baseline, find_reference, read_baseline, refuse_itself
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import find_baseline, read_baseline
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
+from medsam_core.gates.gated_cohort import NO_COHORT, GatedCohort, read_cohort
 from medsam_core.metrics import METRICS, PROFILES
 from medsam_core.runs import Run
 
@@ -45,16 +47,21 @@ class Gates:
     gates: tuple[Gate, ...]
     baseline: str | None = None
     """The name of the baseline that relative bounds refer to, None if the file names none."""
+    cohort: GatedCohort = NO_COHORT
+    """What the file asks of the run's cohort."""
 
     @property
     def relative(self) -> bool:
         """Whether some bound needs a baseline."""
         return any(bound.relative for gate in self.gates for bound in gate.bounds)
 
-    def reference(self, folder: Path) -> Baseline | None:
-        """The named baseline, None if no bound needs one, none is named, or it is not there. Raises GateError."""
+    def reference(self, folder: Path, kind: str | None = None) -> Baseline | None:
+        """The named baseline, None if no bound needs one, none is named, or it is not there. Raises GateError.
+
+        kind: which of its sets, as in `read_baseline`.
+        """
         path = find_baseline(self.baseline, folder) if self.relative and self.baseline else None
-        return None if path is None else read_baseline(path)
+        return None if path is None else read_baseline(path, kind)
 
     def violations(self, record: CaseRecord) -> tuple[Violation, ...]:
         """The per-case bounds that a prompted record breaks by itself, without a baseline or the cohort's terciles."""
@@ -71,7 +78,7 @@ def load_gates(path: Path | str) -> Gates:
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, an integer too long, nested too deeply
         raise GateError(f"{path}: is not TOML ({error}); fix that place, docs/gates.md has the schema.") from None
     for key in table:
-        _check_choice(str(path), "key", key, ("version", "profile", "description", "baseline", "gate"))
+        _check_choice(str(path), "key", key, ("version", "profile", "description", "baseline", "cohort", "gate"))
     version = table.get("version")
     if version != VERSION or isinstance(version, bool):
         raise GateError(f"{path}: version: got {version!r}, expected {VERSION}; begin the file with `version = 1`.")
@@ -85,7 +92,8 @@ def load_gates(path: Path | str) -> Gates:
     if not isinstance(gates, list) or not gates or not all(isinstance(gate, dict) for gate in gates):
         raise GateError(f"{path}: has no gate, expected at least one `[[gate]]` table; add one, see docs/gates.md.")
     read = tuple(_gate(f"{path}: gate {number}", number, gate) for number, gate in enumerate(gates, start=1))
-    return Gates(path, hashlib.sha256(content).hexdigest(), profile, read, baseline)
+    cohort = read_cohort(str(path), table.get("cohort", {}))
+    return Gates(path, hashlib.sha256(content).hexdigest(), profile, read, baseline, cohort)
 
 
 def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = FOLDERS) -> Gates | None:
@@ -108,22 +116,9 @@ def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = 
     )
 
 
-def reference_of(run: Run, gates: Gates | None, named: str | None = None, *, folder: Path = FOLDER) -> Baseline | None:
-    """The baseline for relative bounds of a stored run: `named`, or its session's, or the one that the gates name.
-
-    None if nothing is named, or if only the gates name one and it is not there. Raises GateError or RunError if
-    `named` or the session's cannot be found or is the run itself.
-    """
-    named = named or run.header.baseline
-    if named:
-        refuse_itself(named, run.directory)
-        return find_reference(named, folder)
-    return gates.reference(folder) if gates is not None else None
-
-
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
     for key in table:
-        _check_choice(where, "key", key, ("metric", "scope", "description", "same", *FILTERS, *BOUNDS))
+        _check_choice(where, "key", key, ("metric", "scope", "description", "same", "pooled", *FILTERS, *BOUNDS))
     if "metric" not in table:
         raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
     _check_choice(where, "metric", table["metric"], METRICS)
@@ -140,6 +135,8 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
                 f"{where}: {low.name} {low.limit:g} is above {high.name} {high.limit:g}, so nothing can pass; "
                 "exchange them."
             )
+    for bound in bounds:
+        _check_vacuous(where, table["metric"], bound)
     _check_direction(where, table["metric"], bounds)
     same = _filter(where, "same", table["same"], SAME) if "same" in table else ()
     if same and not all(bound.relative for bound in bounds):
@@ -147,7 +144,33 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
             f"{where}: same: got it with a bound that needs no baseline, expected only bounds against one; "
             "move the others to another gate."
         )
-    return Gate(number=number, metric=table["metric"], scope=scope, filters=filters, bounds=bounds, same=same)
+    pooled = table.get("pooled", False)
+    poolable = any(bound.statistic.of_groups for bound in bounds) and not any(
+        bound.statistic.judged for bound in bounds
+    )
+    if not isinstance(pooled, bool) or (pooled and not poolable):
+        raise GateError(
+            f"{where}: pooled: got {pooled!r}, expected true or false, and true only with a bound on a mean against a "
+            "baseline and without not_inferior, which counts each subject once; correct it or leave it out."
+        )
+    return Gate(number, table["metric"], scope, filters, bounds, same, pooled)
+
+
+def _check_vacuous(where: str, metric: str, bound: Bound) -> None:
+    """Refuse a bound that every score of the metric holds: a file of these would look like a gate."""
+    low, high = METRICS[metric].range
+    if not bound.statistic.in_unit:  # a ratio
+        low, high = 0.0, math.inf
+    elif bound.relative:
+        low, high = -math.inf, high - low
+    if bound.statistic.needs == "controls" or low < bound.limit < high:
+        return
+    if (bound.side == "minimum" and bound.limit <= low) or (bound.side != "minimum" and bound.limit >= high):
+        expected = f"above {low:g}" if bound.side == "minimum" else f"below {high:g}"
+        raise GateError(
+            f"{where}: {bound.name}: got {bound.limit:g}, expected a number {expected}, because every {metric} holds "
+            "this bound; set one that a bad run would break, or leave it out."
+        )
 
 
 def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
@@ -167,6 +190,16 @@ def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
         raise GateError(
             f"{where}: mean_ratio_{other}: got it alone for {metric}, where {better} is better, so a run that got "
             f"worse would pass; set mean_ratio_{needed} instead or as well."
+        )
+    if relative == {"mean_rise_maximum"} and len(bounds) == 1:
+        raise GateError(
+            f"{where}: mean_rise_maximum: got it alone, so a run that got worse would pass; set not_inferior or "
+            "mean_drop_maximum as well."
+        )
+    if "not_inferior" in relative and METRICS[metric].range != (0, 1):
+        raise GateError(
+            f"{where}: not_inferior: got it for {metric}, expected a metric from 0 to 1, because 0.05 and 0.20 are a "
+            "collapse and a FAIL there; use mean_drop_maximum."
         )
     if better != "neither" and all(not bound.relative and bound.side == other for bound in bounds):
         raise GateError(

@@ -13,8 +13,8 @@ from medsam_core.errors import GateError
 from medsam_core.files import write_whole
 from medsam_core.gates.baseline import Baseline, identity_of
 from medsam_core.gates.bounds import mean
-from medsam_core.gates.comparison import Rule
 from medsam_core.gates.gates_file import Gates
+from medsam_core.gates.inferiority import Rule
 from medsam_core.gates.pairing import comparability
 from medsam_core.gates.wording import group_name
 from medsam_core.runs import Run
@@ -144,7 +144,8 @@ def check_gates(gates: Gates | None, floor: NoiseFloor | None) -> None:
         return
     for gate in gates.gates:
         spread = floor.spreads.get(f"{gate.metric}@{gate.scope}", NO_SPREAD)
-        noise = {"case_drop_maximum": spread.case, "case_change_maximum": spread.case, "mean_drop_maximum": spread.mean}
+        noise = dict.fromkeys(("case_drop_maximum", "case_change_maximum"), spread.case)
+        noise |= dict.fromkeys(("mean_drop_maximum", "mean_rise_maximum", "not_inferior"), spread.mean)
         for bound in gate.bounds:
             if bound.name in noise:
                 _check(f"{gates.path}: gate {gate.number}: {bound.name}", bound.limit, noise[bound.name], floor)

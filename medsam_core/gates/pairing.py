@@ -70,17 +70,10 @@ class Comparability:
 
         Another predictor on the same weights counts as another checkpoint.
         """
-        found = []
-        for name in names:
-            for one in ("predictor", name) if name == "checkpoint" else (name,):
-                before, now = self.different.get(one, ("", ""))
-                if one == "device":
-                    before, now = before.split(":")[0], now.split(":")[0]
-                if one == "checkpoint":
-                    before, now = before[:12], now[:12]
-                if before != now:
-                    found.append(f"{one} {now}, there {before}")
-        return found
+        asked = [one for name in names for one in (("predictor", name) if name == "checkpoint" else (name,))]
+        values = [(name, *self.different[name]) for name in asked if name in self.different]
+        most = {"checkpoint": 12}  # digits of a SHA-256
+        return [f"{name} {now[: most.get(name)]}, there {before[: most.get(name)]}" for name, before, now in values]
 
 
 def comparability(reference: Baseline, run: Run, metric: str | None = None, scope: str = "volume") -> Comparability:
@@ -160,7 +153,7 @@ def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, s
     pairs = {
         "predictor": (old.predictor.name, new.predictor.name),
         "checkpoint": (old.sha256, new.sha256),
-        "device": (old.device, new.device),
+        "device": (old.hardware, new.hardware),
         "precision": (old.precision, new.precision),
         "torch": (old.environment.torch, new.environment.torch),
     }

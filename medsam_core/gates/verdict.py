@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
-from medsam_core.gates.baseline import FOLDER, Baseline
+from medsam_core.gates.baseline import Baseline, identity_of
+from medsam_core.gates.baseline_file import FOLDER
+from medsam_core.gates.bounds import mean
 from medsam_core.gates.gate import Context, Gate, GateResult, Violation, judge_gate
 from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.pairing import Comparability, attendance, comparability
 from medsam_core.gates.subgroups import volume_terciles
+from medsam_core.gates.wording import group_name, group_order, metric_name
 from medsam_core.outcome import Outcome, worst
 from medsam_core.plausibility import implausible
 from medsam_core.runs import VERDICT, Run
@@ -25,6 +28,8 @@ from medsam_core.text import counted, few
 
 MOST_LINES = 12
 """Broken bounds that the terminal shows: a damaged model breaks all of them."""
+SUSPICIOUS_METRIC, SUSPICIOUS_RISE = "dice", 0.03
+"""A group whose mean rises by more is named in the verdict."""
 NO_GATES = "no gates for this cohort: give --gates FILE or make one with `medsam-core propose RUN`"
 
 
@@ -47,10 +52,12 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     """Why it is no PASS, apart from broken bounds."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Of cases: planned, scored, prompted, missing, gated, failing. Of bounds: bounds, broken."""
+    """Of cases: planned, scored, prompted, missing, gated, ungated, failing. Of bounds: bounds, broken."""
     cases: tuple[CaseVerdict, ...] = ()
     notes: tuple[str, ...] = ()
     """What else a reader should know."""
+    ungated: tuple[str, ...] = ()
+    """The groups with prompted cases that no gate is about."""
     predictor: str = ""
     """Name and version of what was judged; "" where only records were judged, which do not say."""
 
@@ -62,6 +69,7 @@ class Verdict:
             "exit_code": self.outcome.exit_code,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
+            "ungated": list(self.ungated),
             "counts": dict(self.counts),
             "results": [result.to_json() for result in self.results],
             "cases": {
@@ -78,16 +86,19 @@ class Verdict:
         if self.results:
             held = sum(result.outcome is Outcome.PASS for result in self.results)
             head += f", {held} of {counted(len(self.results), 'bound')} held"
+        if self.ungated:
+            head += f", {counted(counts['ungated'], 'case')} under no gate: {few(self.ungated, 6)}"
         if self.predictor:
             head += f"; predictor {self.predictor}"
         broken = [f"  FAIL {result.text}" for result in self.results if result.outcome is Outcome.FAIL]
+        unknown = [result.text for result in self.results if result.outcome is Outcome.INCONCLUSIVE and result.group]
         if len(broken) > MOST_LINES:
             left = len(broken) - MOST_LINES
             broken = [*broken[:MOST_LINES], f"  FAIL {counted(left, 'bound')} more, see {VERDICT} or judge --json"]
         return [
             head,
             *broken,
-            *(f"  INCONCLUSIVE {reason}" for reason in self.reasons),
+            *(f"  INCONCLUSIVE {text}" for text in dict.fromkeys((*self.reasons, *unknown))),
             *(f"  note: {note}" for note in self.notes),
         ]
 
@@ -99,11 +110,13 @@ def judge(
     *,
     baseline: Baseline | None = None,
     against: Comparability | None = None,
+    objections: Sequence[str] = (),
 ) -> Verdict:
     """Judge records against the plan and the gates; the order of neither matters.
 
     plan: every case id that the run was asked to score. gates: None if there are none, which is INCONCLUSIVE.
     baseline: what relative bounds refer to. against: how far it can be compared with the run; None for entirely.
+    objections: further reasons why the run is no PASS.
     """
     planned = set(plan)
     # sorted, so that sums and texts do not depend on which worker was first
@@ -111,8 +124,10 @@ def judge(
     ids = {record.id for record in scored}
     prompted = {record.id for record in scored if record.prompted}
     reasons = attendance(plan, records)
-    unlike = against.unlike if against else ()
-    context = Context(gates.profile if gates else None, not reasons, volume_terciles(scored), baseline, not unlike)
+    whole = not reasons
+    reasons += objections
+    unlike = (*(against.unlike if against else ()), *(_unfit(baseline) if baseline else ()))
+    context = Context(gates.profile if gates else None, whole, volume_terciles(scored), baseline, not unlike)
     every = gates.gates if gates else ()
     aside = {gate.number: why for gate in every if against and (why := _set_aside(gate, against))}
     judged = [judge_gate(gate, scored, context) for gate in every if gate.number not in aside]
@@ -127,8 +142,8 @@ def judge(
     results = tuple(result for one in judged for result in one.results)
     cases = _judge_cases(planned, ids, [violation for one in judged for violation in one.violations], gates is not None)
     gated = {case for one in judged for case in one.cases}
-    ungated = sorted(prompted - gated) if gates else []
-    notes = [*aside.values(), *([f"{counted(len(ungated), 'case')} under no gate: {few(ungated)}"] if ungated else [])]
+    ungated = [record.case for record in scored if gates and record.id in prompted - gated]
+    risen = _risen(against) if against and not unlike else []
     return Verdict(
         outcome=worst([*(result.outcome for result in results), Outcome.INCONCLUSIVE if reasons else Outcome.PASS]),
         results=results,
@@ -139,12 +154,14 @@ def judge(
             "prompted": len(prompted),
             "missing": len(planned - ids),
             "gated": len(gated),
+            "ungated": len(ungated),
             "failing": sum(case.outcome is Outcome.FAIL for case in cases),
             "bounds": len(results),
             "broken": sum(result.outcome is Outcome.FAIL for result in results),
         },
         cases=cases,
-        notes=tuple(notes),
+        notes=(*risen, *aside.values()),
+        ungated=tuple(dict.fromkeys(map(group_name, sorted(ungated, key=group_order)))),
     )
 
 
@@ -154,26 +171,46 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     baseline: what relative bounds refer to; None for the one that the gates file names, if it is in `folder`.
     Raises GateError if that is damaged.
     """
+    kind = identity_of(run).kind
     if baseline is None and gates is not None:
-        baseline = gates.reference(folder)
-    against = None if baseline is None else comparability(baseline, run)
-    verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against)
-    notes = (*verdict.notes, *_reference_notes(baseline, gates))
+        baseline = gates.reference(folder, kind)
+    against = None if baseline is None else comparability(baseline, run, SUSPICIOUS_METRIC)
+    objections = gates.cohort.objections(run) if gates is not None else []
+    verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against, objections=objections)
+    notes = (*verdict.notes, *_reference_notes(baseline, gates, kind))
     return replace(verdict, notes=notes, predictor=str(run.header.predictor))
 
 
-def _reference_notes(baseline: Baseline | None, gates: Gates | None) -> tuple[str, ...]:
-    """What a reader should know of the baseline: that no gate refers to it, or that it is no PASS itself."""
+def _risen(against: Comparability) -> list[str]:
+    """A note for each group with a rise that is more often a fault than a better model."""
+    rises = {group: mean([pair.benefit for pair in pairs]) for group, pairs in against.groups.items() if pairs}
+    name = metric_name(SUSPICIOUS_METRIC)
+    return [
+        f"suspicious: the mean {name} of {group} rose by {rise:.3f} against {against.reference}, more than "
+        f"{SUSPICIOUS_RISE:g}: truth that leaks into the prediction looks like this, too; look at its overlays"
+        for group, rise in rises.items()
+        if rise > SUSPICIOUS_RISE
+    ]
+
+
+def _unfit(baseline: Baseline) -> tuple[str, ...]:
+    return tuple(f"{baseline.name} {why}, so nothing is compared with it" for why in baseline.unfit)
+
+
+def _reference_notes(baseline: Baseline | None, gates: Gates | None, kind: str) -> tuple[str, ...]:
+    """What a reader should know of the baseline of a run of that kind."""
     if baseline is None or gates is None:
         return ()
-    outcome, note = baseline.identity.outcome, ""
+    notes = []
     if not gates.relative:
-        note = "no gate compares with it"
-    elif baseline.identity.forced:
-        note = "was accepted with --force, against what its file says"
-    elif outcome != Outcome.PASS.value:
-        note = f"{f'ended as {outcome}' if outcome else 'has no verdict'} itself"
-    return (f"baseline {baseline.name}: {note}",) if note else ()
+        notes.append("no gate compares with it")
+    else:
+        if baseline.identity.forced:
+            notes.append("was accepted with --force, against what its file says")
+        if baseline.kinds and kind not in baseline.kinds:
+            own = baseline.identity.kind
+            notes.append(f"has no scores of {kind}; those of {own} are used, without the bounds for the same kind")
+    return tuple(f"baseline {baseline.name}: {note}" for note in notes)
 
 
 def _set_aside(gate: Gate, against: Comparability) -> str:

@@ -7,7 +7,7 @@ measurement is compared only with an accepted file, which only `accept_latency` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from medsam_core.decoding import Malformed, check_version, parse, read_content, shape
 from medsam_core.errors import GateError
 from medsam_core.files import write_whole
-from medsam_core.gates.baseline import baseline_path, lines_of_json
+from medsam_core.gates.baseline_file import baseline_path, lines_of_json
 from medsam_core.outcome import Outcome, worst
 from medsam_core.text import few
 
@@ -38,10 +38,19 @@ class Measurement:
     """What must be equal for two to be compared; benchmarks/conftest.py makes it."""
     stages_ms: Mapping[str, tuple[float, ...]]
     """Every round's milliseconds by stage, in the order measured."""
+    anchor_ms: Mapping[str, tuple[float, ...]] | None = None
+    """Those first accepted under its name, or last forced; None if they are these."""
+    forced: bool = False
+    """Whether it was accepted against objections."""
+    objections: tuple[str, ...] = ()
+
+    def from_anchor(self) -> Measurement:
+        """The anchor as a measurement."""
+        return Measurement(f"the anchor of {self.name}", self.fingerprint, self.anchor_ms or self.stages_ms)
 
     def text(self) -> str:
         """The accepted file: JSON, a line per stage."""
-        return lines_of_json(self.name, "fingerprint", self.fingerprint, "stages_ms", self.stages_ms)
+        return lines_of_json({"schema": SCHEMA, **asdict(self)}, rows=("stages_ms", "anchor_ms"))
 
 
 @dataclass(frozen=True)
@@ -206,21 +215,32 @@ def find_accepted(now: Measurement, name: str | None, folder: Path = FOLDER) -> 
 
 def accept_latency(
     now: Measurement, name: str, *, folder: Path = FOLDER, factor: float = FACTOR, force: bool = False
-) -> Path:
+) -> tuple[Path, tuple[str, ...]]:
     """Write a measurement as the accepted one of that name; the only writer of such files.
 
-    Raises GateError, and writes nothing, if a stage has too few rounds, or if it is not shown to be as fast as the
-    one that it replaces (unless `force`).
+    Returns the file and the objections that were overruled (() without force). The file keeps as its anchor the
+    measurement that was first accepted under the name, or last forced, so that many small steps are seen as one.
+    Raises GateError, and writes nothing, if a stage has too few rounds, or, unless `force`, if the factor is above
+    FACTOR, or if it is not shown to be as fast as the measurement that it replaces and as the anchor.
     """
     path = baseline_path(name, folder)
     short = [stage for stage, rounds in now.stages_ms.items() if len(rounds) < MINIMUM_ROUNDS]
     if short:
         raise GateError(f"{now.name}: fewer than {MINIMUM_ROUNDS} rounds of {few(short)}; measure again.")
-    if path.exists() and not force:
-        comparison = compare_latency(read_measurement(path), now, factor=factor)
-        if comparison.outcome is not Outcome.PASS:
-            said = "; ".join(line.strip() for line in comparison.lines())
-            raise GateError(f"{now.name}: is not accepted as {name}: {said}; find out why it is slow, or add --force.")
-    text = replace(now, name=name).text()
-    write_whole(path, text, error=GateError, fix="choose another --baselines folder", make_folder=True)
-    return path
+    replaced = read_measurement(path) if path.exists() else None
+    against = []
+    if replaced is not None:
+        against += [f"the factor {factor:g} is above {FACTOR:g}"] if factor > FACTOR else []
+        anchor = [] if replaced.anchor_ms is None else [replaced.from_anchor()]
+        for rival in (replaced, *anchor):
+            comparison = compare_latency(rival, now, factor=min(factor, FACTOR))
+            if comparison.outcome is not Outcome.PASS:
+                against.append("; ".join(line.strip() for line in comparison.lines()))
+    if against and not force:
+        raise GateError(
+            f"{now.name}: is not accepted as {name}: {'; '.join(against)}; find out why it is slow, or add --force."
+        )
+    kept = None if replaced is None or against else replaced.anchor_ms or replaced.stages_ms
+    made = replace(now, name=name, anchor_ms=kept, forced=bool(against), objections=tuple(against))
+    write_whole(path, made.text(), error=GateError, fix="choose another --baselines folder", make_folder=True)
+    return path, tuple(against)

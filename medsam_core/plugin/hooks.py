@@ -240,9 +240,10 @@ class MedsamSession:
             return None
         from medsam_core.plugin.evaluator import Evaluated
 
-        scores = Evaluated.from_wire(str(wire)).record.scores
-        dice = next((value for key, value in scores.items() if key.endswith("/dice@volume")), float("nan"))
-        return report.outcome, "." if report.passed else "F", f"{report.outcome.upper()} Dice {dice:.3f}"
+        record = Evaluated.from_wire(str(wire)).record
+        dice = next((value for key, value in record.scores.items() if key.endswith("/dice@volume")), float("nan"))
+        said = f"Dice {dice:.3f}" if record.prompted else "absent"  # nothing was prompted, so nothing was achieved
+        return report.outcome, "." if report.passed else "F", f"{report.outcome.upper()} {said}"
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge the run; the exit code is 0 only for PASS."""

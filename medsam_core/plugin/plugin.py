@@ -77,7 +77,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
     if value_of(config, "run-dir") is not None or configuration.resume:
         prepare_directory(configuration.run_dir, resume=configuration.resume)
     if configuration.baseline is not None:
-        from medsam_core.gates.baseline import find_reference
+        from medsam_core.gates.reference import find_reference
 
         find_reference(configuration.baseline)
     if (configuration.device, configuration.precision) != ("auto", "auto"):

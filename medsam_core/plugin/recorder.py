@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.gates.gates_file import IN_RUN, reference_of
+from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.gates.noise import check_gates, floor_of
+from medsam_core.gates.reference import reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.outcome import Outcome
 from medsam_core.plugin.configuration import Configuration

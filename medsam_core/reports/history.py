@@ -1,7 +1,9 @@
-"""Runs over time, as a table and as a plot."""
+"""Runs over time, as a table and as a plot. Each is judged again: a stored verdict says nothing about records that were
+lost or changed since."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,15 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord, score_key
-from medsam_core.errors import OptionError, RunError
+from medsam_core.errors import MedsamError, OptionError, RunError
 from medsam_core.files import written_whole
 from medsam_core.gates.bounds import mean
+from medsam_core.gates.gates_file import gates_of
+from medsam_core.gates.pairing import attendance
+from medsam_core.gates.reference import reference_of
+from medsam_core.gates.verdict import judge_run
 from medsam_core.gates.wording import group_name, group_order, metric_name, unit_of
-from medsam_core.outcome import Outcome
+from medsam_core.outcome import Outcome, worst
 from medsam_core.runs import HEADER, Run, read_run, stored_outcome
 from medsam_core.text import aligned
 
-_MARKS = {"PASS": ("#2a7f3f", "o"), "FAIL": ("#c0392b", "X"), "INCONCLUSIVE": ("#b8860b", "D")}
+NOT_JUDGED = "not judged"
+_MARKS = {
+    "PASS": ("#2a7f3f", "o"),
+    "FAIL": ("#c0392b", "X"),
+    "INCONCLUSIVE": ("#b8860b", "D"),
+    NOT_JUDGED: ("#777777", "s"),
+}
 """Colour and marker of an outcome in the plot."""
 
 
@@ -34,8 +46,12 @@ class Entry:
     cohort: str = ""
     fingerprint: str = ""
     device: str = ""
-    outcome: str = "INCONCLUSIVE"
-    """Of the stored verdict; INCONCLUSIVE if there is none or the scores are implausible."""
+    outcome: str = NOT_JUDGED
+    """The worse of the stored verdict and of that on the records as they are now, or NOT_JUDGED."""
+    remark: str = ""
+    """Why it is not judged, or that its session came to another outcome."""
+    finished: bool = False
+    """Whether its session left a verdict and every planned case was scored."""
     cases: int = 0
     means: Mapping[str, float] | None = None
     """Group → mean of the metric over the prompted cases."""
@@ -83,6 +99,8 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
         value = record.scores.get(key, math.nan)
         if record.prompted and math.isfinite(value):
             groups.setdefault(group_name(record.case), []).append(value)
+    stored = stored_outcome(run.directory)
+    outcome, remark = _judged_again(run, stored)
     return Entry(
         name=name or run.directory.name,
         created=header.created,
@@ -91,12 +109,29 @@ def entry(run: Run, name: str | None = None, *, metric: str = "dice", scope: str
         cohort=f"{Path(header.cohort.root).name} ({len(header.cohort.subjects)})",
         fingerprint=header.cohort.fingerprint[:12],
         device=f"{header.device} {header.precision}",
-        outcome=((None if run.doubts else stored_outcome(run.directory)) or Outcome.INCONCLUSIVE).value,
+        outcome=outcome,
+        remark=remark,
+        finished=stored is not None and not attendance(run.plan, run.records),
         cases=len(run.records),
         means=None if run.doubts else {group: mean(values) for group, values in groups.items()},
         doubt=next(iter(run.doubts), None),
         seconds=_seconds_per_subject(run.records),
     )
+
+
+def _judged_again(run: Run, stored: Outcome | None) -> tuple[str, str]:
+    """Outcome and remark of an entry."""
+    try:
+        gates = gates_of(run)
+        reference = reference_of(run, gates)
+        judged = judge_run(run, gates, baseline=reference)
+    except MedsamError as error:
+        return NOT_JUDGED, str(error)
+    if gates is not None and gates.relative and reference is None:
+        return NOT_JUDGED, f"the baseline {gates.baseline} is not here"
+    outcome = worst([judged.outcome, stored or Outcome.INCONCLUSIVE])
+    said = f"its session said {stored.value}" if stored is not None and stored is not outcome else ""
+    return outcome.value, said
 
 
 def table(entries: Sequence[Entry]) -> list[str]:
@@ -109,9 +144,11 @@ def table(entries: Sequence[Entry]) -> list[str]:
         means = "  ".join(f"{group} {value:.3f}" for group, value in (one.means or {}).items())
         if one.doubt is not None:
             means = f"not believed: {one.doubt}"
+        means += f"  ({one.remark})" if one.remark else ""
+        verdict = one.outcome if one.finished else f"{one.outcome}, unfinished"
         seconds = "" if math.isnan(one.seconds) else f"{one.seconds:.1f}"
         date = one.created[:16].replace("T", " ")
-        rows.append((date, one.name, one.outcome, one.commit, one.checkpoint, one.cohort, seconds, means))
+        rows.append((date, one.name, verdict, one.commit, one.checkpoint, one.cohort, seconds, means))
     return aligned(rows)
 
 
@@ -119,7 +156,7 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     """Draw the means and the time per subject over the runs' dates, as PNG, SVG or PDF by the path's ending.
 
     Scores of different cohorts are not comparable, so only runs with the newest run's fingerprint are drawn. Returns
-    how many these are.
+    how many these are. Lines join finished runs alone: the mean of a part of the cases is not that of all.
     Raises RunError if no run has a date, or the file cannot be written; OptionError without matplotlib.
     """
     try:
@@ -137,16 +174,21 @@ def plot(entries: Sequence[Entry], path: Path | str, *, metric: str = "dice", sc
     figure = Figure(figsize=(9, 6), layout="constrained")
     scores, seconds = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     for group in dict.fromkeys(group for _, one in drawn for group in one.means or {}):
-        points = [(when, one.means[group]) for when, one in drawn if one.means and group in one.means]
-        scores.plot(*zip(*points, strict=True), label=group, linewidth=1.2, marker=".", markersize=3)
-    for outcome, (colour, marker) in _MARKS.items():
-        marks = [(when, value) for when, one in drawn if one.outcome == outcome for value in (one.means or {}).values()]
+        points = [(when, one.means[group]) for when, one in drawn if one.finished and one.means and group in one.means]
+        if points:
+            scores.plot(*zip(*points, strict=True), label=group, linewidth=1.2, marker=".", markersize=3)
+    for (outcome, (colour, marker)), finished in itertools.product(_MARKS.items(), (True, False)):
+        runs = [(when, one) for when, one in drawn if (one.outcome, one.finished) == (outcome, finished)]
+        marks = [(when, value) for when, one in runs for value in (one.means or {}).values()]
         if marks:
-            scores.scatter(*zip(*marks, strict=True), c=colour, marker=marker, s=36, zorder=3, label=outcome)
+            label = outcome if finished else f"{outcome}, unfinished"
+            face = colour if finished else "none"
+            style = {"facecolors": face, "edgecolors": colour, "marker": marker, "s": 36, "zorder": 3, "label": label}
+            scores.scatter(*zip(*marks, strict=True), **style)
     scores.set_ylabel(f"mean {metric_name(metric, scope)}{unit_of(metric)}")
     scores.set_title(f"{newest.cohort}, fingerprint {newest.fingerprint}", fontsize=10)
     figure.legend(*scores.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    timed = [(when, one.seconds) for when, one in drawn if not math.isnan(one.seconds)]
+    timed = [(when, one.seconds) for when, one in drawn if one.finished and not math.isnan(one.seconds)]
     if timed:
         seconds.plot(*zip(*timed, strict=True), color="#555555", marker=".")
         seconds.set_ylim(0, 1.15 * max(value for _, value in timed) or 1)

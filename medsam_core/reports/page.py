@@ -176,7 +176,8 @@ def _cases(run: Run, verdict: Verdict, links_from: Path) -> str:
     lines: list[list[_Cell]] = []
     for record in records:
         outcome = outcomes[record.id]
-        scores = [record.scores.get(score_key(profile, metric, scope)) for metric, scope in _SCORES]
+        own = record.scores if record.prompted else {}  # of an absent region the scores are the profile's rule alone
+        scores = [own.get(score_key(profile, metric, scope)) for metric, scope in _SCORES]
         slices = ", ".join(map(str, record.key_slices[:3])) + (" …" if record.key_slices[3:] else "")
         lines.append(
             [

@@ -1,7 +1,8 @@
 """What a run scored, in a table: fixed width for the terminal, Markdown for a pull request.
 
-One row per modality × region × prompt mode (× protocol, if the run had several). Every case counts, an absent region
-by its profile's rule; an undefined score (NaN) is counted in a column of its own and ranks below every number.
+One row per modality × region × prompt mode (× protocol, if the run had several). An absent region is counted in a
+column and not in a mean: nothing was prompted, and the profile's rule for two empty masks is no merit of the model. An
+undefined score (NaN) is counted in a column, too, and ranks below every number.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ def rows(records: Sequence[CaseRecord], *, profile: str) -> list[list[str]]:
 
 def _row(group: Sequence[CaseRecord], profile: str) -> dict[str, str]:
     case = group[0].case
-    worst = ranked(group, profile=profile)[0]
-    scores = [record.score("dice", "volume", profile) for record in group]
+    asked = [record for record in group if record.prompted]
+    worst = next(iter(ranked(asked, profile=profile)), None)
+    scores = [record.score("dice", "volume", profile) for record in asked]
     defined = [score for score in scores if not math.isnan(score)]
     key = score_key(profile, "dice", "key_slice")
-    on_key_slice = [record.scores.get(key, math.nan) for record in group if record.prompted]
+    on_key_slice = [record.scores.get(key, math.nan) for record in asked]
     on_key_slice = [score for score in on_key_slice if not math.isnan(score)]
     return {
         "modality": case.modality,
@@ -54,13 +56,13 @@ def _row(group: Sequence[CaseRecord], profile: str) -> dict[str, str]:
         "prompt": case.prompt,
         "protocol": case.protocol,
         "n": str(len(group)),
-        "absent": str(sum(not record.prompted for record in group)),
+        "absent": str(len(group) - len(asked)),
         "undefined": str(len(scores) - len(defined)),
         "mean Dice": _figure(statistics.fmean(defined) if defined else math.nan),
         "median": _figure(statistics.median(defined) if defined else math.nan),
         "key slice": _figure(statistics.fmean(on_key_slice) if on_key_slice else math.nan),
-        "worst": _figure(worst.score("dice", "volume", profile)),
-        "worst case": worst.id,
+        "worst": _figure(worst.score("dice", "volume", profile) if worst else math.nan),
+        "worst case": worst.id if worst else _NONE,
     }
 
 

@@ -22,7 +22,8 @@ import torch
 from medsam_core.data.cohort import load
 from medsam_core.errors import MedsamError
 from medsam_core.gates.acceptance import accept
-from medsam_core.gates.baseline import Baseline, read_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import read_baseline
 from medsam_core.gates.comparison import RunComparison, compare
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates
@@ -159,7 +160,7 @@ class Runner:
         """Floors as `medsam-core propose` sets them: the default gates are of a cohort with twice as many slices."""
         self.gates_from = "proposed from the healthy run at the default margins of `medsam-core propose`"
         floors = self.folder / "proposed.toml"
-        floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.0\n', encoding="utf-8")
+        floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.001\n', encoding="utf-8")
         self.template = dataclasses.replace(self.template, gates=floors)
         measured = self.run("measured", "masks").run
         floors.write_text(propose_gates(measured), encoding="utf-8")

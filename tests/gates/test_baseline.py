@@ -13,11 +13,20 @@ import pytest
 import medsam_core
 from medsam_core.errors import GateError
 from medsam_core.gates.acceptance import accept
-from medsam_core.gates.baseline import FOLDER, Baseline, find_reference, read_baseline, write_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import FOLDER, read_baseline, read_sets, text_of, write_baseline
 from medsam_core.gates.comparison import compare
 from medsam_core.gates.gates_file import load_gates
+from medsam_core.gates.reference import find_reference
 from medsam_core.gates.verdict import Outcome
 from medsam_core.runs import read_run
+
+
+def written(baseline):
+    return text_of(baseline.name, {baseline.identity.kind: baseline})
+
+
+KEY = "brats2019/dice@volume"
 
 
 @pytest.fixture
@@ -42,11 +51,11 @@ def finished(make_record, make_run):
 
 def test_the_file_is_sorted_with_one_line_per_case(make_record, recall):
     records = [make_record("S2", dice=1 / 3), make_record("S1", dice=0.5)]
-    lines = Baseline.of(recall(records), "main").text().splitlines()
+    lines = written(Baseline.of(recall(records), "main")).splitlines()
     cases = [line for line in lines if "/t1ce/" in line]
     assert [line.split('"')[1] for line in cases] == ["S1/t1ce/WT/box", "S2/t1ce/WT/box"]
     assert '"brats2019/dice@volume": 0.333333,' in cases[1]
-    assert lines[1:3] == ['"schema": 1,', '"name": "main",']
+    assert lines[1:5] == ['"schema": 2,', '"name": "main",', '"sets": {', '"cpu, fp32": {']
 
 
 def test_what_is_written_is_read_back(make_record, recall, tmp_path):
@@ -54,7 +63,7 @@ def test_what_is_written_is_read_back(make_record, recall, tmp_path):
     baseline = Baseline.of(recall(records), "main")
     path = write_baseline(baseline, tmp_path / "new" / "folder")
     again = read_baseline(path)
-    assert again.text() == baseline.text()
+    assert written(again) == written(baseline)
     assert again.name == "main"
     assert (again.identity.cohort, again.identity.environment) == (
         baseline.identity.cohort,
@@ -76,14 +85,14 @@ def test_the_run_itself_passes_against_its_baseline(make_record, make_run, tmp_p
 def test_the_order_of_the_records_does_not_show(make_record, recall):
     records = [make_record(f"S{i}", dice=i / 7) for i in range(7)]
     assert (
-        Baseline.of(recall(records)).text().split('"cases"')[1]
-        == (Baseline.of(recall(records[::-1])).text().split('"cases"')[1])
+        written(Baseline.of(recall(records), "main")).split('"cases"')[1]
+        == (written(Baseline.of(recall(records[::-1]), "main")).split('"cases"')[1])
     )
 
 
 def test_no_folder_of_this_machine_is_in_the_file(make_record, recall):
     cohort = {"root": "/home/someone/secret/BraTS2020", "subjects": ["S1"], "fingerprint": "f"}
-    text = Baseline.of(recall([make_record()], cohort=cohort)).text()
+    text = written(Baseline.of(recall([make_record()], cohort=cohort), "main"))
     assert "secret" not in text
     assert "BraTS2020" in text
 
@@ -229,7 +238,7 @@ def test_a_verdict_of_fail_is_an_objection_whatever_the_gates(gated, tmp_path):
 
 def test_a_baseline_that_comes_with_the_package_is_found_from_anywhere(finished, tmp_path, monkeypatch):
     write_baseline(Baseline.of(finished(0.9), "shipped"), tmp_path / "package")
-    monkeypatch.setattr("medsam_core.gates.baseline.SHIPPED", (tmp_path / "package",))
+    monkeypatch.setattr("medsam_core.gates.baseline_file.SHIPPED", (tmp_path / "package",))
     monkeypatch.chdir(tmp_path)
     assert find_reference("shipped").name == "shipped"
     with pytest.raises(GateError, match="neither a run, a baseline file nor a name"):
@@ -241,7 +250,7 @@ def test_a_baseline_that_comes_with_the_package_is_not_hidden_by_a_worse_run(gat
     good, read = gated(*[0.9] * 6, name="good", verdict="INCONCLUSIVE")
     write_baseline(Baseline.of(good, "main"), shipped)
     worse, read = gated(*[0.8] * 6, name="worse", verdict="INCONCLUSIVE")
-    monkeypatch.setattr("medsam_core.gates.baseline.SHIPPED", (shipped,))
+    monkeypatch.setattr("medsam_core.gates.baseline_file.SHIPPED", (shipped,))
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     message = r"FAIL gate 1 .*FAIL against the baseline main that it would replace: WT/box Dice −0\.100"
@@ -280,6 +289,157 @@ def test_a_worse_run_does_not_replace_a_baseline_even_if_it_holds_the_gates(fini
     assert path.read_text() != before
     accept(worse, "main", gates, folder=folder, force=True)
     assert read_baseline(path).identity.forced is True
+
+
+def test_many_small_drops_are_not_accepted_one_by_one(finished, gates, tmp_path):
+    """Each run is as good as the one before, within the margin; the anchor sees the sum."""
+    folder = tmp_path / "b"
+    accept(finished(*[0.9] * 6, name="first"), "main", gates, folder=folder)
+    accept(finished(*[0.891] * 6, name="second"), "main", gates, folder=folder)
+    third = finished(*[0.882] * 6, name="third")
+    with pytest.raises(
+        GateError, match=r"not accepted as main: FAIL against the anchor of main, .*: WT/box Dice −0\.018"
+    ):
+        accept(third, "main", gates, folder=folder)
+    found = read_baseline(folder / "main.json")
+    assert (found.score("S0/t1ce/WT/box", KEY), found.anchor.score("S0/t1ce/WT/box", KEY)) == (0.891, 0.9)
+
+
+def test_a_better_run_does_not_move_the_anchor_and_is_what_the_next_is_compared_with(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    for name, dice in (("first", 0.85), ("better", 0.9)):
+        accept(finished(*[dice] * 6, name=name), "main", gates, folder=folder)
+    with pytest.raises(GateError, match="FAIL against the baseline main that it would replace"):
+        accept(finished(*[0.86] * 6, name="fallen"), "main", gates, folder=folder)
+    assert read_baseline(folder / "main.json").anchor.score("S0/t1ce/WT/box", KEY) == 0.85
+
+
+def test_a_forced_run_is_the_next_anchor_and_its_objections_stay_with_it(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    accept(finished(*[0.9] * 6, name="first"), "main", gates, folder=folder)
+    accept(finished(*[0.8] * 6, name="forced"), "main", gates, folder=folder, force=True, reason="harder prompts")
+    path, overruled = accept(finished(*[0.795] * 6, name="after"), "main", gates, folder=folder)
+    assert overruled == ()
+    found = read_baseline(path)
+    assert (found.identity.forced, found.anchor.identity.forced) == (False, True)
+    assert found.anchor.identity.reason == "harder prompts"
+    assert found.anchor.identity.objections[0].startswith("FAIL against the baseline main that it would replace")
+    with pytest.raises(GateError, match="FAIL against the anchor of main"):
+        accept(finished(*[0.786] * 6, name="last"), "main", gates, folder=folder)
+
+
+def test_a_baseline_of_the_former_form_is_read_and_is_its_own_anchor(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    first = finished(*[0.9] * 6, name="first")
+    path, _ = accept(first, "main", gates, folder=folder)
+    stored = json.loads(path.read_text())["sets"]["cpu, fp32"]
+    path.write_text(json.dumps({"schema": 1, "name": "main", "identity": stored["identity"], "cases": stored["cases"]}))
+    before = read_baseline(path)
+    assert (before.kinds, before.anchor) == (("cpu, fp32",), None)
+    assert compare(before, first).outcome is Outcome.PASS
+    accept(finished(*[0.895] * 6, name="second"), "main", gates, folder=folder)
+    assert read_baseline(path).anchor.score("S0/t1ce/WT/box", KEY) == 0.9
+
+
+def test_each_kind_of_device_and_precision_has_its_own_scores(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    accept(finished(0.9, 0.8, name="fp32"), "main", gates, folder=folder)
+    path, overruled = accept(finished(0.88, 0.8, name="bf16", precision="bf16"), "main", gates, folder=folder)
+    assert overruled == ()
+    assert set(read_sets(path)) == {"cpu, fp32", "cpu, bf16"}
+    case = "S0/t1ce/WT/box"
+    found = {
+        kind: read_baseline(path, kind).score(case, KEY) for kind in ("cpu, bf16", "cpu, fp32", None, "cuda, bf16")
+    }
+    assert found == {"cpu, bf16": 0.88, "cpu, fp32": 0.9, None: 0.9, "cuda, bf16": 0.9}
+    assert read_baseline(path, "cpu, bf16").anchor is None
+    accept(finished(0.875, 0.8, name="again", precision="bf16"), "main", gates, folder=folder)
+    assert read_baseline(path, "cpu, bf16").anchor.score(case, KEY) == 0.88
+    assert read_baseline(path, "cpu, fp32").score(case, KEY) == 0.9
+
+
+def test_a_gpu_without_scores_of_its_own_gets_those_of_another_gpu(make_record, recall, tmp_path):
+    def baseline(device, precision, gpu):
+        environment = {"gpu": gpu, "cpu": "a CPU"}
+        return Baseline.of(recall([make_record()], device=device, precision=precision, environment=environment), "main")
+
+    others = [baseline("cpu", "fp32", None), baseline("cuda:1", "bf16", "NVIDIA H200")]
+    path = write_baseline(baseline("cuda", "fp32", "NVIDIA H200"), tmp_path, others=others)
+    h200 = "cuda NVIDIA H200"
+    assert set(read_sets(path)) == {"cpu, fp32", f"{h200}, bf16", f"{h200}, fp32"}
+    kinds = (f"{h200}, bf16", "cuda A100, bf16", "cpu, bf16")
+    found = {kind: read_baseline(path, kind).identity.kind for kind in kinds}
+    assert found == {f"{h200}, bf16": f"{h200}, bf16", "cuda A100, bf16": f"{h200}, fp32", "cpu, bf16": "cpu, fp32"}
+
+
+@pytest.mark.parametrize(
+    ("dice", "changes", "message"),
+    [
+        ((0.86, 0.79), {}, r"FAIL against the baseline main of cpu, fp32: the mean Dice of all cases fell by 0\.025"),
+        ((0.9, 0.8), {"checkpoint": {"name": "o", "sha256": "d" * 64}}, "it is of another checkpoint"),
+        ((0.9, 0.8, 0.8), {}, "INCONCLUSIVE against the baseline main of cpu, fp32: 1 case new against main, of S2"),
+    ],
+)
+def test_scores_of_a_new_kind_must_be_like_those_of_another(finished, gates, tmp_path, dice, changes, message):
+    """Else a bad run would be a baseline after all, as that of another precision."""
+    folder = tmp_path / "b"
+    path, _ = accept(finished(0.9, 0.8, name="fp32"), "main", gates, folder=folder)
+    before = path.read_text()
+    with pytest.raises(GateError, match=message):
+        accept(finished(*dice, name="bf16", precision="bf16", **changes), "main", gates, folder=folder)
+    assert path.read_text() == before
+
+
+def test_a_new_kind_is_compared_with_the_anchor_of_the_other_too(finished, gates, tmp_path):
+    folder = tmp_path / "b"
+    for name, dice in (("first", 0.9), ("second", 0.891)):
+        accept(finished(*[dice] * 6, name=name), "main", gates, folder=folder)
+    with pytest.raises(GateError, match=r"FAIL against the anchor of main, .*fell by 0\.025 > 0\.020"):
+        accept(finished(*[0.875] * 6, name="bf16", precision="bf16"), "main", gates, folder=folder)
+
+
+def test_the_file_says_what_the_run_was_judged_against(gated, tmp_path):
+    folder = tmp_path / "b"
+    first, read = gated(*[0.9] * 6, name="first", verdict="INCONCLUSIVE")
+    path, _ = accept(first, "main", read, folder=folder)
+    assert read_baseline(path).identity.judged_against == ("itself, as the first of its name",)
+    second, read = gated(*[0.895] * 6, name="second", verdict="PASS")
+    accept(second, "main", read, folder=folder)
+    accept(gated(*[0.894] * 6, name="third", verdict="PASS")[0], "main", read, folder=folder)
+    of = "of 2026-01-02T03:04:05+00:00 (cpu, fp32, checkpoint cccccccccccc)"
+    assert read_baseline(path).identity.judged_against == (
+        f"main {of}, by the gates",
+        f"main {of}, by comparison",
+        f"the anchor of main {of}, by comparison",
+    )
+
+
+def test_a_run_that_was_compared_with_a_failed_one_does_not_replace_the_good_baseline(gated, tmp_path):
+    """A chain: b1 FAILs, b2 passes against b1, and b2 is accepted."""
+    folder = tmp_path / "b"
+    good, read = gated(*[0.9] * 6, name="good", verdict="INCONCLUSIVE")
+    path, _ = accept(good, "main", read, folder=folder)
+    before = path.read_text()
+    b1, read = gated(*[0.8] * 6, name="b1", verdict="FAIL")
+    b2, read = gated(*[0.8] * 6, name="b2", verdict="PASS", baseline=str(b1.directory))
+    (b2.directory / "cases.jsonl").write_text((b2.directory / "cases.jsonl").read_text() + "\n")  # no copy of b1
+    with pytest.raises(GateError) as caught:
+        accept(b2, "main", read, folder=folder)
+    assert "b1 ended as FAIL, so nothing is compared with it" in str(caught.value)
+    assert "FAIL against the baseline main that it would replace: FAIL gate 1 (Dice) mean_drop_maximum" in str(
+        caught.value
+    )
+    assert path.read_text() == before
+
+
+def test_the_gates_own_bounds_are_held_against_what_is_replaced(gated, with_two_baselines):
+    """`compare` tolerates 0.01 of the mean; these gates tolerate no drop of a case beyond 0.002."""
+    run, read = gated(0.895, 0.9, name="lower", baseline="lenient")
+    strict = read.path.with_name("strict.toml")
+    strict.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_drop_maximum = 0.002\n')
+    write_baseline(Baseline.of(run, "lenient"), with_two_baselines)
+    with pytest.raises(GateError, match=r"FAIL against the baseline main that it would replace: FAIL gate 1 .*0\.005"):
+        accept(run, "main", load_gates(strict), folder=with_two_baselines)
 
 
 def test_another_cohort_does_not_replace_a_baseline_unforced(finished, gates, tmp_path):
@@ -342,7 +502,18 @@ def _one_case(**changes):
             _one_case(scores={"brats2019/dice@volume": 10**400}), "Number out of range", id="a score of 401 digits"
         ),
         ('{"schema": [], "name": "m"}', "schema: got []"),
-        ('{"schema": 9}', "has schema 9, this version reads up to 1; upgrade medsam-core"),
+        ('{"schema": 2, "name": "m", "sets": []}', "sets: got array where object belongs"),
+        ('{"schema": 2, "name": "m", "sets": {}}', "sets: got none"),
+        (
+            '{"schema": 2, "name": "m", "sets": {"cpu, bf16": {"identity": '
+            '{"device": "cpu", "precision": "fp32"}, "cases": {}}}}',
+            "sets.cpu, bf16: got scores of cpu, fp32",
+        ),
+        (
+            '{"schema": 2, "name": "m", "sets": {"cpu, bf16": {"identity": {}, "cases": {}, "anchor": 3}}}',
+            "sets.cpu, bf16.anchor: got int where ",
+        ),
+        ('{"schema": 9}', "has schema 9, this version reads up to 2; upgrade medsam-core"),
     ],
 )
 def test_a_damaged_baseline_is_one_sentence(tmp_path, content, message):
@@ -375,7 +546,7 @@ def test_only_accept_writes_baselines():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if "write_baseline" in (getattr(node, "id", ""), getattr(node, "attr", ""), getattr(node, "name", "")):
                 users.add(path.name)
-    assert users == {"baseline.py", "acceptance.py"}
+    assert users == {"baseline_file.py", "acceptance.py"}
     callers = {path.name for path in root.rglob("*.py") if re.search(r"\bacceptance\b", path.read_text("utf-8"))}
     assert callers == {"accept.py"}
 

@@ -70,7 +70,7 @@ def test_a_run_without_controls_is_inconclusive(gates, make_record):
 
 def test_false_demands_nothing(gates, make_record):
     some = [make_record(dice=0.1, controls=CONTROLS)]
-    body = 'metric = "dice"\ncase_minimum = 0.0\nbeats_controls = '
+    body = 'metric = "dice"\ncase_minimum = 0.001\nbeats_controls = '
     assert verdict_on(some, gates(body + "false")).outcome is Outcome.PASS
     assert verdict_on(some, gates(body + "true")).outcome is Outcome.FAIL
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medsam_core.gates.baseline import find_baseline, read_baseline
+from medsam_core.gates.baseline_file import find_baseline, read_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.inference.checkpoints import embedded_path, sha256_of
 from medsam_core.plugin.options import OPTIONS
@@ -28,6 +28,14 @@ def test_the_baseline_holds_the_cases_of_the_default_options():
     assert set(cases) == {f"{s}/{DEFAULTS['modality']}/{r}/{p}" for s in subjects for r in regions for p in prompts}
 
 
-def test_one_gate_pins_the_same_weights_and_one_holds_any():
+def test_one_gate_pins_the_same_weights_one_holds_each_group_of_its_kind_and_one_holds_any_run():
     relative = [gate for gate in GATES.gates if any(bound.relative for bound in gate.bounds)]
-    assert [gate.same for gate in relative] == [("checkpoint", "device", "precision"), ()]
+    assert [(gate.same, gate.pooled) for gate in relative] == [
+        (("checkpoint", "device", "precision"), False),
+        (("device", "precision"), False),
+        ((), True),
+    ]
+    assert [(bound.name, bound.limit) for bound in relative[1].bounds] == [
+        ("mean_rise_maximum", 0.03),
+        ("not_inferior", 0.01),
+    ]

@@ -20,7 +20,7 @@ def test_the_example_is_a_gates_file(tmp_path):
     (example,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
     (tmp_path / "gates.toml").write_text(example)
     read = load_gates(tmp_path / "gates.toml")
-    assert len(read.gates) == 4
+    assert len(read.gates) == 5
     assert read.baseline == "main"
 
 

@@ -49,7 +49,7 @@ def test_a_gate_that_nothing_can_break_from_the_bad_side_is_refused(tmp_path, me
 
 
 def test_a_bound_from_the_good_side_may_be_added_to_another(tmp_path):
-    assert gates(tmp_path, 'metric = "hd95"\ncase_minimum = 0.0\ncase_maximum = 9.0\n').gates
+    assert gates(tmp_path, 'metric = "hd95"\ncase_minimum = 0.5\ncase_maximum = 9.0\n').gates
     assert gates(tmp_path, 'metric = "volume_ml"\nmean_maximum = 90.0\n').gates  # neither more nor less is better
 
 
@@ -72,7 +72,7 @@ def test_every_key_of_the_schema_is_read(tmp_path):
         site = ["CBICA"]
         case_minimum = 0.5
         mean_minimum = 1
-        median_maximum = 1.0
+        median_maximum = 0.99
         worst_decile_minimum = 0.25
         [[gate]]
         metric = "volume_difference_ml"
@@ -95,7 +95,7 @@ def test_every_key_of_the_schema_is_read(tmp_path):
     assert [(bound.name, bound.limit) for bound in first.bounds] == [
         ("case_minimum", 0.5),
         ("mean_minimum", 1.0),
-        ("median_maximum", 1.0),
+        ("median_maximum", 0.99),
         ("worst_decile_minimum", 0.25),
     ]
     assert (second.number, second.scope, dict(second.filters)) == (2, "volume", {})
@@ -257,3 +257,63 @@ def test_filters_choose_the_cases(tmp_path):
 def test_a_case_whose_region_is_absent_is_not_judged(tmp_path):
     read = gates(tmp_path, 'metric = "dice"\ncase_minimum = 0.7')
     assert read.violations(record(dice=math.nan, slices=())) == ()
+
+
+VACUOUS = [
+    (
+        "dice",
+        "case_minimum = -5",
+        "case_minimum: got -5, expected a number above 0, because every dice holds this bound",
+    ),
+    ("dice", "case_minimum = 0", "case_minimum: got 0, expected a number above 0"),
+    ("dice", "case_minimum = 0.5\nmean_minimum = 0.0", "mean_minimum: got 0, expected a number above 0"),
+    ("dice", "case_minimum = 0.5\nworst_decile_maximum = 1", "worst_decile_maximum: got 1, expected a number below 1"),
+    ("volume_ml", "case_minimum = 0", "case_minimum: got 0, expected a number above 0, because every volume_ml"),
+    ("hd95", "case_minimum = 0\ncase_maximum = 9", "case_minimum: got 0, expected a number above 0"),
+    ("dice", "case_drop_maximum = 1", "case_drop_maximum: got 1, expected a number below 1"),
+    ("dice", "mean_drop_maximum = 5", "mean_drop_maximum: got 5, expected a number below 1"),
+    ("dice", "case_change_maximum = 1.5", "case_change_maximum: got 1.5, expected a number below 1"),
+    ("dice", "not_inferior = 1", "not_inferior: got 1, expected a number below 1"),
+    ("dice", "mean_drop_maximum = 0.1\nmean_rise_maximum = 1", "mean_rise_maximum: got 1, expected a number below 1"),
+    ("dice", "mean_ratio_minimum = 0", "mean_ratio_minimum: got 0, expected a number above 0"),
+]
+
+
+@pytest.mark.parametrize(("metric", "body", "message"), VACUOUS)
+def test_a_bound_that_every_score_holds_is_refused(tmp_path, metric, body, message):
+    with pytest.raises(GateError) as caught:
+        gates(tmp_path, f'metric = "{metric}"\n{body}')
+    assert message in str(caught.value)
+    assert str(caught.value).endswith("; set one that a bad run would break, or leave it out.")
+
+
+@pytest.mark.parametrize(
+    ("metric", "body"),
+    [
+        ("dice", "case_minimum = 0.001"),
+        ("hd95", "case_maximum = 0"),
+        ("volume_ml", "case_minimum = 0.5"),
+        ("hd95", "mean_drop_maximum = 50"),
+    ],
+)
+def test_a_bound_that_some_score_breaks_is_read(tmp_path, metric, body):
+    assert gates(tmp_path, f'metric = "{metric}"\n{body}').gates
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("cohort = 3", "cohort: got 3, expected a table with fingerprint, cases, absent_maximum"),
+        ("[cohort]\nsubjects = 3", "expected a table with fingerprint, cases, absent_maximum"),
+        ('[cohort]\nfingerprint = "8bb8"', "fingerprint: got '8bb8', expected 12 to 64 hex digits in lower case"),
+        ("[cohort]\nfingerprint = 123456789012", "fingerprint: got 123456789012, expected 12 to 64 hex digits"),
+        ("[cohort]\ncases = 0", "cases: got 0, expected a whole number ≥ 1"),
+        ("[cohort]\ncases = true", "cases: got True, expected a whole number ≥ 1"),
+        ("[cohort]\nabsent_maximum = -1", "absent_maximum: got -1, expected a whole number ≥ 0"),
+        ("[cohort]\nabsent_maximum = 0.5", "absent_maximum: got 0.5, expected a whole number ≥ 0"),
+    ],
+)
+def test_a_cohort_that_makes_no_sense_is_refused(tmp_path, table, message):
+    with pytest.raises(GateError) as caught:
+        gates(tmp_path, 'metric = "dice"\ncase_minimum = 0.5', f"version = 1\n{table}\n")
+    assert message in str(caught.value)

@@ -126,6 +126,7 @@ def test_the_commands_refuse_what_is_below_the_floor(make_record, make_run, tmp_
     write_floor(floor(0.0, 0.0), tmp_path / "benchmarks" / "noise-floor.json")
     assert command("compare", run.directory, run.directory, "--margin", 0) == 0
     earlier = make_run([make_record()], name="earlier", created="2026-01-01T00:00:00+00:00")
+    (earlier.directory / "verdict.json").write_text('{"outcome": "PASS"}')
     assert command(*judged, "--baseline", earlier.directory) == 0
 
 
@@ -140,8 +141,8 @@ def test_gates_below_the_floor_are_refused(tmp_path):
         GateError, match=r"mean_drop_maximum: got 0, which is below the noise floor 0\.001 of cpu, a CPU"
     ):
         check_gates(load("mean_drop_maximum = 0"), floor())
-    check_gates(load("case_minimum = -5", "dice"), floor())  # no bound against a baseline
-    check_gates(load("case_drop_maximum = 0.004\nmean_drop_maximum = 0.001\ncase_minimum = 0"), floor())
+    check_gates(load("case_minimum = 0.1", "dice"), floor())  # no bound against a baseline
+    check_gates(load("case_drop_maximum = 0.004\nmean_drop_maximum = 0.001\ncase_minimum = 0.1"), floor())
     check_gates(load("case_drop_maximum = 0", "iou"), floor())
 
 

@@ -116,8 +116,10 @@ def test_gates_against_a_baseline_pass_the_run_that_it_is_made_from(make_record,
     read = load_gates(file)
     assert read.baseline == "main"
     assert read.gates[0].same == ("checkpoint", "device", "precision")
-    assert [bound.name for gate in read.gates[:2] for bound in gate.bounds] == [
+    assert [bound.name for gate in read.gates[:3] for bound in gate.bounds] == [
         "case_change_maximum",
+        "mean_rise_maximum",
+        "not_inferior",
         "mean_drop_maximum",
         "case_drop_maximum",
     ]
@@ -126,6 +128,16 @@ def test_gates_against_a_baseline_pass_the_run_that_it_is_made_from(make_record,
     assert judge_run(moved, read, baseline=Baseline.of(run)).outcome is Outcome.FAIL
     with pytest.raises(GateError, match="baseline name 'a/b'"):
         propose_gates(run, baseline="a/b")
+
+
+def test_the_proposed_file_names_its_cohort(make_record, make_run, tmp_path):
+    absent = make_record("S2", "ET", dice=1.0, slices=())
+    run = make_run([make_record("S1"), make_record("S2", dice=0.8), absent])
+    text = propose_gates(run, baseline="main")
+    (tmp_path / "gates.toml").write_text(text)
+    read = load_gates(tmp_path / "gates.toml")
+    assert (read.cohort.fingerprint, read.cohort.cases, read.cohort.absent_maximum) == ("f" * 64, 3, 1)
+    assert read.baseline == "main"
 
 
 def test_floors_are_below_the_lowest_of_all_repeats(make_record, make_run, tmp_path, command, capsys):

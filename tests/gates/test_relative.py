@@ -7,7 +7,8 @@ import math
 import pytest
 
 from medsam_core.errors import GateError
-from medsam_core.gates.baseline import Baseline, write_baseline
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import write_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.subgroups import components, volume_terciles
 from medsam_core.gates.verdict import judge, judge_run
@@ -42,7 +43,7 @@ def verdict(make_record, recall):
         ("mean_ratio_minimum = 1.0", [0.8, 0.6], Outcome.PASS),
         ("mean_ratio_minimum = 0.99", [0.79, 0.60], Outcome.PASS),  # 0.695 / 0.7 = 0.9929
         ("mean_ratio_minimum = 0.99", [0.78, 0.60], Outcome.FAIL),  # 0.69 / 0.7 = 0.9857
-        ("mean_ratio_minimum = 0\nmean_ratio_maximum = 1.01", [0.82, 0.60], Outcome.FAIL),
+        ("mean_ratio_minimum = 0.5\nmean_ratio_maximum = 1.01", [0.82, 0.60], Outcome.FAIL),
         ("mean_drop_maximum = 0.005", [0.79, 0.60], Outcome.PASS),
         ("mean_drop_maximum = 0.005", [0.789, 0.60], Outcome.FAIL),
         ("mean_drop_maximum = 0", [0.9, 0.6], Outcome.PASS),
@@ -73,12 +74,142 @@ def test_the_run_that_the_baseline_was_made_from_passes_every_relative_bound(ver
 def test_a_fallen_case_is_named_with_both_scores(verdict, gates):
     got = verdict([0.8, 0.6], [0.7, 0.6], gates("case_drop_maximum = 0.05\nmean_ratio_minimum = 0.99"))
     assert got.lines()[1:] == [
-        "  FAIL gate 1 (Dice) mean_ratio_minimum: ratio of the mean Dice 0.929 < 0.990 over 2 cases against old",
+        "  FAIL gate 1 (Dice) mean_ratio_minimum: WT/box ratio of the mean Dice 0.929 < 0.990 over 2 cases against old",
         "  FAIL gate 1 (Dice) case_drop_maximum: largest drop of Dice 0.100 > 0.050 over 2 cases against old, "
         "broken by S0/t1ce/WT/box",
     ]
     assert got.cases[0].texts == ("Dice 0.700 is worse than 0.800 in old: drop 0.100 > 0.050 (WT, box, key slice 95)",)
     assert [case.outcome for case in got.cases] == [Outcome.FAIL, Outcome.PASS]
+
+
+@pytest.fixture
+def moved(make_record, recall):
+    """`moved({"WT/box": −0.012, …}, gates, n=6)`: every case of such a group moved so against the baseline "old"."""
+
+    def make(moves, read, *, n=6, **changes):
+        groups = [group.split("/") for group in moves]
+        old = [make_record(f"S{i}", *group, dice=0.5 + i / 20) for group in groups for i in range(n)]
+        new = [
+            make_record(f"S{i}", *group, dice=0.5 + i / 20 + by)
+            for group, by in zip(groups, moves.values(), strict=True)
+            for i in range(n)
+        ]
+        return judge_run(recall(new, name="new", **changes), read, baseline=Baseline.of(recall(old, name="old")))
+
+    return make
+
+
+def test_a_group_that_fell_is_not_hidden_by_others_that_rose(moved, gates):
+    moves = {"WT/box": -0.015, "WT/point": 0.02, "TC/box": 0.02}
+    got = moved(moves, gates("mean_drop_maximum = 0.01"))
+    assert got.outcome is Outcome.FAIL
+    assert got.lines() == [
+        "FAIL: 18 of 18 cases scored, 2 of 3 bounds held; predictor engine",
+        "  FAIL gate 1 (Dice) mean_drop_maximum: WT/box drop of the mean Dice 0.015 > 0.010 over 6 cases against old",
+    ]
+    assert [result.group for result in got.results] == ["WT/box", "WT/point", "TC/box"]
+    assert got.results[0].to_json()["group"] == "WT/box"
+    assert moved(moves, gates("pooled = true\nmean_drop_maximum = 0.01")).outcome is Outcome.PASS
+    assert moved(moves, gates("mean_ratio_minimum = 0.99")).outcome is Outcome.FAIL
+    assert moved(moves, gates("pooled = true\nmean_ratio_minimum = 0.99")).outcome is Outcome.PASS
+
+
+def test_groups_are_of_modality_and_protocol_too(make_record, recall, gates):
+    def some(by):
+        parts = [{"modality": "t1"}, {"protocol": "forward"}, {}]
+        return [
+            make_record(f"S{i}", dice=0.6 + i / 50 + (by if part else -by), **part) for part in parts for i in range(6)
+        ]
+
+    old, new = Baseline.of(recall(some(0), name="old")), recall(some(0.012))
+    got = judge_run(new, gates("mean_drop_maximum = 0.01"), baseline=old)
+    assert [(result.group, result.outcome) for result in got.results] == [
+        ("WT/box", Outcome.FAIL),
+        ("WT/box/forward", Outcome.PASS),
+        ("t1/WT/box", Outcome.PASS),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("moves", "outcome", "said"),
+    [
+        ({"WT/box": -0.009, "WT/point": 0.1}, Outcome.PASS, None),
+        (
+            {"WT/box": -0.010},
+            Outcome.FAIL,
+            "FAIL gate 1 (Dice) not_inferior: WT/box change of the mean Dice −0.010, margin 0.01, over 6 cases against "
+            "old: a drop is shown, p 0 over all groups",
+        ),
+        ({"WT/box": -0.012, "WT/point": 0.1}, Outcome.FAIL, "WT/box change of the mean Dice −0.012, margin 0.01,"),
+        ({"WT/box": -0.21}, Outcome.FAIL, "6 cases fell by more than the limit 0.2"),
+    ],
+)
+def test_not_inferior_is_the_rule_of_compare_for_each_group(moved, gates, moves, outcome, said):
+    got = moved(moves, gates("not_inferior = 0.010"))
+    assert got.outcome is outcome
+    assert said is None or said in "\n".join(got.lines())
+
+
+def test_not_inferior_that_is_not_shown_is_inconclusive_and_says_which_group(verdict, gates):
+    got = verdict([0.8] * 6, [0.80, 0.79, 0.785, 0.80, 0.81, 0.81], gates("not_inferior = 0.010"))
+    assert got.outcome is Outcome.INCONCLUSIVE
+    assert got.lines()[1].startswith(
+        "  INCONCLUSIVE gate 1 (Dice) not_inferior: WT/box change of the mean Dice −0.001, margin 0.01, over 6 cases "
+        "against old: "
+    )
+    assert got.results[0].outcome is Outcome.INCONCLUSIVE
+    assert got.cases[2].outcome is Outcome.PASS  # none is to blame alone
+
+
+def test_not_inferior_of_many_groups_asks_for_more_before_it_says_fail(make_record, recall, gates):
+    """8 of 60 subjects fell by 0.06 and none rose: p 0.0039, enough for one group and not for one of six."""
+    six = [(region, prompt) for region in ("WT", "TC", "ET") for prompt in ("box", "point")]
+
+    def judged(groups):
+        old, new = (
+            recall(
+                [
+                    make_record(f"S{i:02d}", *group, dice=0.6 + i / 400 - by * (i < 8 and group == groups[0]))
+                    for group in groups
+                    for i in range(60)
+                ],
+                name=name,
+            )
+            for name, by in (("old", 0), ("new", 0.06))
+        )
+        return judge_run(new, gates("not_inferior = 0.010"), baseline=Baseline.of(old)).outcome
+
+    assert judged(six[:1]) is Outcome.FAIL
+    assert judged(six) is Outcome.INCONCLUSIVE
+
+
+def test_an_incomplete_run_is_not_shown_to_be_as_good(make_record, recall, gates):
+    old = [make_record(f"S{i}", dice=0.8 + i / 100) for i in range(3)]
+    part = recall(old[:2], plan=[record.id for record in old])
+    got = judge_run(part, gates("not_inferior = 0.010"), baseline=Baseline.of(recall(old, name="old")))
+    assert (got.outcome, got.results[0].outcome) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
+
+
+def test_a_rise_that_is_more_often_leaking_truth_is_named(moved, gates):
+    read = gates("mean_drop_maximum = 0.02")
+    got = moved({"WT/box": 0.042, "WT/point": 0.029}, read)
+    assert got.outcome is Outcome.PASS
+    assert got.notes == (
+        "suspicious: the mean Dice of WT/box rose by 0.042 against old, more than 0.03: truth that leaks into the "
+        "prediction looks like this, too; look at its overlays",
+    )
+    assert f"  note: {got.notes[0]}" in got.lines()
+    assert moved({"WT/box": 0.03}, read).notes == ()
+    other = gates('region = "WT"\ncase_minimum = 0.1')  # also where no gate is relative
+    assert any("suspicious" in note for note in moved({"WT/box": 0.042}, other).notes)
+
+
+def test_a_rise_can_be_limited(moved, gates):
+    read = gates("mean_drop_maximum = 0.02\nmean_rise_maximum = 0.03")
+    got = moved({"WT/box": 0.042, "WT/point": 0.029}, read)
+    assert got.outcome is Outcome.FAIL
+    assert "mean_rise_maximum: WT/box rise of the mean Dice 0.042 > 0.030 over 6 cases against old" in got.lines()[1]
+    assert moved({"WT/box": -0.01, "WT/point": 0.03}, read).outcome is Outcome.PASS
 
 
 def test_where_less_is_better_a_rise_is_a_drop(make_record, recall, gates):
@@ -158,6 +289,13 @@ def test_gates_name_their_baseline(make_record, recall, gates, tmp_path):
             "pass; set mean_ratio_minimum instead",
         ),
         ("case_drop_minimum = 0.1", "dice", "did you mean 'case_drop_maximum'?"),
+        ("mean_rise_maximum = 0.03", "dice", "mean_rise_maximum: got it alone, so a run that got worse would pass"),
+        ("not_inferior = 1", "hd95", "not_inferior: got it for hd95, expected a metric from 0 to 1"),
+        ("not_inferior = -0.01", "dice", "not_inferior: got -0.01, expected a number ≥ 0"),
+        ("not_inferior = true", "dice", "not_inferior: got True, expected a finite number"),
+        ("pooled = true\ncase_minimum = 0.5", "dice", "pooled: got True, expected true or false, and true only with"),
+        ("pooled = true\nnot_inferior = 0.01", "dice", "without not_inferior, which counts each subject once"),
+        ('pooled = "yes"\nmean_drop_maximum = 0.5', "dice", "pooled: got 'yes', expected true or false"),
         ('same = "weights"\ncase_drop_maximum = 0.1', "dice", "unknown same 'weights', expected one of checkpoint"),
         ('same = "device"\ncase_minimum = 0.1', "dice", "got it with a bound that needs no baseline"),
         ('volume_tercile = "tiny"\ncase_minimum = 0.1', "dice", "unknown volume_tercile 'tiny'"),
@@ -201,6 +339,20 @@ def test_a_gate_for_the_same_weights_and_device_alone_leaves_others_to_the_rest(
     assert got.outcome is Outcome.INCONCLUSIVE
     assert "no gate is about this run" in got.reasons
     assert judge_run(same, alone).outcome is Outcome.INCONCLUSIVE  # no baseline to be the same as
+
+
+def test_another_model_of_gpu_is_another_device(make_record, recall, gates):
+    def run(gpu, dice):
+        return recall([make_record(dice=dice)], device="cuda", environment={"gpu": gpu, "torch": "2.13.0"})
+
+    read = gates('same = "device"\ncase_change_maximum = 0.01\n[[gate]]\nmetric = "dice"\ncase_drop_maximum = 0.1')
+    before = Baseline.of(run("NVIDIA H200", 0.8))
+    assert judge_run(run("NVIDIA H200", 0.82), read, baseline=before).outcome is Outcome.FAIL
+    got = judge_run(run("NVIDIA A100", 0.82), read, baseline=before)
+    assert got.outcome is Outcome.PASS
+    assert got.notes == (
+        "gate 1 (Dice) is for the baseline's own device: here device cuda NVIDIA A100, there cuda NVIDIA H200",
+    )
 
 
 def test_the_number_of_a_device_does_not_make_it_another(make_record, recall, gates):

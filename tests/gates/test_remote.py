@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from medsam_core.errors import RunError
-from medsam_core.gates.baseline import read_baseline
+from medsam_core.gates.baseline_file import read_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.remote import local
 

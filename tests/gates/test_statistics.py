@@ -11,16 +11,39 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from medsam_core.errors import GateError
-from medsam_core.gates.statistics import MINIMUM_N, bootstrap_interval, holm, paired
+from medsam_core.gates.statistics import MINIMUM_N, Excess, bootstrap_interval, excess_of_falls, holm, paired
 
 
-def test_the_p_values_are_those_of_scipys_one_sample_t_test():
-    benefits = [-0.03, 0.01, -0.02, 0.0, 0.02, -0.01, 0.005]
+def test_the_p_values_are_those_of_scipys_t_test_where_the_benefits_are_symmetric():
+    benefits = [-0.03, 0.01, -0.02, 0.0, 0.02, -0.01, 0.03]
     got = paired(benefits, 0.01)
-    assert got.n == 7
-    assert got.mean == pytest.approx(sum(benefits) / 7)
+    assert (got.n, got.mean, got.sd) == (7, 0.0, pytest.approx(np.std(benefits, ddof=1)))
+    t = math.sqrt(7) * 0.01 / got.sd
+    # skewness is 0, so of Hall's transformation nothing is left
     assert got.p_not_inferior == pytest.approx(stats.ttest_1samp(benefits, -0.01, alternative="greater").pvalue)
+    assert got.p_not_inferior == pytest.approx(stats.t.sf(t, 6))
     assert got.p_worse == pytest.approx(stats.ttest_1samp(benefits, 0.0, alternative="less").pvalue)
+
+
+def test_a_tail_downwards_makes_a_drop_harder_to_exclude_by_hand():
+    benefits = [0.0] * 9 + [-0.02]  # mean −0.002, sd 0.02/√10, skewness −8/3, and (mean + margin) / sd = 0.8·√10/2
+    got, distance, skewness = paired(benefits, 0.01), 0.4 * math.sqrt(10), -8 / 3
+    cubic = distance + skewness * distance**2 / 3 + skewness**2 * distance**3 / 27 + skewness / 60
+    assert got.p_not_inferior == pytest.approx(stats.t.sf(math.sqrt(10) * cubic, 9))
+    assert got.p_not_inferior > stats.ttest_1samp(benefits, -0.01, alternative="greater").pvalue
+
+
+def test_a_drop_is_not_shown_more_easily_than_by_t():
+    benefits = [-0.03, -0.001, -0.002, 0.001, -0.004, -0.012]
+    assert paired(benefits, 0.01).p_worse >= stats.ttest_1samp(benefits, 0.0, alternative="less").pvalue
+
+
+def test_falls_against_rises_are_an_exact_binomial_test():
+    assert excess_of_falls([-0.06] * 15 + [0.0] * 300, 0.05) == Excess(15, 0, pytest.approx(2**-15))
+    got = excess_of_falls([-0.06] * 12 + [0.06] * 10 + [-0.05, 0.05, math.nan], 0.05)  # on the threshold is neither
+    assert (got.falls, got.rises) == (12, 10)
+    assert got.p == pytest.approx(stats.binomtest(12, 22, alternative="greater").pvalue)
+    assert excess_of_falls([0.0, 0.06], 0.05) == Excess(0, 1, 1.0)
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_confidence():
@@ -36,7 +59,7 @@ def test_the_interval_holds_the_mean_and_narrows_with_confidence():
 
 @pytest.mark.parametrize(
     ("benefit", "p_not_inferior", "p_worse"),
-    [(0.0, 0.0, 1.0), (0.01, 0.0, 1.0), (-0.005, 0.0, 0.0), (-0.01, 0.0, 0.0), (-0.011, 1.0, 0.0)],
+    [(0.0, 0.0, 1.0), (0.01, 0.0, 1.0), (-0.005, 0.0, 0.0), (-0.01, 1.0, 0.0), (-0.011, 1.0, 0.0)],
 )
 def test_benefits_that_do_not_vary_are_decided_without_a_test(benefit, p_not_inferior, p_worse):
     got = paired([benefit] * 8, 0.01)
@@ -44,9 +67,10 @@ def test_benefits_that_do_not_vary_are_decided_without_a_test(benefit, p_not_inf
     assert (got.p_not_inferior, got.p_worse) == (p_not_inferior, p_worse)
 
 
-def test_a_difference_on_the_margin_is_not_pushed_over_it_by_rounding():
+def test_a_difference_just_inside_the_margin_is_not_pushed_over_it_by_rounding():
     assert 0.89 - 0.90 < -0.01  # what floats make of it
-    assert paired([0.89 - 0.90] * 6, 0.01).p_not_inferior == 0.0
+    assert paired([0.89 - 0.90] * 6, 0.010001).p_not_inferior == 0.0
+    assert paired([0.89 - 0.90] * 6, 0.01).p_not_inferior == 1.0  # a drop of exactly the margin is not excluded
 
 
 def test_below_five_pairs_there_is_no_interval_and_no_test():

@@ -53,6 +53,7 @@ def test_all_scored_and_all_held_is_pass(gates):
         "prompted": 3,
         "missing": 0,
         "gated": 3,
+        "ungated": 0,
         "failing": 0,
         "bounds": 2,
         "broken": 0,
@@ -153,7 +154,7 @@ def test_an_unplanned_record_breaks_no_bound(gates):
 
 
 @pytest.mark.parametrize(
-    "bound", ["case_minimum = 0.0", "case_maximum = 1.0\ncase_minimum = 0.0", "mean_minimum = 0.0"]
+    "bound", ["case_minimum = 0.001", "case_maximum = 0.999\ncase_minimum = 0.001", "mean_minimum = 0.001"]
 )
 def test_nan_never_passes(gates, bound):
     some = records(0.9, math.nan)
@@ -195,11 +196,18 @@ def test_an_absent_region_does_not_lift_the_mean(gates):
     assert (verdict.results[0].value, verdict.results[0].n) == (0.6, 1)
 
 
-def test_cases_under_no_gate_are_noted(gates):
-    some = [*records(0.9), *records(0.1, region="ET")]
+def test_cases_under_no_gate_are_counted_in_the_first_line(gates):
+    some = [*records(0.9), *records(0.1, region="ET"), *records(0.1, 0.2, region="TC", prompt="point")]
     verdict = judge(ids(some), some, gates('region = "WT"\ncase_minimum = 0.7'))
     assert verdict.outcome is Outcome.PASS
-    assert verdict.notes == ("1 case under no gate: S0/t1ce/ET/box",)
+    assert verdict.lines() == ["PASS: 4 of 4 cases scored, 1 of 1 bound held, 3 cases under no gate: TC/point, ET/box"]
+    assert (verdict.counts["ungated"], verdict.ungated) == (3, ("TC/point", "ET/box"))
+    assert verdict.to_json()["ungated"] == ["TC/point", "ET/box"]
+
+
+def test_an_absent_region_is_not_missed_by_a_gate(gates):
+    some = [*records(0.9), *records(1.0, region="ET", slices=())]
+    assert judge(ids(some), some, gates('region = "WT"\ncase_minimum = 0.7')).ungated == ()
 
 
 def cases(scores, **references):

@@ -81,7 +81,7 @@ def test_a_missing_stage_and_too_few_rounds_are_inconclusive():
 def test_a_measurement_survives_being_accepted(tmp_path):
     now = read_measurement(written(tmp_path / "new.json", encode=STEADY, load=STEADY))
     assert now.stages_ms["encode"] == STEADY
-    path = accept_latency(now, "here", folder=tmp_path / "b")
+    path, _ = accept_latency(now, "here", folder=tmp_path / "b")
     assert read_measurement(path) == Measurement("here", MACHINE, now.stages_ms)
     assert find_accepted(now, None, tmp_path / "b") == read_measurement(path)
     assert find_accepted(measured(machine={}), None, tmp_path / "b") is None
@@ -96,6 +96,44 @@ def test_a_slower_one_does_not_replace_a_faster_one(tmp_path):
     assert (tmp_path / "here.json").read_text() == before
     accept_latency(slow, "here", folder=tmp_path, force=True)
     assert (tmp_path / "here.json").read_text() != before
+
+
+def scaled(factor):
+    return measured(a=[factor * ms for ms in STEADY])
+
+
+def test_many_steps_of_a_tenth_are_not_accepted_one_by_one(tmp_path):
+    for factor in (1, 1.1):
+        path, _ = accept_latency(scaled(factor), "here", folder=tmp_path)
+    before = path.read_text()
+    with pytest.raises(GateError, match=r"FAIL: latency against the anchor of here; a: .*× 1\.33"):
+        accept_latency(scaled(1.33), "here", folder=tmp_path)
+    assert path.read_text() == before
+
+
+def test_a_forced_measurement_is_the_next_anchor_and_says_why(tmp_path):
+    accept_latency(scaled(1), "here", folder=tmp_path)
+    path, overruled = accept_latency(scaled(2), "here", folder=tmp_path, force=True)
+    found = read_measurement(path)
+    assert (found.forced, found.objections, found.anchor_ms) == (True, overruled, None)
+    assert overruled[0].startswith("FAIL: latency against here")
+    path, _ = accept_latency(scaled(2.1), "here", folder=tmp_path)
+    found = read_measurement(path)
+    assert (found.forced, found.anchor_ms) == (False, scaled(2).stages_ms)
+
+
+@pytest.mark.parametrize("slower", [1, 2])
+def test_a_wide_factor_needs_force(tmp_path, slower):
+    accept_latency(scaled(1), "here", folder=tmp_path)
+    with pytest.raises(GateError, match=r"is not accepted as here: the factor 1000 is above 1\.2"):
+        accept_latency(scaled(slower), "here", folder=tmp_path, factor=1000)
+
+
+def test_a_measurement_accepted_by_an_older_version_is_its_own_anchor(tmp_path):
+    old = {"schema": 1, "name": "here", "fingerprint": MACHINE, "stages_ms": {"a": STEADY}}
+    (tmp_path / "here.json").write_text(json.dumps(old))
+    path, _ = accept_latency(scaled(1.1), "here", folder=tmp_path)
+    assert read_measurement(path).anchor_ms == {"a": STEADY}
 
 
 def test_two_accepted_of_one_machine_need_a_name(tmp_path):

@@ -164,7 +164,7 @@ def test_the_default_metrics_are_written_as_before(tmp_path):
 
 def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_cohort, small_checkpoint, tmp_path):
     gates = tmp_path / "gates.toml"
-    gates.write_text('version = 1\n[[gate]]\nmetric = "iou"\ncase_minimum = 0.0\n')
+    gates.write_text('version = 1\n[[gate]]\nmetric = "iou"\ncase_minimum = 0.0001\n')
 
     def session(**more):
         settings = Settings(metrics=("iou",), regions=("WT",), prompts=("box",))

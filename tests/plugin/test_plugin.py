@@ -3,10 +3,13 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
 
+from medsam_core.plugin.evaluator import Evaluated
+from medsam_core.plugin.hooks import RECORD_PROPERTY, MedsamSession
 from medsam_core.plugin.scheduling import subject_of
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.runs import read_run
@@ -23,7 +26,9 @@ def test_case(medsam_case, medsam_evaluate, medsam_check):
 def test_case_on_gpu(medsam_case, medsam_evaluate, medsam_check):
     medsam_check(medsam_evaluate(medsam_case))
 """
-LENIENT = 'version = 1\n[[gate]]\nmetric = "dice"\nregion = ["WT", "TC"]\ncase_minimum = 0.0\nmean_minimum = 0.0\n'
+LENIENT = (
+    'version = 1\n[[gate]]\nmetric = "dice"\nregion = ["WT", "TC"]\ncase_minimum = 0.0001\nmean_minimum = 0.0001\n'
+)
 # without hypothesis, which pytester would import again for every session
 PLUGIN = ("-p", "medsam_core.plugin.plugin", "-p", "no:hypothesispytest", "--strict-markers")
 STAND_IN = ("-p", "tests.plugin.box_filler")
@@ -138,7 +143,7 @@ def test_a_whole_session_under_another_profile(gate, pytester, profile):
 
 
 def test_a_gate_on_another_metric_has_it_scored(gate, pytester):
-    gate(gates='version = 1\n[[gate]]\nmetric = "volumetric_similarity"\nregion = "WT"\ncase_minimum = 0.0\n')
+    gate(gates='version = 1\n[[gate]]\nmetric = "volumetric_similarity"\nregion = "WT"\ncase_minimum = 0.0001\n')
     assert "brats2019/volumetric_similarity@volume" in read_run(pytester.path / "run").records[0].scores
 
 
@@ -421,7 +426,7 @@ def test_a_test_that_fails_by_itself_is_no_pass(gate, pytester):
 
 
 def test_a_run_is_not_resumed_under_other_gates(gate, pytester):
-    strict = LENIENT.replace("case_minimum = 0.0", "case_minimum = 0.999")
+    strict = LENIENT.replace("case_minimum = 0.0001", "case_minimum = 0.999")
     assert gate("--medsam-prompts", "box", gates=strict).ret == 1
     kept = (pytester.path / "run" / "gates.toml").read_text()
     result = gate("--medsam-prompts", "box", "--medsam-resume", "run", run_dir=None)
@@ -623,3 +628,15 @@ def test_a_batch_that_did_not_fit_is_told_of_in_the_run_and_at_its_end(gate, pyt
 )
 def test_cases_of_a_subject_are_scheduled_together(nodeid, scope):
     assert subject_of(nodeid) == scope
+
+
+def test_an_absent_region_shows_no_score_of_one(make_record):
+    """With -v; its Dice is 1 by the profile's rule for two empty masks, but nothing was prompted."""
+    for record, said in (
+        (make_record(dice=0.5), "PASSED Dice 0.500"),
+        (make_record(dice=1.0, slices=()), "PASSED absent"),
+    ):
+        wire = Evaluated(record, ()).to_wire()
+        report = SimpleNamespace(user_properties=[(RECORD_PROPERTY, wire)], when="call", passed=True, failed=False)
+        report.outcome = "passed"
+        assert MedsamSession.pytest_report_teststatus(None, report) == ("passed", ".", said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
@@ -11,8 +12,23 @@ import fsspec
 import pytest
 
 from medsam_core.errors import OptionError, RunError
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import write_baseline
 from medsam_core.gates.remote import fetch
 from medsam_core.reports.history import Entry, entry, history, plot, table
+
+GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\n'
+
+
+def gated(run, verdict, gates=GATES):
+    """The run with gates of its own, as a session leaves it."""
+    (run.directory / "gates.toml").write_text(gates)
+    header = json.loads((run.directory / "run.json").read_text())
+    header["gates"] = {"file": "gates.toml", "sha256": hashlib.sha256(gates.encode()).hexdigest()}
+    (run.directory / "run.json").write_text(json.dumps(header))
+    if verdict:
+        (run.directory / "verdict.json").write_text(json.dumps({"outcome": verdict}))
+    return run.directory
 
 
 @pytest.fixture
@@ -20,9 +36,7 @@ def runs(make_record, make_run, tmp_path):
     """Three runs under tmp_path/runs, written newest first, the last of them unfinished."""
     for number, (month, dice, verdict) in enumerate((("03", 0.9, "FAIL"), ("02", 0.8, "PASS"), ("01", 0.7, None))):
         records = [make_record(f"S{i}", dice=dice, seconds=2.0) for i in range(2)]
-        run = make_run(records, name=f"runs/r{number}", created=f"2026-{month}-01T00:00:00+00:00")
-        if verdict:
-            (run.directory / "verdict.json").write_text(json.dumps({"outcome": verdict}))
+        gated(make_run(records, name=f"runs/r{number}", created=f"2026-{month}-01T00:00:00+00:00"), verdict)
     return tmp_path / "runs"
 
 
@@ -38,9 +52,60 @@ def test_runs_are_listed_by_date_with_what_they_came_to(runs):
     )
 
 
+def test_a_stored_pass_over_records_that_are_gone_torn_or_changed_is_none(make_record, make_run, runs):
+    records = [make_record(f"S{i}", dice=0.8 + i / 100, data=f"{i:016x}") for i in range(3)]
+    whole, lost, torn, changed, low = (
+        gated(make_run(records, name=f"runs/{name}", created=f"2026-04-0{day}T00:00:00+00:00"), "PASS")
+        for day, name in enumerate(("whole", "lost", "torn", "changed", "low"), start=1)
+    )
+    lines = (whole / "cases.jsonl").read_text().splitlines(keepends=True)
+    (lost / "cases.jsonl").write_text("".join(lines[:2]))
+    (torn / "cases.jsonl").write_text("".join(lines)[:-40])
+    (changed / "cases.jsonl").write_text("".join(lines).replace("0.81", "9.81"))
+    (low / "cases.jsonl").write_text(
+        "".join(json.dumps(make_record(f"S{i}", dice=0.1).to_json()) + "\n" for i in range(3))
+    )
+    found = {one.name: one for one in history(runs)}
+    assert (found["whole"].outcome, found["whole"].finished, found["whole"].remark) == ("PASS", True, "")
+    for name, outcome, finished in (
+        ("lost", "INCONCLUSIVE", False),
+        ("torn", "INCONCLUSIVE", False),
+        ("changed", "INCONCLUSIVE", True),
+        ("low", "FAIL", True),
+    ):
+        assert (found[name].outcome, found[name].finished) == (outcome, finished), name
+        assert found[name].remark == "its session said PASS"
+    assert "INCONCLUSIVE, unfinished" in next(line for line in table(history(runs)) if " lost " in line)
+    assert found["changed"].means is None
+
+
+def test_a_run_whose_gates_or_baseline_are_gone_is_not_judged(make_record, make_run, runs):
+    without = gated(make_run([make_record()], name="runs/without"), "PASS")
+    (without / "gates.toml").unlink()
+    relative = GATES.replace("case_minimum = 0.5", "case_drop_maximum = 0.1").replace("[[", 'baseline = "gone"\n[[', 1)
+    gated(make_run([make_record()], name="runs/relative"), "PASS", relative)
+    found = {one.name: one for one in history(runs)}
+    assert found["without"].outcome == found["relative"].outcome == "not judged"
+    assert "which is not in" in found["without"].remark
+    assert found["relative"].remark == "the baseline gone is not here"
+    assert any("not judged" in line and "(the baseline gone is not here)" in line for line in table(history(runs)))
+
+
+def test_a_run_that_is_a_fail_by_todays_baseline_says_what_its_session_said(
+    make_record, make_run, runs, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    relative = GATES.replace("case_minimum = 0.5", "case_drop_maximum = 0.1").replace("[[", 'baseline = "main"\n[[', 1)
+    gated(make_run([make_record(dice=0.7)], name="runs/relative"), "PASS", relative)
+    write_baseline(Baseline.of(make_run([make_record(dice=0.9)], name="better"), "main"))
+    found = {one.name: one for one in history(runs)}["relative"]
+    assert (found.outcome, found.remark) == ("FAIL", "its session said PASS")
+
+
 def test_the_table_lines_up(runs):
     lines = table(history(runs))
     assert len(lines) == 4
+    assert lines[1].startswith("2026-01-01 00:00  r2   INCONCLUSIVE, unfinished  ")
     assert lines[2].startswith("2026-02-01 00:00  r1   PASS ")
     assert lines[2].endswith("WT/box 0.800")
     assert len({line.index("means") if "means" in line else line.index("WT/box") for line in lines}) == 1
@@ -77,6 +142,27 @@ def test_the_plot_draws_the_runs_of_the_newest_cohort(runs, make_run, make_recor
         assert path.read_bytes().startswith(b"\x89PNG")
     else:
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_the_plot_marks_unfinished_runs_and_joins_the_others_alone(runs, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    joined, marked = [], []
+    line, scatter = Axes.plot, Axes.scatter
+
+    def joins(axes, *points, **style):
+        joined.append((style.get("label"), points[1]))
+        return line(axes, *points, **style)
+
+    def marks(axes, *points, **style):
+        marked.append((style["label"], style["facecolors"]))
+        return scatter(axes, *points, **style)
+
+    monkeypatch.setattr(Axes, "plot", joins)
+    monkeypatch.setattr(Axes, "scatter", marks)
+    plot(history(runs), tmp_path / "plot.svg")
+    assert joined == [("WT/box", (0.8, 0.9)), (None, (2.0, 2.0))]
+    assert marked == [("PASS", "#2a7f3f"), ("FAIL", "#c0392b"), ("INCONCLUSIVE, unfinished", "none")]
 
 
 def test_a_plot_of_nothing_and_to_nowhere_is_one_sentence(runs, tmp_path):

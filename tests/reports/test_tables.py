@@ -33,8 +33,8 @@ def test_a_row_by_hand(records: list[CaseRecord]) -> None:
     assert titles[3:] == ["n", "absent", "mean Dice", "median", "key slice", "worst", "worst case"]
     # (0.9 + 0.5 + 0.8) / 3, (0.95 + 0.75 + 0.85) / 3
     assert whole_tumour[3:] == ["3", "0", "0.733", "0.800", "0.850", "0.500", "S2/t1ce/WT/box"]
-    # the absent region counts by its profile's rule, but it has no key slice
-    assert enhancing[3:] == ["2", "1", "0.800", "0.800", "0.600", "0.600", "S1/t1ce/ET/box"]
+    # the absent region has Dice 1 by its profile's rule, which is in no mean
+    assert enhancing[3:] == ["2", "1", "0.600", "0.600", "0.600", "0.600", "S1/t1ce/ET/box"]
 
 
 def test_the_table_of_a_terminal(records: list[CaseRecord]) -> None:
@@ -42,8 +42,15 @@ def test_the_table_of_a_terminal(records: list[CaseRecord]) -> None:
         "modality  region  prompt  n  absent  mean Dice  median  key slice  worst  worst case",
         "--------  ------  ------  -  ------  ---------  ------  ---------  -----  --------------",
         "t1ce      WT      box     3       0      0.733   0.800      0.850  0.500  S2/t1ce/WT/box",
-        "t1ce      ET      box     2       1      0.800   0.800      0.600  0.600  S1/t1ce/ET/box",
+        "t1ce      ET      box     2       1      0.600   0.600      0.600  0.600  S1/t1ce/ET/box",
     ]
+
+
+def test_absent_regions_are_no_score_of_one(make_record: Make) -> None:
+    """0.902 was shown where 0.805 is right."""
+    some = [make_record("S1", dice=0.805), make_record("S2", dice=1.0, absent=True)]
+    assert rows(some, profile="brats2019")[1][3:] == ["2", "1", "0.805", "0.805", "0.805", "0.805", "S1/t1ce/WT/box"]
+    assert rows(some[1:], profile="brats2019")[1][3:] == ["1", "1", "–", "–", "–", "–", "–"]
 
 
 def test_the_table_of_a_pull_request(make_record: Make) -> None:
