@@ -17,6 +17,7 @@ from medsam_core.text import shown
 COMMANDS = (
     "run",
     "list",
+    "doctor",
     "checkpoints",
     "phantom",
     "score",

@@ -17,6 +17,7 @@ ORDER = (
     "modalities",
     "metrics",
     "data",
+    "doctor",
     "phantoms",
     "prompts",
     "inference",

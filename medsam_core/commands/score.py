@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medsam_core.commands.processes import check_processes, in_processes
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import check_writable, write_whole
 from medsam_core.text import counted, few
@@ -76,11 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.binary and any(pair.region for pair in pairs):
         raise OptionError("--binary: got masks whose names say their regions, expected other masks; leave it out.")
-    given = {"labels": labels, "profile": profile.name, "metrics": metrics}
     scores: Scores = {}
     absent: dict[str, int] = {}
     masks = []
-    for pair, found in zip(pairs, _all_scored(pairs, given, arguments.processes), strict=True):
+    work = partial(score_pair, labels=labels, profile=profile.name, metrics=metrics)
+    made = in_processes(work, pairs, arguments.processes, worth=_CASES_PER_PROCESS, unit="pair", what="score")
+    for pair, found in zip(pairs, made, strict=True):
         scores.setdefault(pair.case, {}).update(found.regions)
         for region in found.regions:
             absent[region] = absent.get(region, 0) + (region in found.absent)
@@ -101,6 +100,11 @@ def run(arguments: argparse.Namespace) -> int:
         text = json_text(content | {"absent": absent, "missing": missing})
         write_whole(arguments.json, text, error=OptionError, fix="choose another place for --json")
     return 0
+
+
+def score_pair(pair: Pair, *, labels: str | None, profile: str, metrics: Sequence[str]) -> Scored:
+    """The scores of a pair of files; see `score_files`."""
+    return score_files(pair.prediction, pair.truth, labels=labels, profile=profile, metrics=metrics, region=pair.region)
 
 
 def score_files(
@@ -188,37 +192,6 @@ def _check_one_value(found: Any, prediction: Path | None, region: str) -> None:
         )
 
 
-def _all_scored(pairs: Sequence[Pair], given: Mapping[str, Any], processes: int | None) -> Iterator[Scored]:
-    """The scores of every pair, in order, with a progress bar; in several processes if there is enough to do."""
-    from tqdm import tqdm
-
-    wanted = processes or min(len(os.sched_getaffinity(0)), len(pairs) // _CASES_PER_PROCESS)
-    bar = tqdm(total=len(pairs), unit="pair", desc="score", disable=None, leave=False)
-    with bar:
-        if wanted <= 1:
-            for pair in pairs:
-                yield score_files(pair.prediction, pair.truth, region=pair.region, **given)
-                bar.update()
-            return
-        # spawned, not forked: a fork copies locks that the libraries' threads may hold
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(wanted, mp_context=context, initializer=_one_thread) as pool:
-            jobs = [pool.submit(score_files, p.prediction, p.truth, region=p.region, **given) for p in pairs]
-            try:
-                for job in jobs:
-                    yield job.result()
-                    bar.update()
-            finally:  # after an error nothing more is started
-                for job in jobs:
-                    job.cancel()
-
-
-def _one_thread() -> None:
-    """A worker does not start threads that would compete with the other workers."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops them
-
-
 def _warn(pairs: Sequence[Pair], masks: Sequence[str]) -> None:
     """Say on stderr what makes scores look right that are not."""
     same = [pair.case for pair in pairs if pair.prediction is not None and pair.prediction.samefile(pair.truth)]
@@ -245,8 +218,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.binary and (arguments.region or arguments.labels):
         other = "--region" if arguments.region else "--labels"
         raise OptionError(f"--binary and {other}: got both, expected one; leave one out.")
-    if arguments.processes is not None and arguments.processes < 1:
-        raise OptionError(f"--processes: got {arguments.processes}, expected at least 1; leave it out for all.")
+    check_processes(arguments.processes)
     for option, path in (("--csv", arguments.csv), ("--json", arguments.json)):
         if path is not None:
             check_writable(path, error=OptionError, fix=f"choose another place for {option}")

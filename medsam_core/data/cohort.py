@@ -17,7 +17,7 @@ from medsam_core.data.listing import advice_on, contents
 from medsam_core.data.name_mapping import TABLES, read_table, with_table
 from medsam_core.data.regions import CONVENTIONS, LabelConvention, check_labels, convention_named
 from medsam_core.data.subject import Subject
-from medsam_core.data.unassigned import Leftover, check_leftovers
+from medsam_core.data.unassigned import Leftover, explain_leftovers
 from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError, OptionError
 from medsam_core.modalities import MODALITIES
@@ -39,6 +39,16 @@ class LoadedSubject:
     """What the labels mean."""
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What was found in a folder."""
+
+    subjects: tuple[Subject, ...]
+    """Sorted by id; at least one."""
+    lost: str = ""
+    """Where a subject may have lost its images, in one sentence; "" for nowhere."""
+
+
 def find_subjects(root: str | os.PathLike[str], *, segmentation: str | None = None) -> tuple[Subject, ...]:
     """All subjects below a folder, sorted by id.
 
@@ -50,13 +60,21 @@ def find_subjects(root: str | os.PathLike[str], *, segmentation: str | None = No
     contradicts the names, or where a subject may have lost its images: an empty folder, a folder of unknown files, an
     archive, a segmentation without an image. OptionError for an unknown segmentation.
     """
+    found = survey(root, segmentation=segmentation)
+    if found.lost:
+        raise DataError(found.lost)
+    return found.subjects
+
+
+def survey(root: str | os.PathLike[str], *, segmentation: str | None = None) -> Survey:
+    """As `find_subjects`, but where a subject may have lost its images it says so and returns the others."""
     root = Path(root)
     if segmentation is not None and segmentation not in layouts.SOURCES:
         raise OptionError(
             f"segmentation {segmentation!r}: unknown, expected {' or '.join(layouts.SOURCES)}; choose one of these, or "
             "none for the data set's own."
         )
-    _check_root(root)
+    check_root(root)
     search = Search(segmentation)
     description = _above(root.absolute(), search)
     by_id: dict[str, tuple[Subject, Path]] = {}
@@ -72,12 +90,16 @@ def find_subjects(root: str | os.PathLike[str], *, segmentation: str | None = No
         )
     subjects = {key: subject for key, (subject, _) in by_id.items()}
     _attach(subjects, search)
-    notes = check_leftovers(root.absolute(), search.leftovers, {key: folder for key, (_, folder) in by_id.items()})
+    folders = {key: folder for key, (_, folder) in by_id.items()}
+    notes, lost = explain_leftovers(root.absolute(), search.leftovers, folders)
     found = (with_table(subjects[key], search.mapping) for key in sorted(subjects))
-    return tuple(replace(subject, notes=(*subject.notes, *notes.get(subject.id, ()))) for subject in found)
+    return Survey(
+        tuple(replace(subject, notes=(*subject.notes, *notes.get(subject.id, ()))) for subject in found), lost
+    )
 
 
-def _check_root(root: Path) -> None:
+def check_root(root: Path) -> None:
+    """Raise DataError if the root of a cohort is missing or no folder."""
     try:
         is_folder, exists = root.is_dir(), root.exists()
     except (OSError, ValueError) as problem:

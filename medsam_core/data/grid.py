@@ -34,6 +34,23 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a volume is, known from a header alone."""
+
+    shape: tuple[int, int, int]
+    """(D, H, W), turned into LPS."""
+    affine: Array
+    """(4, 4) float64, as `Volume.affine`."""
+    grid: Grid
+    """The grid of the file."""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """As `Volume.spacing_mm`."""
+        return _spacing_of(self.affine)
+
+
+@dataclass(frozen=True, eq=False)
 class Volume:
     """Voxels in LPS with their position in the scanner."""
 
@@ -53,8 +70,12 @@ class Volume:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxels, mm, as (dz, dy, dx): in the order of the array's axes."""
-        dx, dy, dz = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
-        return float(dz), float(dy), float(dx)
+        return _spacing_of(self.affine)
+
+
+def _spacing_of(affine: Array) -> tuple[float, float, float]:
+    dx, dy, dz = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return float(dz), float(dy), float(dx)
 
 
 def turned(raw: Array, grid: Grid, dtype: Any) -> Volume:
@@ -63,8 +84,17 @@ def turned(raw: Array, grid: Grid, dtype: Any) -> Volume:
 
     turn = orientation_change(grid.orientation, "LPS")
     voxels = nibabel.apply_orientation(raw, turn).transpose(2, 1, 0)
+    return Volume(np.ascontiguousarray(voxels, dtype=dtype), placement(grid).affine, grid)
+
+
+def placement(grid: Grid) -> Placement:
+    """Where the volume of a file is after it was turned into LPS."""
+    import nibabel
+
+    turn = orientation_change(grid.orientation, "LPS")
     affine = in_mm(grid.affine, grid.mm_per_unit) @ nibabel.orientations.inv_ornt_aff(turn, grid.shape[:3])
-    return Volume(np.ascontiguousarray(voxels, dtype=dtype), np.asarray(affine), grid)
+    lengths = dict(zip(turn[:, 0].astype(int).tolist(), grid.shape[:3], strict=True))
+    return Placement((lengths[2], lengths[1], lengths[0]), np.asarray(affine), grid)
 
 
 def in_mm(affine: Array, mm_per_unit: float) -> Array:
@@ -93,7 +123,11 @@ def is_identity(affine: Array) -> bool:
 
 
 def check_same_grid(
-    image: Volume, labels: Volume, *, image_name: str = "the image", labels_name: str = "the segmentation"
+    image: Volume | Placement,
+    labels: Volume | Placement,
+    *,
+    image_name: str = "the image",
+    labels_name: str = "the segmentation",
 ) -> None:
     """Raise DataError, naming both files, if a segmentation is not on its image's grid.
 

@@ -18,6 +18,7 @@ LARGEST_FILE = 512 * 1024**2
 """Bytes of the largest image that is read, packed and unpacked: four channels of 240 × 240 × 155 float64 are 286 MB."""
 
 _GZIP, _PIECE = b"\x1f\x8b", 2**20
+_START = 2**14  # packed bytes that hold the header, unless a long file name or comment is before it
 _HEADER = 544  # the header of NIfTI-2 and its four bytes for extensions
 _WHAT = "a NIfTI file (.nii or .nii.gz)"
 
@@ -50,6 +51,21 @@ def read_nifti(path: Path) -> tuple[Any, Stored]:
     count = int(np.prod(stored.shape, dtype=np.int64))
     voxels = np.frombuffer(content, stored.dtype, count, stored.offset).reshape(stored.shape, order="F")
     return np.require(voxels, requirements="A"), stored
+
+
+def read_stored(path: Path) -> Stored:
+    """The header alone, from the first kilobytes of the file: whether the voxels are whole is not seen.
+
+    Raises DataError as `read_nifti` does for the file and its header.
+    """
+    with opened(path, largest=LARGEST_FILE, what=_WHAT, error=DataError) as file:
+        try:
+            head = file.read(_START)
+            if head[:2] == _GZIP:
+                head = zlib.decompressobj(wbits=31).decompress(head, _HEADER)
+        except (OSError, zlib.error):
+            raise truncated(path) from None
+    return _header(path, head[:_HEADER])
 
 
 def _header(path: Path, head: bytes) -> Stored:

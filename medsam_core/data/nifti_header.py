@@ -16,7 +16,8 @@ from medsam_core.text import size_of
 LARGEST_VOLUME = 2**27
 """Voxels of the largest volume that is read, 512³: fifteen times BraTS's."""
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 50.0
-_UNITS = {0: ("unknown unit", 1.0), 1: ("m", 1000.0), 2: ("mm", 1.0), 3: ("µm", 0.001)}
+NO_UNIT = "unknown unit"
+_UNITS = {0: (NO_UNIT, 1.0), 1: ("m", 1000.0), 2: ("mm", 1.0), 3: ("µm", 0.001)}
 """Code in xyzt_units -> name and millimetres. Code 0 means mm by custom: BraTS's own files have it."""
 _QUATERNION_SLACK = 1e-4  # of the sum of squares: float32 writers exceed 1 by some 1e-6
 
@@ -128,6 +129,11 @@ def _offset(name: str, header: Any, smallest: int) -> int:
     return int(offset)
 
 
+def unit_of(header: Any) -> str:
+    """The name of a believed header's unit: "mm", "m", "µm" or "unknown unit"."""
+    return _UNITS[int(header["xyzt_units"]) & 7][0]
+
+
 def _unit(name: str, header: Any) -> float:
     code = int(header["xyzt_units"]) & 7
     if code not in _UNITS:
@@ -137,7 +143,7 @@ def _unit(name: str, header: Any) -> float:
 
 def _position(name: str, header: Any, shape: Sequence[int], mm_per_unit: float) -> tuple[Array, bool]:
     """The affine in the header's unit, sform before qform, and whether the file has a position of its own."""
-    unit = _UNITS[int(header["xyzt_units"]) & 7][0]
+    unit = unit_of(header)
     forms = {}
     for form in ("sform", "qform"):
         code = int(header[f"{form}_code"])

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from medsam_core.data import layouts
 from medsam_core.data.formats import ARCHIVE, foreign_image
-from medsam_core.errors import DataError
 from medsam_core.text import counted, few, shown
 
 
@@ -145,13 +144,12 @@ def broken_links(files: Mapping[str, Path]) -> list[Leftover]:
     ]
 
 
-def check_leftovers(
+def explain_leftovers(
     root: Path, leftovers: Iterable[Leftover], subjects: Mapping[str, Path]
-) -> dict[str, tuple[str, ...]]:
-    """Notes about what is ignored, by subject, one sentence each.
+) -> tuple[dict[str, tuple[str, ...]], str]:
+    """(notes, lost): sentences about what is ignored, by subject, and one about leftovers that may be lost subjects.
 
-    subjects: id -> folder of every subject, at least one.
-    Raises DataError if a leftover may be a lost subject.
+    subjects: id -> folder of every subject, at least one. lost is "" if every leftover belongs to a subject.
     """
     ids = {name.lower(): name for name in subjects}
     neighbours: dict[Path, list[str]] = {}
@@ -170,13 +168,12 @@ def check_leftovers(
             fixes[one.fix] = None
         else:
             notes.setdefault(owner, []).append(f"{described} is ignored.")
-    if lost:
-        raise DataError(
-            f"{few(lost)}: no image in {counted(len(lost), 'place')} next to {counted(len(subjects), 'subject')} of "
-            f"{root}, expected images wherever a subject should be; {' or '.join(fixes)}, or move "
-            "everything that is no subject out of the root."
-        )
-    return {name: tuple(sentences) for name, sentences in notes.items()}
+    refusal = (
+        f"{few(lost)}: no image in {counted(len(lost), 'place')} next to {counted(len(subjects), 'subject')} of "
+        f"{root}, expected images wherever a subject should be; {' or '.join(fixes)}, or move "
+        "everything that is no subject out of the root."
+    )
+    return {name: tuple(sentences) for name, sentences in notes.items()}, refusal if lost else ""
 
 
 def _owner(one: Leftover, ids: Mapping[str, str], neighbours: Iterable[str]) -> str | None:

@@ -12,8 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from medsam_core.data.grid import Array, Grid, Volume, check_same_grid, orientation_change, turned
-from medsam_core.data.nifti import mask_header, read_nifti
+from medsam_core.data.grid import (
+    Array,
+    Grid,
+    Placement,
+    Volume,
+    check_same_grid,
+    orientation_change,
+    placement,
+    turned,
+)
+from medsam_core.data.nifti import mask_header, read_nifti, read_stored
+from medsam_core.data.nifti_header import Stored
 from medsam_core.data.npz import IMAGES, LABELS, read_npz
 from medsam_core.data.other_formats import ENDINGS, read_other
 from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
@@ -72,6 +82,22 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
     return turned(raw, grid, np.uint8)
 
 
+def read_placement(path: str | os.PathLike[str], *, channel: int | None = None) -> Placement:
+    """Where a file's volume is, from its header alone; of .npz, .mha and .nrrd the whole file is read.
+
+    channel: as for `read_image`; whether the file has that channel is not checked.
+    Raises DataError for a file or a header that `read_image` would refuse.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".npz", *ENDINGS):
+        return placement(_content(path, channel, None, "image")[1])
+    stored = read_stored(path)
+    rest = () if channel is not None else stored.shape[3:]
+    if any(length != 1 for length in rest):
+        raise DataError(f"{path.name}: shape {stored.shape}, expected three axes (x, y, z); export a 3-D volume.")
+    return placement(_grid(stored, stored.shape[:3] + rest))
+
+
 def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
     """Write a mask as NIfTI (uint8) on the grid of the file that `like` was read from.
 
@@ -110,8 +136,6 @@ def write_mask(mask: Array, like: Volume, path: str | os.PathLike[str]) -> None:
 
 def _content(path: Path, channel: int | None, channels: int | None, what: str) -> tuple[Array, Grid]:
     """The file's voxels (x, y, z) in its own orientation, in its own dtype unless they are scaled, and their grid."""
-    import nibabel
-
     ending = path.suffix.lower()
     if ending == ".npz":
         return read_npz(path, IMAGES if what == "image" else LABELS)
@@ -125,9 +149,14 @@ def _content(path: Path, channel: int | None, channels: int | None, what: str) -
     if any(length != 1 for length in rest):
         raise DataError(f"{path.name}: shape {raw.shape}, expected three axes (x, y, z); {_advice(raw, what)}.")
     raw = _scaled(raw.reshape(spatial, order="F"), stored.slope, stored.inter)
+    return raw, _grid(stored, spatial + rest)
+
+
+def _grid(stored: Stored, shape: tuple[int, ...]) -> Grid:
+    import nibabel
+
     orientation = "".join(map(str, nibabel.aff2axcodes(stored.affine)))
-    grid = Grid(spatial + rest, stored.affine, orientation, stored.header.copy(), stored.mm_per_unit, stored.positioned)
-    return raw, grid
+    return Grid(shape, stored.affine, orientation, stored.header.copy(), stored.mm_per_unit, stored.positioned)
 
 
 def _scaled(raw: Array, slope: float, inter: float) -> Array:

@@ -1,0 +1,1 @@
+"""What is wrong or odd with a cohort, found from its files alone, without a model."""
