@@ -66,7 +66,7 @@ def _lacking(subjects: Sequence[Subject]) -> list[Finding]:
         text = f"no {name}, which others have"
         findings += [Finding(LOOK, "sequence", text, subject.id) for subject in subjects if name not in subject.images]
     without = [subject.id for subject in subjects if subject.segmentation is None]
-    if len(without) == len(subjects):
+    if subjects and len(without) == len(subjects):
         findings.append(Finding(LOOK, "segmentation", "no subject has a segmentation: nothing can be scored"))
     else:
         text = "no segmentation, which others have: the gate refuses the cohort"

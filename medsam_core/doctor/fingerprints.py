@@ -16,9 +16,11 @@ SMALLEST_TRUTH = 100
 
 
 def background_of(image: Array) -> float | None:
-    """The value of the background: that of the eight corners, None if they differ (an image that fills its volume)."""
+    """The value of the background: that of most of the eight corners; None for an image that fills its volume."""
     corners = image[:: image.shape[0] - 1 or 1, :: image.shape[1] - 1 or 1, :: image.shape[2] - 1 or 1]
-    return float(corners.flat[0]) if (corners == corners.flat[0]).all() else None
+    values, counts = np.unique(corners, return_counts=True)
+    most = int(counts.argmax())
+    return float(values[most]) if 2 * counts[most] > corners.size else None
 
 
 def image_hash(image: Array) -> str:

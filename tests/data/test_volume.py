@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medsam_core.data.volume import check_same_grid, read_image, read_labels, write_mask
+from medsam_core.data.volume import check_same_grid, read_image, read_labels, read_placement, write_mask
 from medsam_core.errors import DataError, LabelError, MaskError, MedsamError, ShapeMismatch
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -603,3 +603,35 @@ def test_a_write_that_fails_leaves_the_old_mask_and_nothing_else(
     assert "(No space left on device)" in text_of(write_mask, volume.voxels > 9, volume, tmp_path / "m.nii")
     assert (tmp_path / "m.nii").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii", "m.nii"]
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "AIL", "SPR"])
+@pytest.mark.parametrize("unit", ["mm", "meter"])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_the_header_alone_says_where_the_volume_is(tmp_path: Path, codes: str, unit: str, name: str) -> None:
+    affine = tilted(codes, (1.5, 2.0, 3.0))
+    affine[:3] *= 0.001 if unit == "meter" else 1
+    image = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / name)
+    volume, place = read_image(tmp_path / name), read_placement(tmp_path / name)
+    assert (place.shape, place.spacing_mm) == (volume.shape, volume.spacing_mm)
+    assert place.grid.orientation == codes
+    np.testing.assert_array_equal(place.affine, volume.affine)
+    check_same_grid(place, volume)
+
+
+def test_the_header_alone_of_a_channel_of_an_npz_and_of_a_truncated_file(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.arange(120, dtype=np.int16).reshape(3, 4, 5, 2), np.eye(4)), tmp_path / "a.nii")
+    assert read_placement(tmp_path / "a.nii", channel=1).shape == (5, 4, 3)
+    with pytest.raises(DataError, match=r"a\.nii: shape \(3, 4, 5, 2\), expected three axes"):
+        read_placement(tmp_path / "a.nii")
+    np.savez(tmp_path / "a.npz", imgs=np.arange(60, dtype=np.uint8).reshape(5, 4, 3), spacing=[1.0, 2.0, 3.0])
+    assert read_placement(tmp_path / "a.npz").spacing_mm == (3.0, 2.0, 1.0)
+    for length, got in ((100, "an Analyze 7.5 header, or a NIfTI header without its mark"), (0, "an empty file")):
+        (tmp_path / "b.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:length])
+        with pytest.raises(DataError, match=f"b.nii: {got}"):
+            read_placement(tmp_path / "b.nii")
+    (tmp_path / "c.nii.gz").write_bytes(b"\x1f\x8b\x08" + b"\xff" * 50)
+    with pytest.raises(DataError, match=r"c\.nii\.gz: "):
+        read_placement(tmp_path / "c.nii.gz")
