@@ -9,10 +9,11 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from medsam_core.errors import CheckpointError
-from medsam_core.inference.checkpoints import CheckpointFile
+from medsam_core.files import opened
+from medsam_core.inference.checkpoints import LARGEST_CHECKPOINT, CheckpointFile
 
 EXPECTED = "expected weights of SAM 2, SAM 2.1 or MedSAM2"
 OTHER_WAY = "judge it with a program that runs it: --medsam-predictor=command (docs/adding-a-predictor.md)"
@@ -43,10 +44,14 @@ _MEDICAL_SAM2_KEYS = {"model", "parameter"}  # what its train_2d.py saves; its t
 
 
 def refuse_foreign_file(path: Path) -> None:
-    """Raise CheckpointError if a file is no weights but a Git LFS pointer, an HTML page or an exported program."""
+    """Raise CheckpointError if a file is no weights but a Git LFS pointer, an HTML page or an exported program.
+
+    So does a path that may not be opened: no regular file, or one beyond LARGEST_CHECKPOINT.
+    """
     try:
-        with path.open("rb") as file:
+        with opened(path, largest=LARGEST_CHECKPOINT, what="a checkpoint", error=CheckpointError) as file:
             start = file.read(1024)
+            is_script = _is_torchscript(file)
     except OSError:
         return  # whoever reads it says why
     if start.startswith(_LFS):
@@ -60,7 +65,7 @@ def refuse_foreign_file(path: Path) -> None:
             f"checkpoint {path}: got an HTML page, expected a .pt or .safetensors file; download the file itself (on "
             "Hugging Face its address has /resolve/ where that of its page has /blob/)."
         )
-    what = _EXPORTS.get(path.suffix.lower()) or ("a TorchScript program" if _is_torchscript(path) else None)
+    what = _EXPORTS.get(path.suffix.lower()) or ("a TorchScript program" if is_script else None)
     if what:
         raise CheckpointError(f"checkpoint {path}: got {what}, {EXPECTED}; {OTHER_WAY}.")
 
@@ -84,9 +89,9 @@ def _names(content: Any, depth: int = 3) -> Iterator[str]:
             yield from _names(value, depth - 1)
 
 
-def _is_torchscript(path: Path) -> bool:
+def _is_torchscript(file: BinaryIO) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from medsam_core.cases import CONTROL_METRICS, Case, Settings
 from medsam_core.data.cohort import Subject, check_subjects, find_subjects
-from medsam_core.data.regions import CONVENTIONS
+from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
 from medsam_core.gates.gates_file import Gates, load_gates
@@ -23,6 +23,7 @@ from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, environment, files_of, sha256_of
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.text import counted
 
 if TYPE_CHECKING:
     from medsam_core.predictors.choosing import PredictorRequest
@@ -265,3 +266,24 @@ def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
             f"{unclear[0]}: the label convention is unclear for {len(unclear)} of {len(subjects)} subjects, "
             f"expected one for each; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
         )
+    _check_regions(subjects, settings)
+
+
+def _check_regions(subjects: tuple[Subject, ...], settings: Settings) -> None:
+    """Raise OptionError if the labels of a subject cannot give a region that the session asks for."""
+    named = {subject.id: settings.labels or subject.convention or "" for subject in subjects}
+    conventions = {name: convention_named(name) for name in dict.fromkeys(named.values())}
+    in_all = [region for region in REGIONS if all(region in one.regions for one in conventions.values())]
+    wanted = [region for region in settings.regions if region not in in_all]
+    if not wanted:
+        return
+    lacking = [
+        subject for subject, name in named.items() if not all(region in conventions[name].regions for region in wanted)
+    ]
+    names = " and ".join(str(conventions[name]) for name in dict.fromkeys(named[subject] for subject in lacking))
+    choice = f"choose of {', '.join(in_all)} with --medsam-regions" if in_all else "score these subjects by themselves"
+    raise OptionError(
+        f"region{'s' * (len(wanted) > 1)} {', '.join(wanted)}: not among the labels of {names}, used in "
+        f"{len(lacking)} of {counted(len(subjects), 'subject')} ({lacking[0]} …), expected regions that all "
+        f"labels have; {choice}."
+    )

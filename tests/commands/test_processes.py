@@ -19,7 +19,7 @@ def test_the_order_is_kept(processes):
 def test_the_first_error_is_raised(processes):
     made = in_processes(math.sqrt, [9.0, -1.0, 1.0], processes, worth=2, unit="thing", what="test")
     assert next(made) == 3.0
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"math domain|nonnegative"):
         next(made)
 
 

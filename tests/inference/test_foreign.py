@@ -1,5 +1,6 @@
 """Files that are no weights, and weights of other models: each is named, with the way that does judge it."""
 
+import os
 import re
 from pathlib import Path
 
@@ -63,7 +64,25 @@ def test_a_torchscript_program_is_for_the_predictor_command(tmp_path):
 def test_a_file_of_weights_is_none_of_these(tmp_path):
     torch.save({"model": {"a": torch.ones(1)}}, tmp_path / "w.pt")
     refuse_foreign_file(tmp_path / "w.pt")
-    refuse_foreign_file(tmp_path / "missing.pt")  # whoever reads it says so
+
+
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [
+        (lambda _: None, "no such file"),
+        (lambda path: path.mkdir(), "a folder"),
+        (os.mkfifo, "a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+        (lambda path: path.symlink_to(path), "a link that leads back to itself"),
+        (lambda path: (path.touch(), os.truncate(path, 17 * 1024**3)), "a file of 17 GiB"),
+    ],
+)
+def test_what_may_not_be_opened_is_refused_before_it_is(make, got, tmp_path):
+    path = tmp_path / "w.pt"
+    make(path)
+    with pytest.raises(CheckpointError) as caught:
+        refuse_foreign_file(path)
+    assert str(caught.value).startswith(f"{path}: {got}, expected a checkpoint")
 
 
 # Names from the models' own code: yformer/EfficientTAM, facebookresearch/EdgeTAM, ChaoningZhang/MobileSAM,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import shutil
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from medsam_core.cases import Settings
-from medsam_core.errors import CheckpointError, DataError
+from medsam_core.errors import CheckpointError, DataError, OptionError
 from medsam_core.inference.devices import THREAD_VARIABLES
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
@@ -228,3 +229,42 @@ def test_the_model_of_a_worker_uses_its_share_of_the_threads(small_checkpoint, t
     alone = Configuration(Settings(), PhantomCohort(tmp_path), tmp_path / "run", **given)
     engines = [engine_of(one.predictor, what="the test") for one in (of_many, alone)]
     assert [engine.threads for engine in engines] == [1, torch.get_num_threads()]
+
+
+@pytest.mark.parametrize(
+    ("ids", "chosen", "text"),
+    [
+        (
+            ["BraTS-MEN-RT-0001-1", "BraTS-MEN-RT-0002-1"],
+            {},
+            "regions TC, ET: not among the labels of brats-men-rt (1 tumour), used in 2 of 2 subjects "
+            "(BraTS-MEN-RT-0001-1 …), expected regions that all labels have; choose of WT, GTV with --medsam-regions.",
+        ),
+        (
+            ["BraTS2021_00001", "BraTS-MEN-RT-0001-1"],
+            {"regions": ("WT", "ET")},
+            "region ET: not among the labels of brats-men-rt (1 tumour), used in 1 of 2 subjects "
+            "(BraTS-MEN-RT-0001-1 …), expected regions that all labels have; choose of WT with --medsam-regions.",
+        ),
+        (
+            ["Patient-001_week-000"],
+            {"labels": "hd-glio"},
+            "region TC: not among the labels of hd-glio (1 oedema, 2 enhancing tumour), used in 1 of 1 subject "
+            "(Patient-001_week-000 …), expected regions that all labels have; choose of WT, ET with --medsam-regions.",
+        ),
+    ],
+)
+def test_a_region_that_the_labels_cannot_give_is_refused_before_the_first_case(ids, chosen, text, tmp_path):
+    for name in ids:
+        folder = tmp_path / "in" / name
+        folder.mkdir(parents=True)
+        for kind in ("t1c", "seg"):
+            (folder / f"{name}_{kind}.nii.gz").touch()
+    settings = Settings(**chosen)
+    made = Configuration(settings, PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path / "in")
+    with pytest.raises(OptionError) as caught:
+        _ = made.cohort
+    assert str(caught.value) == text
+    allowed = dataclasses.replace(settings, regions=("WT",))
+    made = Configuration(allowed, PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path / "in")
+    assert len(made.cohort) == len(ids)
