@@ -93,7 +93,7 @@ def _passed_over(examined: Sequence[Examined]) -> list[Finding]:
 
 
 def _odd(examined: Sequence[Examined]) -> list[Finding]:
-    """Files whose grid is not that of most files; none where no value has the majority, as in native scans."""
+    """Files on another grid than most files; none where no value has the majority, as in native scans."""
     findings = []
     files = [(one.id, name, place) for one in examined for name, place in one.places.items()]
     for what, of in _PROPERTIES:

@@ -1,4 +1,4 @@
-"""Files whose header can be believed but whose voxels or position cannot, a row each: the sentence that says so."""
+"""Valid headers with bad voxels or a bad position, a row each: the sentence that refuses them."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ ON_ANOTHER_GRID: dict[str, tuple[np.ndarray, np.ndarray | None, str]] = {
     "another shape without a position": (LABELS[1:], None, "has no position, so it cannot be resampled: export it"),
     "no form": (LABELS, None, "no position in its header, expected that of image.nii.gz, which has the same shape"),
     "the identity": (LABELS, np.eye(4), "no position in its header, expected that of image.nii.gz"),
-    "9 mm beside": (LABELS, shifted(9), "affine differs from that of image.nii.gz by 9, expected at most 0.001"),
-    "a hundredth of a millimetre beside": (LABELS, shifted(0.01), "affine differs from that of image.nii.gz by 0.01"),
+    "9 mm away": (LABELS, shifted(9), "affine differs from that of image.nii.gz by 9, expected at most 0.001"),
+    "a hundredth of a millimetre away": (LABELS, shifted(0.01), "affine differs from that of image.nii.gz by 0.01"),
     "mirrored": (LABELS, PLACED * [[-1], [1], [1], [1]], "affine differs from that of image.nii.gz"),
     "another spacing": (LABELS, PLACED @ np.diag([1, 1, 2, 1.0]), "affine differs from that of image.nii.gz by 1"),
 }
