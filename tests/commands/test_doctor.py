@@ -205,3 +205,27 @@ def test_a_mistake_is_one_sentence_and_code_2(
     assert (code, out) == (2, [])
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_images_without_a_truth_on_different_grids_are_to_look_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, voxels in (("t1", head(1)), ("t2", head(2)), ("flair", head(3)[:, :, 1:])):
+        saved(tmp_path / "BraTS2021_00001" / f"BraTS2021_00001_{name}.nii.gz", voxels)
+    code, out, _ = doctor(capsys, tmp_path)
+    assert code == 10
+    assert out[3:5] == [
+        "look: images on different grids (1 subject)",
+        "  BraTS2021_00001: flair not on that of t1",
+    ]
+
+
+def test_of_a_fault_of_many_subjects_ten_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(12):
+        folder = subject(tmp_path, f"BraTS2021_{index:05d}", index)
+        (folder / f"{folder.name}_t1ce.nii.gz").write_bytes(b"hello" * 200)
+    code, out, _ = doctor(capsys, tmp_path, "--headers")
+    assert code == 1
+    at = out.index("wrong: files that the gate refuses (12 subjects)")
+    assert out[at + 1].startswith("  BraTS2021_00000: BraTS2021_00000_t1ce.nii.gz: not a NIfTI image")
+    assert out[at + 11] == "  and 2 more"
