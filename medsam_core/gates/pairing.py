@@ -152,14 +152,15 @@ def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> l
 
 def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, str]]:
     old, new = reference.identity, current.identity
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "predictor": (old.predictor.name, new.predictor.name),
         "checkpoint": (old.sha256, new.sha256),
-        "image size": (_image_size(old), _image_size(new)),
         "device": (old.hardware, new.hardware),
         "precision": (old.precision, new.precision),
         "torch": (old.environment.torch, new.environment.torch),
     }
+    if old.sha256 == new.sha256:  # of other weights it says nothing more
+        pairs["image size"] = _image_size(old), _image_size(new)
     return {name: (str(before), str(now)) for name, (before, now) in pairs.items() if before != now}
 
 
