@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsam_core.data.regions import CONVENTIONS, TISSUES, LabelConvention, convention_named
+from medsam_core.data.regions import CONVENTIONS, NESTED, TISSUES, LabelConvention, convention_named
 from medsam_core.decoding import Malformed, parse
 from medsam_core.errors import DataError
 from medsam_core.files import read_input
@@ -173,8 +173,12 @@ def agree(one: str, other: str) -> bool:
 
 
 def same_meaning(one: LabelConvention, other: LabelConvention) -> bool:
-    """Whether two conventions know the same values and make the same regions of them."""
-    return one.known == other.known and dict(one.regions) == dict(other.regions)
+    """Whether two conventions know the same values and make the same WT, TC and ET of them.
+
+    Regions of one tissue are left out: labels that are written out have none.
+    """
+    nested = ({region: made.regions.get(region) for region in NESTED} for made in (one, other))
+    return one.known == other.known and next(nested) == next(nested)
 
 
 def _bad(path: Path, got: str) -> DataError:
