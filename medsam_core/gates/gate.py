@@ -267,7 +267,9 @@ def _lacking(gate: Gate, bound: Bound, known: Sequence[GatedCase], context: Cont
     """Why the bound cannot be judged, None if it can: a run of an older version has no controls, for example."""
     baseline = context.baseline if bound.relative else None
     if bound.relative and baseline is None:
-        return f"{gate.label} needs a baseline: give --baseline NAME, or accept a run as one"
+        return (
+            f"{gate.label} needs a baseline: give --baseline NAME (in pytest --medsam-baseline), or accept a run as one"
+        )
     if baseline is not None and not context.alike:
         return f"{gate.label}: the baseline {baseline.name} cannot be used"
     lacking = [case.record.id for case in known if bound.lacks(case)]

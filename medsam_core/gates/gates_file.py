@@ -112,7 +112,7 @@ def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = 
             return load_gates(candidate)
     raise GateError(
         f"{run.directory}: was judged by {named.file} (sha256 {named.sha256[:12]}), which is not in "
-        f"{' or '.join(map(str, folders))} or has changed since; give --gates FILE."
+        f"{' or '.join(map(str, folders))} or has changed since; give --gates FILE (in pytest --medsam-gates)."
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medsam_core.cases import Case, CaseRecord, score_key
-from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline import Baseline, Identity
 from medsam_core.gates.statistics import DECIMALS, direction
 from medsam_core.gates.wording import group_name, group_order
 from medsam_core.runs import Run
@@ -44,7 +44,8 @@ class Comparability:
     unscored: tuple[str, ...]
     """Which cases have no score to compare; () if no metric is compared."""
     different: Mapping[str, tuple[str, str]]
-    """What differs and may, of predictor, checkpoint, device, precision and torch: the reference's value, the run's."""
+    """What differs and may, of predictor, checkpoint, image size, device, precision and torch: the reference's value,
+    the run's."""
     groups: Mapping[str, tuple[Pair, ...]]
     """The cases scored in both by group, () for a group without any; no groups if no metric is compared."""
 
@@ -68,9 +69,10 @@ class Comparability:
     def differing(self, names: Iterable[str]) -> list[str]:
         """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count.
 
-        Another predictor on the same weights counts as another checkpoint.
+        Another predictor on the same weights counts as another checkpoint, and so does another image size.
         """
-        asked = [one for name in names for one in (("predictor", name) if name == "checkpoint" else (name,))]
+        made = ("predictor", "checkpoint", "image size")
+        asked = [one for name in names for one in (made if name == "checkpoint" else (name,))]
         values = [(name, *self.different[name]) for name in asked if name in self.different]
         most = {"checkpoint": 12}  # digits of a SHA-256
         return [f"{name} {now[: most.get(name)]}, there {before[: most.get(name)]}" for name, before, now in values]
@@ -150,14 +152,20 @@ def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> l
 
 def _different(reference: Baseline, current: Baseline) -> dict[str, tuple[str, str]]:
     old, new = reference.identity, current.identity
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "predictor": (old.predictor.name, new.predictor.name),
         "checkpoint": (old.sha256, new.sha256),
         "device": (old.hardware, new.hardware),
         "precision": (old.precision, new.precision),
         "torch": (old.environment.torch, new.environment.torch),
     }
+    if old.sha256 == new.sha256:  # of other weights it says nothing more
+        pairs["image size"] = _image_size(old), _image_size(new)
     return {name: (str(before), str(now)) for name, (before, now) in pairs.items() if before != now}
+
+
+def _image_size(identity: Identity) -> int | None:
+    return identity.checkpoint.image_size if identity.checkpoint else None
 
 
 def _pair_up(

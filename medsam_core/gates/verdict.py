@@ -30,7 +30,9 @@ MOST_LINES = 12
 """Broken bounds that the terminal shows: a damaged model breaks all of them."""
 SUSPICIOUS_METRIC, SUSPICIOUS_RISE = "dice", 0.03
 """A group whose mean rises by more is named in the verdict."""
-NO_GATES = "no gates for this cohort: give --gates FILE or make one with `medsam-core propose RUN`"
+NO_GATES = (
+    "no gates for this cohort: give --gates FILE (in pytest --medsam-gates), or make one with `medsam-core propose RUN`"
+)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,13 @@ def test_another_predictor_on_the_same_weights_is_named(make_record, recall):
     assert got.differing(("device",)) == []
 
 
+def test_the_same_weights_at_another_image_size_are_not_the_same_model(make_record, recall):
+    before = Baseline.of(recall([make_record()], name="old"))
+    other = {"name": "embedded", "sha256": "c" * 64, "architecture": "embedded", "image_size": 512}
+    got = comparability(before, recall([make_record()], checkpoint=other), "dice")
+    assert got.differing(("checkpoint",)) == ["image size 512, there 320"]
+
+
 def test_a_run_is_comparable_with_itself(make_record, recall):
     run = recall([make_record("S0"), make_record("S1")])
     got = comparability(Baseline.of(run), run, "dice")

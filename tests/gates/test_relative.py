@@ -226,7 +226,9 @@ def test_no_baseline_is_inconclusive(make_record, gates):
     record = make_record()
     got = judge([record.id], [record], gates("mean_ratio_minimum = 0.99"))
     assert got.outcome is Outcome.INCONCLUSIVE
-    assert got.reasons == ("gate 1 (Dice) needs a baseline: give --baseline NAME, or accept a run as one",)
+    assert got.reasons == (
+        "gate 1 (Dice) needs a baseline: give --baseline NAME (in pytest --medsam-baseline), or accept a run as one",
+    )
 
 
 def test_a_baseline_of_another_question_is_inconclusive(verdict, gates):

@@ -38,7 +38,7 @@ def test_a_manifest_of_another_cohort_or_none_at_all_is_refused(tmp_path):
     message = r"p\.json: got prompts for cohort one, expected another as found here; use the cohort that they were"
     with pytest.raises(PromptError, match=message):
         read_manifest(path, cohort="another")
-    with pytest.raises(PromptError, match="No such file"):
+    with pytest.raises(PromptError, match="no such file"):
         read_manifest(tmp_path / "none.json")
     for text, said in (
         ("{", "not JSON"),
