@@ -6,15 +6,12 @@ records and judges, from the reports of the workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medsam_core.errors import MedsamError
-from medsam_core.plugin.choice import unused_predictor
-from medsam_core.plugin.marking import mark_for_gpu
+from medsam_core.plugin.collecting import CASE_PROPERTY, SKIPPED_GPU, Collecting, case_id, case_of, has_gpu
 from medsam_core.plugin.options import OPTIONS, UNREAD_INI, ini_unread, ini_values
 
 if TYPE_CHECKING:
@@ -24,26 +21,20 @@ if TYPE_CHECKING:
     from medsam_core.plugin.evaluator import Evaluated, Evaluator
     from medsam_core.plugin.recorder import Recorder
 
-CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
-SKIPPED_GPU = "no CUDA device (--medsam-allow-no-gpu)"
+RECORD_PROPERTY = "medsam_record"
 NO_CASE = (
     "note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is the gate without a test file "
     "(its options are the same without medsam-), or write one, e.g. test_gate.py:\n"
     "    def test_case(medsam_case, medsam_evaluate, medsam_check):\n"
     "        medsam_check(medsam_evaluate(medsam_case))"
 )
-NO_GPU = (
-    "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --medsam-allow-no-gpu to skip"
-)
 
 
-class MedsamSession:
+class MedsamSession(Collecting):
     """The state of one pytest session and its hooks: for collecting, then for scoring, then for recording."""
 
     def __init__(self, config: pytest.Config, configuration: Configuration) -> None:
-        self.config = config
-        self.configuration = configuration
-        self.is_worker = hasattr(config, "workerinput")
+        super().__init__(config, configuration)
         self.cases_seen: set[str] = set()
         self.cases_skipped: set[str] = set()
         self.cases_failed: set[str] = set()
@@ -52,80 +43,26 @@ class MedsamSession:
         self.lost = ""  # why a record could not be kept
         self.recorder: Recorder | None = None
         self.verdict: Verdict | None = None
-        self.error: str | None = None  # why this worker cannot score
         self._evaluator: Evaluator | None = None
-        self._collected: list[Case] = []
-        self._in_use = False  # whether a collected test uses a fixture of the plugin, though it may not be selected
-        self._hooks = len(config.hook.pytest_medsam_predictor.get_hookimpls())
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One test per case, all cases of a subject in a row."""
-        if "medsam_case" in metafunc.fixturenames:
-            try:
-                plan = self.configuration.plan
-            except MedsamError as error:
-                raise pytest.Collector.CollectError(str(error)) from None  # shown without a traceback
-            metafunc.parametrize("medsam_case", plan, ids=[case.id for case in plan])
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
-        """Mark what -m gpu selects, then remember the selected cases and decide about the GPU."""
-        self._in_use = any(name.startswith("medsam_") for item in items for name in getattr(item, "fixturenames", ()))
-        mark_for_gpu([item for item in items if _case_of(item) is not None], self.config.option.markexpr)
-        yield
-        cases = {item: case for item in items if (case := _case_of(item)) is not None}
-        for item, case in cases.items():
-            item.user_properties.append((CASE_PROPERTY, case.id))
-        unused = unused_predictor(self.config, cases, self._hooks)
-        if unused:
-            self._refuse(unused)
-        on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
-        if on_gpu and len(on_gpu) < len(cases):
-            self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")
-        if on_gpu:
-            self._require_gpu(on_gpu)
-        self._collected = list(cases.values())  # last: pytest goes on to pytest_collection_finish after a refusal
-
-    def _require_gpu(self, items: list[pytest.Item]) -> None:
-        if not self.configuration.device.startswith(("auto", "cuda")):
-            self._refuse(
-                f"-m gpu: got --medsam-device={self.configuration.device}, expected cuda or cuda:N; leave it out"
-            )
-        if _has_gpu():
-            self._use_gpu()
-        elif self.configuration.allow_no_gpu:
-            for item in items:
-                item.add_marker(pytest.mark.skip(reason=SKIPPED_GPU))
-        else:
-            self._refuse(NO_GPU)
-
-    def _use_gpu(self) -> None:
-        if self.configuration.device == "auto":
-            self.configuration = replace(self.configuration, device="cuda")
-
-    def _refuse(self, sentence: str) -> None:
-        if not self.is_worker:
-            raise pytest.UsageError(sentence)
-        self.error = sentence  # a worker cannot end the session: each of its cases fails with the reason
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal wants the header lines
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the run as soon as it is known that cases will be scored."""
         if self.is_worker or session.config.option.collectonly:
             return
-        cases = [item for item in session.items if _case_of(item) is not None]
-        if self._collected and not all(item.get_closest_marker("skip") for item in cases):
+        cases = [item for item in session.items if case_of(item) is not None]
+        if self.collected and not all(item.get_closest_marker("skip") for item in cases):
             self._begin()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """The same under xdist, where only the workers collect."""
-        self._in_use |= bool(ids)
-        may_skip_all = self.configuration.allow_no_gpu and not _has_gpu()
+        self.in_use |= bool(ids)
+        may_skip_all = self.configuration.allow_no_gpu and not has_gpu()
         if self.recorder or may_skip_all or self.config.option.collectonly:
             return
         # the plan may draw the phantom cohort, so it is only made if a test's id looks like a case
-        alike = {case for case in map(_case_id, ids) if case.count("/") >= 3}
+        alike = {case for case in map(case_id, ids) if case.count("/") >= 3}
         try:
             scored = bool(alike) and not alike.isdisjoint(case.id for case in self.configuration.plan)
         except MedsamError:  # then no worker has a case; the tests that need one report why
@@ -152,7 +89,7 @@ class MedsamSession:
         if self.error:
             pytest.fail(self.error, pytrace=False)
         try:
-            evaluated = self.evaluator.evaluate(case, self._collected)
+            evaluated = self.evaluator.evaluate(case, self.collected)
         except MedsamError as error:
             sentence = str(error)
         else:
@@ -198,8 +135,8 @@ class MedsamSession:
         if self.is_worker:
             return
         case = dict(report.user_properties).get(CASE_PROPERTY)
-        if case is None and self.recorder and _case_id(report.nodeid) in self.recorder.header.plan:
-            case = _case_id(report.nodeid)  # the worker died, and xdist wrote the report
+        if case is None and self.recorder and case_id(report.nodeid) in self.recorder.header.plan:
+            case = case_id(report.nodeid)  # the worker died, and xdist wrote the report
         if case is None:
             self.other_failures |= report.failed
             return
@@ -222,7 +159,7 @@ class MedsamSession:
         try:
             if self.recorder is None:
                 if on_gpu:
-                    self._use_gpu()
+                    self.use_gpu()
                 self._open_recorder()
                 self._write_header()
             self._open_recorder().add(Evaluated.from_wire(wire))
@@ -277,7 +214,7 @@ class MedsamSession:
         if not self.cases_seen and self.recorder is None:
             if ini_unread(self.config) and (self.configuration.brats_root or self.configuration.checkpoint):
                 write(UNREAD_INI)
-            if not self._in_use and any(self.config.getoption(option.key) is not None for option in OPTIONS):
+            if not self.in_use and any(self.config.getoption(option.key) is not None for option in OPTIONS):
                 write(NO_CASE)
             return
         terminalreporter.section("MedSAM-2 gate")
@@ -314,19 +251,3 @@ class MedsamSession:
         for line in self._header_lines():
             reporter.ensure_newline()
             reporter.write_line(line)
-
-
-def _case_id(nodeid: str) -> str:
-    """The text in the brackets of a test's id: the case's id, if the test is about a case."""
-    return nodeid.partition("[")[2].removesuffix("]")
-
-
-def _case_of(item: pytest.Item) -> Case | None:
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("medsam_case") if callspec is not None else None
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
