@@ -128,6 +128,8 @@ class RunWriter:
         """
         self.directory = Path(directory)
         self.header = header
+        self.stored = header
+        """The header on the disk: of a resumed run, that of its first session."""
         self.records: dict[str, CaseRecord] = {}
         self._failure: RunError | None = None
         self._lock = FileLock(self.directory / LOCK)
@@ -156,7 +158,8 @@ class RunWriter:
         cases = self.directory / CASES
         prepare_directory(self.directory, resume=resume)  # a session that has just ended may have written
         if resume and (self.directory / HEADER).exists():
-            self._check_same_question(_read_header(self.directory / HEADER))
+            self.stored = _read_header(self.directory / HEADER)
+            self._check_same_question(self.stored)
             self.records = _read_records(cases)
             self._check_not_final()
             # of a session that was stopped: this one may end otherwise, or not at all

@@ -36,6 +36,8 @@ class Collecting:
         """The selected cases, in the order of their tests."""
         self.in_use = False
         """Whether a collected test uses a fixture of the plugin, though it may not be selected."""
+        self.deselected = 0
+        """How many cases were collected and not selected."""
         self._hooks = len(config.hook.pytest_medsam_predictor.get_hookimpls())
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -52,10 +54,12 @@ class Collecting:
         """Mark what -m gpu selects, then remember the selected cases and decide about the GPU."""
         self.in_use = any(name.startswith("medsam_") for item in items for name in getattr(item, "fixturenames", ()))
         mark_for_gpu([item for item in items if case_of(item) is not None], self.config.option.markexpr)
+        offered = {case for item in items if (case := case_of(item)) is not None}
         yield
         cases = {item: case for item in items if (case := case_of(item)) is not None}
         for item, case in cases.items():
             item.user_properties.append((CASE_PROPERTY, case.id))
+        self.deselected = len(offered - set(cases.values()))
         unused = unused_predictor(self.config, cases, self._hooks)
         if unused:
             self.refuse(unused)

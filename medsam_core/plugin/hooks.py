@@ -6,13 +6,18 @@ records and judges, from the reports of the workers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medsam_core.errors import MedsamError
-from medsam_core.plugin.collecting import CASE_PROPERTY, SKIPPED_GPU, Collecting, case_id, case_of, has_gpu
+from medsam_core.outcome import Outcome
+from medsam_core.plugin.collecting import Collecting, case_id, case_of, has_gpu
+from medsam_core.plugin.events import RERUN, SessionEvents
+from medsam_core.plugin.junit import add_verdict
 from medsam_core.plugin.options import OPTIONS, UNREAD_INI, ini_unread, ini_values
+from medsam_core.text import counted
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case
@@ -21,7 +26,10 @@ if TYPE_CHECKING:
     from medsam_core.plugin.evaluator import Evaluated, Evaluator
     from medsam_core.plugin.recorder import Recorder
 
-RECORD_PROPERTY = "medsam_record"
+RECORDS = "medsam_records"
+"""The attribute of a report that holds what its test scored, each an `Evaluated` as one JSON string."""
+STOPPED = {2: "was stopped", 3: "ended with an internal error of pytest"}
+"""How a session ended that did not run all its tests, by pytest's exit code."""
 NO_CASE = (
     "note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is the gate without a test file "
     "(its options are the same without medsam-), or write one, e.g. test_gate.py:\n"
@@ -35,15 +43,13 @@ class MedsamSession(Collecting):
 
     def __init__(self, config: pytest.Config, configuration: Configuration) -> None:
         super().__init__(config, configuration)
-        self.cases_seen: set[str] = set()
-        self.cases_skipped: set[str] = set()
-        self.cases_failed: set[str] = set()
-        self.gpu_missing: set[str] = set()  # of the skipped ones
-        self.other_failures = False
+        self.events = SessionEvents()
         self.lost = ""  # why a record could not be kept
         self.recorder: Recorder | None = None
         self.verdict: Verdict | None = None
         self._evaluator: Evaluator | None = None
+        self._records: dict[str, list[str]] = {}  # of tests in this process, by id: what their next report carries
+        self._ran: set[str] = set()  # ids of tests in this process
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal wants the header lines
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -93,7 +99,7 @@ class MedsamSession(Collecting):
         except MedsamError as error:
             sentence = str(error)
         else:
-            item.user_properties.append((RECORD_PROPERTY, evaluated.to_wire()))
+            self._records.setdefault(item.nodeid, []).append(evaluated.to_wire())
             return evaluated
         # outside of the except clause: otherwise pytest shows the error too and keeps its frames with their volumes
         pytest.fail(sentence, pytrace=False)
@@ -130,27 +136,24 @@ class MedsamSession(Collecting):
 
         return SubjectScheduling(config, log)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[Any]:
+        """Let the report carry the records: not as properties, which JUnit files would repeat in full."""
+        report = yield
+        if case_of(item) is not None:
+            setattr(report, RECORDS, self._records.pop(item.nodeid, []))
+            if call.when == "call":
+                setattr(report, RERUN, item.nodeid in self._ran)
+                self._ran.add(item.nodeid)
+        return report
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather records from the reports of tests, in whichever process they ran."""
         if self.is_worker:
             return
-        case = dict(report.user_properties).get(CASE_PROPERTY)
-        if case is None and self.recorder and case_id(report.nodeid) in self.recorder.header.plan:
-            case = case_id(report.nodeid)  # the worker died, and xdist wrote the report
-        if case is None:
-            self.other_failures |= report.failed
-            return
-        self.cases_seen.add(str(case))
-        if report.failed:
-            self.cases_failed.add(str(case))
-        if report.skipped:
-            self.cases_skipped.add(str(case))
-            if SKIPPED_GPU in str(report.longrepr):
-                self.gpu_missing.add(str(case))
-        if report.when == "call":
-            for name, value in report.user_properties:  # a test may score several
-                if name == RECORD_PROPERTY:
-                    self._keep(str(value), on_gpu="gpu" in report.keywords)
+        self.events.note(report, self.recorder.header.plan if self.recorder else ())
+        for wire in getattr(report, RECORDS, ()):  # a test may score several
+            self._keep(str(wire), on_gpu="gpu" in report.keywords)
 
     def _keep(self, wire: str, *, on_gpu: bool) -> None:
         """Keep a record; if that fails, the summary says why, and the session goes on."""
@@ -168,70 +171,101 @@ class MedsamSession(Collecting):
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that could not be collected is a failure of the session."""
-        self.other_failures |= report.failed
+        self.events.other_failures |= report.failed
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """With -v, show the Dice of a case next to its outcome."""
-        wire = dict(getattr(report, "user_properties", ())).get(RECORD_PROPERTY)
-        if wire is None or report.when != "call" or not (report.passed or report.failed):
+        wires = getattr(report, RECORDS, ())
+        if not wires or report.when != "call" or not (report.passed or report.failed):
             return None
         from medsam_core.plugin.evaluator import Evaluated
 
-        record = Evaluated.from_wire(str(wire)).record
+        record = Evaluated.from_wire(str(wires[-1])).record
         dice = next((value for key, value in record.scores.items() if key.endswith("/dice@volume")), float("nan"))
         said = f"Dice {dice:.3f}" if record.prompted else "absent"  # nothing was prompted, so nothing was achieved
         return report.outcome, "." if report.passed else "F", f"{report.outcome.upper()} {said}"
 
+    @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge the run; the exit code is 0 only for PASS."""
         if self._evaluator is not None:
             self._evaluator.close()
         if self.is_worker:
+            self.config.workeroutput["medsam_deselected"] = self.deselected  # type: ignore[attr-defined]
             return
-        if self.recorder is None:
-            on_request = self.configuration.allow_no_gpu and self.cases_seen == self.gpu_missing
-            unscored = self.cases_seen and not on_request and exitstatus == 0
+        if self.recorder is not None and (exitstatus in (0, 1) or (exitstatus in STOPPED and self.recorder.records)):
+            self._judge(session, exitstatus)
+        elif self.recorder is not None:
+            self.recorder.close()
+        else:
+            on_request = self.configuration.allow_no_gpu and self.events.seen == self.events.gpu_missing
+            unscored = self.events.seen and not on_request and exitstatus == 0
             if exitstatus in (0, 1) and (self.lost or unscored):
                 session.exitstatus = 10
-            return
-        if exitstatus not in (0, 1):
-            self.recorder.close()
-            return
+        if self.events.seen or self.recorder is not None:
+            outcome = self.verdict.outcome if self.verdict and not self.lost else Outcome.INCONCLUSIVE
+            add_verdict(self.config, outcome, "\n".join(self._verdict_lines()))
+
+    def _judge(self, session: pytest.Session, exitstatus: int) -> None:
+        assert self.recorder is not None
+        stopped = STOPPED.get(exitstatus, "")
+        if not stopped and (session.shouldfail or session.shouldstop):
+            stopped = STOPPED[2]
+        if stopped and (why := session.shouldfail or session.shouldstop):
+            stopped += f" ({why})"
         try:
-            self.verdict = self.recorder.finish(self.cases_failed)
+            self.verdict = self.recorder.finish(self.events, stopped)
         except MedsamError as error:
             self.lost = self.lost or str(error)
             self.recorder.close()
         code = self.verdict.outcome.exit_code if self.verdict and not self.lost else 10
-        if code and not self.other_failures:
+        if code and not self.events.other_failures:
             session.exitstatus = code
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Under xdist only the workers know what was not selected."""
+        output = getattr(node, "workeroutput", None) or {}
+        self.deselected = max(self.deselected, output.get("medsam_deselected", 0))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table, the verdict with its reasons, and the run's directory."""
         if self.is_worker:
             return
         write = terminalreporter.write_line
-        if not self.cases_seen and self.recorder is None:
+        if not self.events.seen and self.recorder is None:
             if ini_unread(self.config) and (self.configuration.brats_root or self.configuration.checkpoint):
                 write(UNREAD_INI)
             if not self.in_use and any(self.config.getoption(option.key) is not None for option in OPTIONS):
                 write(NO_CASE)
+            if self.deselected:
+                write(f"note: the gate did not run: {counted(self.deselected, 'case')} collected, none selected")
             return
         terminalreporter.section("MedSAM-2 gate")
+        if self.recorder is None or self.verdict is None:
+            for line in self._verdict_lines():
+                write(line)
+            return
         if self.lost:
             write(f"INCONCLUSIVE: {self.lost}")
-        if self.recorder is None or self.verdict is None:
-            scored = len(self.recorder.records) if self.recorder else 0
-            write(
-                f"no verdict: {scored} of {len(self.cases_seen)} selected cases were scored, "
-                f"{len(self.cases_skipped)} skipped; this is not a PASS"
-            )
-            return
         from medsam_core.plugin.terminal import result_lines
 
-        for line in result_lines(self.recorder.records, self.verdict, self.configuration.settings.profile):
+        for line in result_lines(self.recorder.judged, self.verdict, self.configuration.settings.profile):
             write(line)
         write(f"run: {self.configuration.run_dir} (page.html shows it)")
+
+    def _verdict_lines(self) -> list[str]:
+        """The verdict with its reasons; that there is none is said, too."""
+        lost = [f"INCONCLUSIVE: {self.lost}"] if self.lost else []
+        if self.verdict is not None:
+            return [*lost, *self.verdict.lines()]
+        scored = len(self.recorder.records) if self.recorder else 0
+        planned = f" ({len(self.recorder.header.plan)} planned)" if self.recorder else ""
+        return [
+            *lost,
+            f"no verdict: {scored} of {len(self.events.seen)} selected cases were scored{planned}, "
+            f"{len(self.events.skipped)} skipped; this is not a PASS",
+        ]
 
     def _open_recorder(self) -> Recorder:
         from medsam_core.plugin.recorder import Recorder
