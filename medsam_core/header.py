@@ -8,7 +8,8 @@ from typing import Any
 
 from medsam_core.cases import Settings
 
-SCHEMA = 1
+SCHEMA = 2
+"""1: records without `counts` and `spacing_mm`."""
 
 
 @dataclass(frozen=True, kw_only=True)

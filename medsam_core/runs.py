@@ -23,7 +23,7 @@ from medsam_core.errors import OptionError, RunError
 from medsam_core.files import write_whole
 from medsam_core.header import SCHEMA, RunHeader
 from medsam_core.outcome import Outcome
-from medsam_core.plausibility import implausible
+from medsam_core.plausibility import implausible, uncounted
 
 # What must be the same for a run to be resumed: all that shapes its scores or its verdict.
 QUESTION = (
@@ -61,7 +61,12 @@ class Run:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """Why the records cannot be believed, a sentence each (`plausibility.implausible`); () if they can."""
-        return tuple(implausible(self.records))
+        return (*implausible(self.records), *self.uncounted)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Why its scores cannot be recomputed, although the run is of a schema whose records hold what that needs."""
+        return tuple(uncounted(self.records)) if self.header.schema > 1 else ()
 
     @property
     def plan(self) -> tuple[str, ...]:

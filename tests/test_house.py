@@ -24,6 +24,7 @@ ORDER = (
     "testing",
     "cases",
     "header",
+    "recount",
     "plausibility",
     "evaluation",
     "runs",

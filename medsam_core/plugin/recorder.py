@@ -15,6 +15,7 @@ from medsam_core.outcome import Outcome, worst
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
+from medsam_core.plugin.identity import sha256_of
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
@@ -37,6 +38,7 @@ class Recorder:
         self._resumed: set[str] = set()  # cases of an earlier session
         self._seen: set[str] = set()  # cases that a test of this session asked for
         self._spare_overlays: dict[str, tuple[float, str]] = {}
+        self._masks: dict[str, str] = {}  # SHA-256 of saved masks, which were read back when they were scored
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
 
@@ -64,6 +66,8 @@ class Recorder:
                 "run.json: the session's processes chose differently; name the predictor with --medsam-predictor."
             )
         writer.append(record)
+        if record.mask:
+            self._masks[record.id] = sha256_of(writer.directory / record.mask)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
             self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
@@ -74,7 +78,8 @@ class Recorder:
     def finish(self, events: SessionEvents | None = None, stopped: str = "") -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.
 
-        events: what happened to the tests of the cases; None for nothing worth naming. stopped: how a session ended that did not run all its tests.
+        events: what happened to the tests of the cases; None for nothing worth naming.
+        stopped: how a session ended that did not run all its tests.
         Raises MedsamError if the run cannot be read or something cannot be written: then there is no verdict.
         """
         writer, events = self.open(), events or SessionEvents()
@@ -113,11 +118,21 @@ class Recorder:
             f"not in {CASES} as this session wrote it": other,
             "scored by an earlier session, and no test of this one looked at it": unseen,
         }
+        found["its saved mask is gone or not what was scored"] = self._lost_masks(run)
         found |= {what: sorted(cases & scored.keys()) for what, cases in events.objections().items()}
         reasons = [f"{counted(len(cases), 'case')}: {what}: {few(cases)}" for what, cases in found.items() if cases]
         if run.header != self.open().stored:
             reasons.append(f"{HEADER} is not what this session wrote")
         return reasons
+
+    def _lost_masks(self, run: Run) -> list[str]:
+        """Cases whose saved mask is gone, or has changed since this session scored it."""
+        lost = []
+        for record in run.records:
+            path = run.directory / (record.mask or "")
+            if record.mask and not (path.is_file() and sha256_of(path) == self._masks.get(record.id, sha256_of(path))):
+                lost.append(record.id)
+        return sorted(lost)
 
     def open(self) -> RunWriter:
         """The run's directory, opened on first use. Raises RunError if it does not fit the session."""

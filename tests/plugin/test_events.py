@@ -256,3 +256,52 @@ def test_broken_code_is_not_hidden_by_stored_scores(gate, pytester, monkeypatch)
     result = gate(*SHORT, "--medsam-resume", "run", run_dir=None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "the run to resume differs in its source" in said(result)
+
+
+MASKS = (*SHORT, "--medsam-save-masks", "--medsam-regions", "WT")
+
+
+def test_a_mask_that_is_not_saved_as_it_was_scored_is_no_pass(gate, monkeypatch):
+    from medsam_core.data import volume
+
+    write_mask = volume.write_mask
+    assert gate(*MASKS, run_dir="sound").ret == 0
+    monkeypatch.setattr(volume, "write_mask", lambda mask, like, path: write_mask(mask[:, :, ::-1], like, path))
+    result = gate(*MASKS)
+    assert result.ret == 10
+    assert "read back, it differs from the scored mask in" in said(result)
+
+
+@pytest.mark.parametrize("loss", ["path.unlink()", "path.write_bytes(b'other')"])
+def test_a_saved_mask_that_is_gone_at_the_end_is_no_pass(gate, pytester, loss):
+    pytester.makepyfile(
+        test_gate="from pathlib import Path\n"
+        "def test_case(medsam_case, medsam_evaluate):\n"
+        "    medsam_evaluate(medsam_case)\n"
+        "def test_zzz():\n"
+        f"    path = sorted(Path({str(pytester.path / 'run' / 'masks')!r}).iterdir())[0]\n    {loss}\n"
+    )
+    result = gate(*MASKS)
+    assert result.ret == 10, said(result)
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE 1 case: its saved mask is gone or not what was scored: *"])
+
+
+def test_a_metric_that_computes_wrongly_is_no_pass(gate, monkeypatch):
+    from medsam_core.metrics.mask_pair import MaskPair
+
+    monkeypatch.setattr(MaskPair, "millilitres", lambda _, voxels: float(voxels))
+    result = gate(*SHORT)
+    assert result.ret == 10
+    assert "volume_ml over volume is not what the counted voxels give in 6 cases" in said(result)
+
+
+def test_a_region_that_loses_its_prompt_is_no_pass(gate, monkeypatch):
+    from medsam_core.evaluation import subject
+
+    simulate = subject.simulate
+    monkeypatch.setattr(
+        subject, "simulate", lambda truth, *a, **k: () if "ET" in k["key"] else simulate(truth, *a, **k)
+    )
+    result = gate(*SHORT)
+    assert result.ret == 10
+    assert "nothing was prompted although the truth has the region in 2 cases" in said(result)
