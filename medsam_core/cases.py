@@ -18,6 +18,7 @@ from medsam_core.data.regions import CONVENTIONS, NESTED, REGIONS, convention_na
 from medsam_core.decoding import Malformed, finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.metrics.overlap import Counts
 from medsam_core.modalities import MODALITIES
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
@@ -156,6 +157,10 @@ class CaseRecord:
     """What was unusual about the subject's files or the segmentation, one sentence each."""
     controls: Mapping[str, Mapping[ScoreKey, float]] = field(default_factory=dict)
     """The scores of each control (`controls.CONTROLS`), as `score_controls` gives them; {} if nothing was prompted."""
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    """The voxels behind the scores, by scope; {} in a run of schema 1, which did not keep them."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """(dz, dy, dx) of the masks; None in a run of schema 1."""
 
     @property
     def id(self) -> str:

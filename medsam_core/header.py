@@ -8,7 +8,8 @@ from typing import Any
 
 from medsam_core.cases import Settings
 
-SCHEMA = 1
+SCHEMA = 2
+"""1: records without `counts` and `spacing_mm`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,10 @@ class Environment:
     """Of the repository that the session ran in; None if it is in none or has no commit."""
     dirty: bool | None = None
     """Whether a tracked file differed from the commit."""
+    source: str | None = None
+    """SHA-256 of this package's own source files, in hex: a change that is not committed shows, too."""
+    predictor_source: str | None = None
+    """SHA-256 of the source files of what predicts; of the engine those of sam2."""
     torch: str | None = None
     sam2: str | None = None
     numpy: str | None = None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from medsam_core.cases import SCOPES, CaseRecord, score_key
 from medsam_core.metrics import METRICS
+from medsam_core.recount import differing
 from medsam_core.text import counted, few
 
 TOLERANCE = 1e-6
@@ -25,7 +26,7 @@ def implausible(records: Sequence[CaseRecord]) -> list[str]:
     """
     found: dict[str, list[str]] = {}
     for record in sorted(records, key=lambda record: record.id):
-        for what in contradictions(record.scores):
+        for what in (*contradictions(record.scores), *_miscounted(record)):
             found.setdefault(what, []).append(record.id)
     reasons = in_cases(found)
     asked = sorted((record for record in records if record.prompted), key=lambda record: record.id)
@@ -44,6 +45,30 @@ def implausible(records: Sequence[CaseRecord]) -> list[str]:
         for names in _same_subject(records)
     ]
     return reasons
+
+
+def uncounted(records: Sequence[CaseRecord]) -> list[str]:
+    """A sentence on the records without counts or spacing, as an older run has them; [] for none."""
+    without = sorted(record.id for record in records if not record.counts or record.spacing_mm is None)
+    return in_cases({"no counted voxels to compare the scores with": without}) if without else []
+
+
+def _miscounted(record: CaseRecord) -> list[str]:
+    """What of a record does not follow from its counts, and a mask or a truth where nothing was prompted."""
+    found = []
+    if record.spacing_mm is not None:
+        for scope, counts in record.counts.items():
+            for metric in differing(record.scores, counts, record.spacing_mm, scope, record.case.region):
+                found.append(f"{metric} over {scope} is not what the counted voxels give")
+    if record.prompted:
+        return found
+    volumes = [value for key, value in record.scores.items() if key.endswith("/volume_ml@volume")]
+    whole = record.counts.get("volume")
+    if any(value > 0 for value in volumes) or (whole and whole.prediction):
+        found.append("the mask is not empty although nothing was prompted")
+    if whole and whole.truth:
+        found.append("nothing was prompted although the truth has the region")
+    return found
 
 
 def _same_subject(records: Sequence[CaseRecord]) -> list[tuple[str, ...]]:

@@ -17,10 +17,11 @@ import msgspec
 from medsam_core import header
 from medsam_core.cases import CASE_WORDS, Case, CaseRecord
 from medsam_core.decoding import NON_FINITE
+from medsam_core.metrics.overlap import Counts
 from medsam_core.prompts.prompt import StoredMask, StoredPrompt
 
 _OF_HEADER = (kind for kind in vars(header).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind))
-_TYPES: tuple[type, ...] = (*_OF_HEADER, Case, CaseRecord, StoredPrompt, StoredMask)
+_TYPES: tuple[type, ...] = (*_OF_HEADER, Case, CaseRecord, Counts, StoredPrompt, StoredMask)
 """Everything that is stored; Settings is in the header."""
 
 

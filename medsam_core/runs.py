@@ -15,13 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from medsam_core.cases import CaseRecord
 from medsam_core.decoding import Malformed, parse, read_content, read_json, shape
 from medsam_core.errors import OptionError, RunError
 from medsam_core.files import write_whole
 from medsam_core.header import SCHEMA, RunHeader
 from medsam_core.outcome import Outcome
-from medsam_core.plausibility import implausible
+from medsam_core.plausibility import implausible, uncounted
 
 # What must be the same for a run to be resumed: all that shapes its scores or its verdict.
 QUESTION = (
@@ -36,8 +38,10 @@ QUESTION = (
     "baseline",
     "prompts_from",
 )
-CODE = ("medsam_core", "commit", "torch", "sam2")  # of its environment
+CODE = ("medsam_core", "commit", "source", "predictor_source", "torch", "sam2")  # of its environment
 HEADER, CASES, PROMPTS, VERDICT = "run.json", "cases.jsonl", "prompts.json", "verdict.json"
+LOCK = ".lock"
+"""Held by the session that writes; the file itself stays and means nothing."""
 _LARGEST_CASES = 512 * 1024**2  # bytes; 1,251 subjects of twelve cases are some 30 MB
 _DAMAGED = "give a directory that a run wrote, or score the run again"
 _JUDGE = "delete it and resume the run with --medsam-resume"
@@ -57,7 +61,12 @@ class Run:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """Why the records cannot be believed, a sentence each (`plausibility.implausible`); () if they can."""
-        return tuple(implausible(self.records))
+        return (*implausible(self.records), *self.uncounted)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Why its scores cannot be recomputed, although the run is of a schema whose records hold what that needs."""
+        return tuple(uncounted(self.records)) if self.header.schema > 1 else ()
 
     @property
     def plan(self) -> tuple[str, ...]:
@@ -119,22 +128,49 @@ class RunWriter:
     def __init__(self, directory: Path | str, header: RunHeader, *, resume: bool = False) -> None:
         """Create the directory and `run.json`, or with `resume` go on in one whose header asked for the same.
 
-        Raises RunError if it cannot be written, if it already holds a run (without `resume`), or if the run there
-        asked for something else (with `resume`).
+        Raises RunError if it cannot be written, if another writer is at work there, if it already holds a run
+        (without `resume`), or (with `resume`) if the run there asked for something else or is finished.
         """
         self.directory = Path(directory)
         self.header = header
+        self.stored = header
+        """The header on the disk: of a resumed run, that of its first session."""
         self.records: dict[str, CaseRecord] = {}
         self._failure: RunError | None = None
+        self._lock = FileLock(self.directory / LOCK)
         prepare_directory(self.directory, resume=resume)
+        self._acquire()
+        try:
+            self._open(resume)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _acquire(self) -> None:
+        """Keep other sessions out of the directory until `close`, or until this process ends."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{self.directory}: another session writes to it, expected none; wait for its end, or choose another "
+                "--medsam-run-dir."
+            ) from None
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RunError(f"{self.directory / LOCK}: cannot be locked ({reason}); {_CANNOT_WRITE}.") from None
+
+    def _open(self, resume: bool) -> None:
         cases = self.directory / CASES
+        prepare_directory(self.directory, resume=resume)  # a session that has just ended may have written
         if resume and (self.directory / HEADER).exists():
-            self._check_same_question(_read_header(self.directory / HEADER))
-            # of the session before: this one may end otherwise, or not at all
-            (self.directory / VERDICT).unlink(missing_ok=True)
+            self.stored = _read_header(self.directory / HEADER)
+            self._check_same_question(self.stored)
             self.records = _read_records(cases)
+            self._check_not_final()
+            # of a session that was stopped: this one may end otherwise, or not at all
+            (self.directory / VERDICT).unlink(missing_ok=True)
         else:
-            self.write(HEADER, header.to_json())
+            self.write(HEADER, self.header.to_json())
         try:
             if cases.exists():  # cut the line that a killed session left incomplete: the next record must not join it
                 with cases.open("r+b") as stream:
@@ -169,6 +205,8 @@ class RunWriter:
         """Close `cases.jsonl`; the writer is of no use afterwards."""
         with contextlib.suppress(OSError):  # `append` has reported what could not be flushed
             self._stream.close()
+        with contextlib.suppress(OSError):  # the directory may be gone
+            self._lock.release()
 
     def run(self) -> Run:
         """What has been written so far."""
@@ -181,6 +219,14 @@ class RunWriter:
                 raise RunError(
                     f"{self.directory}: the run to resume differs in its {key}; give the same options or start another."
                 )
+
+    def _check_not_final(self) -> None:
+        if (self.directory / VERDICT).exists() and self.records.keys() >= set(self.header.plan):
+            raise RunError(
+                f"{self.directory}: has its verdict and a record of every case, expected a run that was stopped; "
+                f"judge it again with `medsam-core judge {self.directory}`, or score it again in another "
+                "--medsam-run-dir."
+            )
 
 
 def _question(header: RunHeader) -> dict[str, Any]:

@@ -25,6 +25,7 @@ ORDER = (
     "testing",
     "cases",
     "header",
+    "recount",
     "plausibility",
     "evaluation",
     "runs",

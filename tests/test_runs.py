@@ -98,9 +98,9 @@ def test_only_the_same_question_can_be_resumed(tmp_path, key, other):
         RunWriter(tmp_path, made_header(PLAN, **{key: other}), resume=True)
 
 
-@pytest.mark.parametrize("key", ["medsam_core", "commit", "torch", "sam2"])
+@pytest.mark.parametrize("key", ["medsam_core", "source", "predictor_source", "commit", "torch", "sam2"])
 def test_only_the_same_code_goes_on_with_a_run(tmp_path, key):
-    seen = {"medsam_core": "1", "commit": "a", "torch": "2", "sam2": "1", "cpu": "x"}
+    seen = {"medsam_core": "1", "source": "b", "commit": "a", "torch": "2", "sam2": "1", "cpu": "x"}
     RunWriter(tmp_path, made_header(PLAN, environment=seen)).close()
     with pytest.raises(RunError, match=f"differs in its {key}; give the same"):
         RunWriter(tmp_path, made_header(PLAN, environment={**seen, key: "other"}), resume=True)
@@ -231,10 +231,35 @@ def test_a_missing_run_is_named(tmp_path):
 
 def test_a_run_of_a_newer_schema_is_refused(tmp_path):
     (tmp_path / HEADER).write_text(json.dumps({"schema": 99, "plan": 3}))
-    with pytest.raises(RunError, match=r"run\.json: has schema 99, this version reads up to 1; upgrade medsam-core"):
+    with pytest.raises(RunError, match=r"run\.json: has schema 99, this version reads up to 2; upgrade medsam-core"):
         read_run(tmp_path)
 
 
 def test_a_record_of_a_newer_minor_version_is_still_read():
     data = {**record().to_json(), "something_new": 1}
     assert CaseRecord.from_json(data) == record()
+
+
+def test_a_run_that_has_its_verdict_is_not_resumed_but_judged(tmp_path):
+    writer = RunWriter(tmp_path / "run", HEADER_CONTENT)
+    writer.append(record())
+    writer.write(VERDICT, {"outcome": "INCONCLUSIVE"})
+    writer.close()
+    stopped = RunWriter(tmp_path / "run", HEADER_CONTENT, resume=True)
+    stopped.append(record(region="TC"))
+    stopped.write(VERDICT, {"outcome": "PASS"})
+    stopped.close()
+    with pytest.raises(RunError, match=r"has its verdict and a record of every case, .* `medsam-core judge .*run`"):
+        RunWriter(tmp_path / "run", HEADER_CONTENT, resume=True)
+    assert (tmp_path / "run" / VERDICT).exists()
+
+
+def test_one_session_at_a_time_writes_to_a_run(tmp_path):
+    first = RunWriter(tmp_path, HEADER_CONTENT)
+    with pytest.raises(RunError, match="another session writes to it, expected none; wait for its end"):
+        RunWriter(tmp_path, HEADER_CONTENT, resume=True)
+    first.append(record())
+    first.close()
+    second = RunWriter(tmp_path, HEADER_CONTENT, resume=True)
+    assert list(second.records) == [record().id]
+    second.close()

@@ -9,7 +9,7 @@ import numpy as np
 
 from medsam_core.cases import Settings, score_key
 from medsam_core.metrics import score
-from medsam_core.metrics.overlap import count, dice, iou
+from medsam_core.metrics.overlap import Counts, count, dice, iou
 from medsam_core.prompts.controls import CONTROLS
 from medsam_core.prompts.prompt import Prompt
 
@@ -51,6 +51,24 @@ def score_case(
         )
         scores |= {f"{key}@{scope}": value for key, value in values.items()}
     return scores
+
+
+def count_case(prediction: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt]) -> dict[str, Counts]:
+    """The voxels of the three scopes of `score_case`, counted apart from the metrics, so that the two can be compared.
+
+    prediction, truth: (D, H, W) bool.
+    """
+    key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
+    region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
+    found = {}
+    for scope, slices in (("volume", slice(None)), ("region_slices", region_slices), ("key_slice", key_slices)):
+        predicted, true = prediction[slices], truth[slices]
+        if not len(predicted):  # scored as two empty masks of one slice
+            predicted, true = np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])
+        tp, fp = np.count_nonzero(predicted & true), np.count_nonzero(predicted & ~true)
+        fn = np.count_nonzero(true & ~predicted)
+        found[scope] = Counts(int(tp), int(fp), int(fn), int(true.size - tp - fp - fn))
+    return found
 
 
 def score_controls(

@@ -19,7 +19,7 @@ from medsam_core.cases import Case, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
 from medsam_core.errors import DataError, PromptError
-from medsam_core.evaluation.scoring import score_case, score_controls
+from medsam_core.evaluation.scoring import count_case, score_case, score_controls
 from medsam_core.metrics.lesionwise import count_components
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
@@ -162,6 +162,8 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
             prompts=tuple(prompt.to_json() for prompt in asked),
             notes=(*loaded.subject.notes, *segmented.notes),
             controls=controls[case],
+            counts=count_case(masks[case], truths[case.region], asked),
+            spacing_mm=image.spacing_mm,
         )
         yield ScoredCase(record, image, masks[case], truths[case.region], asked)
 

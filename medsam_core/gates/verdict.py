@@ -177,7 +177,7 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     if baseline is None and gates is not None:
         baseline = gates.reference(folder, kind)
     against = None if baseline is None else comparability(baseline, run, SUSPICIOUS_METRIC)
-    objections = gates.cohort.objections(run) if gates is not None else []
+    objections = [*run.uncounted, *(gates.cohort.objections(run) if gates is not None else ())]
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against, objections=objections)
     notes = (*verdict.notes, *_reference_notes(baseline, gates, kind))
     return replace(verdict, notes=notes, predictor=str(run.header.predictor))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import MedsamError, OptionError, PredictorError
@@ -31,6 +32,8 @@ class PredictorChoice:
     """The steps that are applied to its masks, as `postprocessing.steps_from` reads them."""
     hook: Callable[[PredictorRequest], Any] | None = field(default=None, compare=False)
     """Calls the hook pytest_medsam_predictor of conftest files and plugins; None where there is none."""
+    files: tuple[Path, ...] = field(default=(), compare=False)
+    """The files that have the hook."""
 
     @property
     def runs_here(self) -> bool:
@@ -83,8 +86,10 @@ def choice_from(
             )
         given[option.strip()] = value.strip()
     caller = getattr(config.hook, HOOK)
-    hook = (lambda request: caller(config=config, request=request)) if caller.get_hookimpls() else None
-    return PredictorChoice(name, given, postprocess or "", hook)
+    hooked = caller.get_hookimpls()
+    hook = (lambda request: caller(config=config, request=request)) if hooked else None
+    files = [getattr(one.plugin, "__file__", None) for one in hooked] if name is None else []
+    return PredictorChoice(name, given, postprocess or "", hook, tuple(Path(file) for file in files if file))
 
 
 def unused_predictor(config: pytest.Config, items: Collection[pytest.Item], hooks: int) -> str | None:

@@ -21,6 +21,7 @@ from medsam_core.gates.gates_file import Gates, load_gates
 from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, PredictorName, RunHeader
 from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, environment, files_of, sha256_of
+from medsam_core.plugin.source import predictor_source
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.text import counted
@@ -172,13 +173,19 @@ class Configuration:
         Downloads a named checkpoint on first use. The controller of xdist scores nothing, so there the predictor is
         made once and dropped: one that cannot be made is an error before any worker starts.
         """
+        return self._judged[0]
+
+    @cached_property
+    def _judged(self) -> tuple[PredictorIdentity, str]:
+        """The identity of what is judged, and the SHA-256 of its source."""
+        made = None
         if "predictor" not in vars(self):
             if self.choice.runs_here:
-                on_cpu = replace(self._request, device="cpu", precision="fp32", compiled=False)
-                return self.choice.make(on_cpu).identity
-            if self.workers:
-                return self.choice.make(self._request).identity
-        return self.predictor.identity
+                made = self.choice.make(replace(self._request, device="cpu", precision="fp32", compiled=False))
+            elif self.workers:
+                made = self.choice.make(self._request)
+        made = made or self.predictor
+        return made.identity, predictor_source(made, self.choice.files)
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -244,7 +251,7 @@ class Configuration:
             gates=GatesIdentity(file=gates.path.name, sha256=gates.sha256) if gates else None,
             baseline=self.baseline,
             prompts_from=sha256_of(self.prompts_from) if self.prompts_from else None,
-            environment=environment(),
+            environment=replace(environment(), predictor_source=self._judged[1]),
         )
 
 

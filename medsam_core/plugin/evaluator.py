@@ -15,6 +15,7 @@ from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
+from medsam_core.evaluation.saved_mask import check_saved_mask
 from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
@@ -128,6 +129,8 @@ class Evaluator:
             as_npz = self._subjects[record.case.subject].layout == "npz"  # its evaluators read the same format
             mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
             write_mask(result.prediction, result.image, directory / mask)
+            source = self._subjects[record.case.subject].images[record.case.modality].path
+            check_saved_mask(directory / mask, result.prediction, result.image, source)
             record = replace(record, mask=str(mask))
         if broken:
             spacing_mm = result.image.spacing_mm

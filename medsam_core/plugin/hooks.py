@@ -7,15 +7,17 @@ records and judges, from the reports of the workers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medsam_core.errors import MedsamError
-from medsam_core.plugin.choice import unused_predictor
-from medsam_core.plugin.marking import mark_for_gpu
+from medsam_core.outcome import Outcome
+from medsam_core.plugin.collecting import Collecting, case_id, case_of, has_gpu
+from medsam_core.plugin.events import RERUN, SessionEvents
+from medsam_core.plugin.junit import add_verdict
 from medsam_core.plugin.options import OPTIONS, UNREAD_INI, ini_unread, ini_values
+from medsam_core.text import counted
 
 if TYPE_CHECKING:
     from medsam_core.cases import Case
@@ -24,108 +26,49 @@ if TYPE_CHECKING:
     from medsam_core.plugin.evaluator import Evaluated, Evaluator
     from medsam_core.plugin.recorder import Recorder
 
-CASE_PROPERTY, RECORD_PROPERTY = "medsam_case", "medsam_record"
-SKIPPED_GPU = "no CUDA device (--medsam-allow-no-gpu)"
+RECORDS = "medsam_records"
+"""The attribute of a report that holds what its test scored, each an `Evaluated` as one JSON string."""
+STOPPED = {2: "was stopped", 3: "ended with an internal error of pytest"}
+"""How a session ended that did not run all its tests, by pytest's exit code."""
 NO_CASE = (
     "note: no test asks for medsam_case, so nothing was scored; `medsam-core run` is the gate without a test file "
     "(its options are the same without medsam-), or write one, e.g. test_gate.py:\n"
     "    def test_case(medsam_case, medsam_evaluate, medsam_check):\n"
     "        medsam_check(medsam_evaluate(medsam_case))"
 )
-NO_GPU = (
-    "-m gpu: no CUDA device was found, expected one; run on a machine with a GPU, or pass --medsam-allow-no-gpu to skip"
-)
 
 
-class MedsamSession:
+class MedsamSession(Collecting):
     """The state of one pytest session and its hooks: for collecting, then for scoring, then for recording."""
 
     def __init__(self, config: pytest.Config, configuration: Configuration) -> None:
-        self.config = config
-        self.configuration = configuration
-        self.is_worker = hasattr(config, "workerinput")
-        self.cases_seen: set[str] = set()
-        self.cases_skipped: set[str] = set()
-        self.cases_failed: set[str] = set()
-        self.gpu_missing: set[str] = set()  # of the skipped ones
-        self.other_failures = False
+        super().__init__(config, configuration)
+        self.events = SessionEvents()
         self.lost = ""  # why a record could not be kept
         self.recorder: Recorder | None = None
         self.verdict: Verdict | None = None
-        self.error: str | None = None  # why this worker cannot score
         self._evaluator: Evaluator | None = None
-        self._collected: list[Case] = []
-        self._in_use = False  # whether a collected test uses a fixture of the plugin, though it may not be selected
-        self._hooks = len(config.hook.pytest_medsam_predictor.get_hookimpls())
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One test per case, all cases of a subject in a row."""
-        if "medsam_case" in metafunc.fixturenames:
-            try:
-                plan = self.configuration.plan
-            except MedsamError as error:
-                raise pytest.Collector.CollectError(str(error)) from None  # shown without a traceback
-            metafunc.parametrize("medsam_case", plan, ids=[case.id for case in plan])
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
-        """Mark what -m gpu selects, then remember the selected cases and decide about the GPU."""
-        self._in_use = any(name.startswith("medsam_") for item in items for name in getattr(item, "fixturenames", ()))
-        mark_for_gpu([item for item in items if _case_of(item) is not None], self.config.option.markexpr)
-        yield
-        cases = {item: case for item in items if (case := _case_of(item)) is not None}
-        for item, case in cases.items():
-            item.user_properties.append((CASE_PROPERTY, case.id))
-        unused = unused_predictor(self.config, cases, self._hooks)
-        if unused:
-            self._refuse(unused)
-        on_gpu = [item for item in cases if item.get_closest_marker("gpu")]
-        if on_gpu and len(on_gpu) < len(cases):
-            self._refuse("the selected tests score cases on CUDA and elsewhere; choose one with -m gpu or -m 'not gpu'")
-        if on_gpu:
-            self._require_gpu(on_gpu)
-        self._collected = list(cases.values())  # last: pytest goes on to pytest_collection_finish after a refusal
-
-    def _require_gpu(self, items: list[pytest.Item]) -> None:
-        if not self.configuration.device.startswith(("auto", "cuda")):
-            self._refuse(
-                f"-m gpu: got --medsam-device={self.configuration.device}, expected cuda or cuda:N; leave it out"
-            )
-        if _has_gpu():
-            self._use_gpu()
-        elif self.configuration.allow_no_gpu:
-            for item in items:
-                item.add_marker(pytest.mark.skip(reason=SKIPPED_GPU))
-        else:
-            self._refuse(NO_GPU)
-
-    def _use_gpu(self) -> None:
-        if self.configuration.device == "auto":
-            self.configuration = replace(self.configuration, device="cuda")
-
-    def _refuse(self, sentence: str) -> None:
-        if not self.is_worker:
-            raise pytest.UsageError(sentence)
-        self.error = sentence  # a worker cannot end the session: each of its cases fails with the reason
+        self._records: dict[str, list[str]] = {}  # of tests in this process, by id: what their next report carries
+        self._ran: set[str] = set()  # ids of tests in this process
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal wants the header lines
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the run as soon as it is known that cases will be scored."""
         if self.is_worker or session.config.option.collectonly:
             return
-        cases = [item for item in session.items if _case_of(item) is not None]
-        if self._collected and not all(item.get_closest_marker("skip") for item in cases):
+        cases = [item for item in session.items if case_of(item) is not None]
+        if self.collected and not all(item.get_closest_marker("skip") for item in cases):
             self._begin()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """The same under xdist, where only the workers collect."""
-        self._in_use |= bool(ids)
-        may_skip_all = self.configuration.allow_no_gpu and not _has_gpu()
+        self.in_use |= bool(ids)
+        may_skip_all = self.configuration.allow_no_gpu and not has_gpu()
         if self.recorder or may_skip_all or self.config.option.collectonly:
             return
         # the plan may draw the phantom cohort, so it is only made if a test's id looks like a case
-        alike = {case for case in map(_case_id, ids) if case.count("/") >= 3}
+        alike = {case for case in map(case_id, ids) if case.count("/") >= 3}
         try:
             scored = bool(alike) and not alike.isdisjoint(case.id for case in self.configuration.plan)
         except MedsamError:  # then no worker has a case; the tests that need one report why
@@ -152,11 +95,11 @@ class MedsamSession:
         if self.error:
             pytest.fail(self.error, pytrace=False)
         try:
-            evaluated = self.evaluator.evaluate(case, self._collected)
+            evaluated = self.evaluator.evaluate(case, self.collected)
         except MedsamError as error:
             sentence = str(error)
         else:
-            item.user_properties.append((RECORD_PROPERTY, evaluated.to_wire()))
+            self._records.setdefault(item.nodeid, []).append(evaluated.to_wire())
             return evaluated
         # outside of the except clause: otherwise pytest shows the error too and keeps its frames with their volumes
         pytest.fail(sentence, pytrace=False)
@@ -193,27 +136,24 @@ class MedsamSession:
 
         return SubjectScheduling(config, log)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[Any]:
+        """Let the report carry the records: not as properties, which JUnit files would repeat in full."""
+        report = yield
+        if case_of(item) is not None:
+            setattr(report, RECORDS, self._records.pop(item.nodeid, []))
+            if call.when == "call":
+                setattr(report, RERUN, item.nodeid in self._ran)
+                self._ran.add(item.nodeid)
+        return report
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather records from the reports of tests, in whichever process they ran."""
         if self.is_worker:
             return
-        case = dict(report.user_properties).get(CASE_PROPERTY)
-        if case is None and self.recorder and _case_id(report.nodeid) in self.recorder.header.plan:
-            case = _case_id(report.nodeid)  # the worker died, and xdist wrote the report
-        if case is None:
-            self.other_failures |= report.failed
-            return
-        self.cases_seen.add(str(case))
-        if report.failed:
-            self.cases_failed.add(str(case))
-        if report.skipped:
-            self.cases_skipped.add(str(case))
-            if SKIPPED_GPU in str(report.longrepr):
-                self.gpu_missing.add(str(case))
-        if report.when == "call":
-            for name, value in report.user_properties:  # a test may score several
-                if name == RECORD_PROPERTY:
-                    self._keep(str(value), on_gpu="gpu" in report.keywords)
+        self.events.note(report, self.recorder.header.plan if self.recorder else ())
+        for wire in getattr(report, RECORDS, ()):  # a test may score several
+            self._keep(str(wire), on_gpu="gpu" in report.keywords)
 
     def _keep(self, wire: str, *, on_gpu: bool) -> None:
         """Keep a record; if that fails, the summary says why, and the session goes on."""
@@ -222,7 +162,7 @@ class MedsamSession:
         try:
             if self.recorder is None:
                 if on_gpu:
-                    self._use_gpu()
+                    self.use_gpu()
                 self._open_recorder()
                 self._write_header()
             self._open_recorder().add(Evaluated.from_wire(wire))
@@ -231,70 +171,101 @@ class MedsamSession:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that could not be collected is a failure of the session."""
-        self.other_failures |= report.failed
+        self.events.other_failures |= report.failed
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """With -v, show the Dice of a case next to its outcome."""
-        wire = dict(getattr(report, "user_properties", ())).get(RECORD_PROPERTY)
-        if wire is None or report.when != "call" or not (report.passed or report.failed):
+        wires = getattr(report, RECORDS, ())
+        if not wires or report.when != "call" or not (report.passed or report.failed):
             return None
         from medsam_core.plugin.evaluator import Evaluated
 
-        record = Evaluated.from_wire(str(wire)).record
+        record = Evaluated.from_wire(str(wires[-1])).record
         dice = next((value for key, value in record.scores.items() if key.endswith("/dice@volume")), float("nan"))
         said = f"Dice {dice:.3f}" if record.prompted else "absent"  # nothing was prompted, so nothing was achieved
         return report.outcome, "." if report.passed else "F", f"{report.outcome.upper()} {said}"
 
+    @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge the run; the exit code is 0 only for PASS."""
         if self._evaluator is not None:
             self._evaluator.close()
         if self.is_worker:
+            self.config.workeroutput["medsam_deselected"] = self.deselected  # type: ignore[attr-defined]
             return
-        if self.recorder is None:
-            on_request = self.configuration.allow_no_gpu and self.cases_seen == self.gpu_missing
-            unscored = self.cases_seen and not on_request and exitstatus == 0
+        if self.recorder is not None and (exitstatus in (0, 1) or (exitstatus in STOPPED and self.recorder.records)):
+            self._judge(session, exitstatus)
+        elif self.recorder is not None:
+            self.recorder.close()
+        else:
+            on_request = self.configuration.allow_no_gpu and self.events.seen == self.events.gpu_missing
+            unscored = self.events.seen and not on_request and exitstatus == 0
             if exitstatus in (0, 1) and (self.lost or unscored):
                 session.exitstatus = 10
-            return
-        if exitstatus not in (0, 1):
-            self.recorder.close()
-            return
+        if self.events.seen or self.recorder is not None:
+            outcome = self.verdict.outcome if self.verdict and not self.lost else Outcome.INCONCLUSIVE
+            add_verdict(self.config, outcome, "\n".join(self._verdict_lines()))
+
+    def _judge(self, session: pytest.Session, exitstatus: int) -> None:
+        assert self.recorder is not None
+        stopped = STOPPED.get(exitstatus, "")
+        if not stopped and (session.shouldfail or session.shouldstop):
+            stopped = STOPPED[2]
+        if stopped and (why := session.shouldfail or session.shouldstop):
+            stopped += f" ({why})"
         try:
-            self.verdict = self.recorder.finish(self.cases_failed)
+            self.verdict = self.recorder.finish(self.events, stopped)
         except MedsamError as error:
             self.lost = self.lost or str(error)
             self.recorder.close()
         code = self.verdict.outcome.exit_code if self.verdict and not self.lost else 10
-        if code and not self.other_failures:
+        if code and not self.events.other_failures:
             session.exitstatus = code
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Under xdist only the workers know what was not selected."""
+        output = getattr(node, "workeroutput", None) or {}
+        self.deselected = max(self.deselected, output.get("medsam_deselected", 0))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table, the verdict with its reasons, and the run's directory."""
         if self.is_worker:
             return
         write = terminalreporter.write_line
-        if not self.cases_seen and self.recorder is None:
+        if not self.events.seen and self.recorder is None:
             if ini_unread(self.config) and (self.configuration.brats_root or self.configuration.checkpoint):
                 write(UNREAD_INI)
-            if not self._in_use and any(self.config.getoption(option.key) is not None for option in OPTIONS):
+            if not self.in_use and any(self.config.getoption(option.key) is not None for option in OPTIONS):
                 write(NO_CASE)
+            if self.deselected:
+                write(f"note: the gate did not run: {counted(self.deselected, 'case')} collected, none selected")
             return
         terminalreporter.section("MedSAM-2 gate")
+        if self.recorder is None or self.verdict is None:
+            for line in self._verdict_lines():
+                write(line)
+            return
         if self.lost:
             write(f"INCONCLUSIVE: {self.lost}")
-        if self.recorder is None or self.verdict is None:
-            scored = len(self.recorder.records) if self.recorder else 0
-            write(
-                f"no verdict: {scored} of {len(self.cases_seen)} selected cases were scored, "
-                f"{len(self.cases_skipped)} skipped; this is not a PASS"
-            )
-            return
         from medsam_core.plugin.terminal import result_lines
 
-        for line in result_lines(self.recorder.records, self.verdict, self.configuration.settings.profile):
+        for line in result_lines(self.recorder.judged, self.verdict, self.configuration.settings.profile):
             write(line)
         write(f"run: {self.configuration.run_dir} (page.html shows it)")
+
+    def _verdict_lines(self) -> list[str]:
+        """The verdict with its reasons; that there is none is said, too."""
+        lost = [f"INCONCLUSIVE: {self.lost}"] if self.lost else []
+        if self.verdict is not None:
+            return [*lost, *self.verdict.lines()]
+        scored = len(self.recorder.records) if self.recorder else 0
+        planned = f" ({len(self.recorder.header.plan)} planned)" if self.recorder else ""
+        return [
+            *lost,
+            f"no verdict: {scored} of {len(self.events.seen)} selected cases were scored{planned}, "
+            f"{len(self.events.skipped)} skipped; this is not a PASS",
+        ]
 
     def _open_recorder(self) -> Recorder:
         from medsam_core.plugin.recorder import Recorder
@@ -314,19 +285,3 @@ class MedsamSession:
         for line in self._header_lines():
             reporter.ensure_newline()
             reporter.write_line(line)
-
-
-def _case_id(nodeid: str) -> str:
-    """The text in the brackets of a test's id: the case's id, if the test is about a case."""
-    return nodeid.partition("[")[2].removesuffix("]")
-
-
-def _case_of(item: pytest.Item) -> Case | None:
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("medsam_case") if callspec is not None else None
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()

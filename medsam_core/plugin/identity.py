@@ -17,6 +17,7 @@ from medsam_core.data.nifti import LARGEST_FILE
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import opened, read_input
 from medsam_core.header import CohortIdentity, Environment
+from medsam_core.plugin.source import package_source
 
 
 def environment() -> Environment:
@@ -32,6 +33,7 @@ def environment() -> Environment:
         medsam_core=__version__,
         commit=_commit(),
         dirty=_dirty(),
+        source=package_source(),
         **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
     )
 

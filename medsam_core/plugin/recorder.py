@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
 from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
@@ -11,13 +11,15 @@ from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
-from medsam_core.outcome import Outcome
+from medsam_core.outcome import Outcome, worst
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
+from medsam_core.plugin.events import SessionEvents
+from medsam_core.plugin.identity import sha256_of
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
-from medsam_core.runs import PROMPTS, VERDICT, Run, RunWriter
+from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
 from medsam_core.text import counted, few
 
 
@@ -33,7 +35,12 @@ class Recorder:
         self.baseline = reference_of(empty, self.gates)
         check_gates(self.gates, floor_of(empty))
         self._writer: RunWriter | None = None
+        self._resumed: set[str] = set()  # cases of an earlier session
+        self._seen: set[str] = set()  # cases that a test of this session asked for
         self._spare_overlays: dict[str, tuple[float, str]] = {}
+        self._masks: dict[str, str] = {}  # SHA-256 of saved masks, which were read back when they were scored
+        self.judged: tuple[CaseRecord, ...] = ()
+        """What `finish` judged, as read from the disk."""
 
     @property
     def records(self) -> tuple[CaseRecord, ...]:
@@ -44,6 +51,7 @@ class Recorder:
         """Keep one case, and the overlays of failed cases and of the few worst others."""
         writer = self.open()
         record = evaluated.record
+        self._seen.add(record.id)
         if record.id in writer.records:
             return
         expected = self.header.checkpoint.sha256
@@ -58,6 +66,8 @@ class Recorder:
                 "run.json: the session's processes chose differently; name the predictor with --medsam-predictor."
             )
         writer.append(record)
+        if record.mask:
+            self._masks[record.id] = sha256_of(writer.directory / record.mask)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
             self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
@@ -65,28 +75,70 @@ class Recorder:
                 best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
                 (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
 
-    def finish(self, failed: Collection[str] = ()) -> Verdict:
-        """Judge what was recorded, and write prompts, page and, last of all, the verdict.
+    def finish(self, events: SessionEvents | None = None, stopped: str = "") -> Verdict:
+        """Judge what is on the disk, and write prompts, page and, last of all, the verdict.
 
-        failed: the cases whose tests failed. If no bound is broken, they make the run INCONCLUSIVE.
-        Raises MedsamError if something cannot be written: then there is no verdict.
+        events: what happened to the tests of the cases; None for nothing worth naming.
+        stopped: how a session ended that did not run all its tests.
+        Raises MedsamError if the run cannot be read or something cannot be written: then there is no verdict.
         """
-        writer = self.open()
-        verdict = judge_run(writer.run(), self.gates, baseline=self.baseline)
-        if failed and verdict.outcome is Outcome.PASS:
-            reason = f"{counted(len(failed), 'case')} broke no bound, but the test failed: {few(sorted(failed))}"
-            verdict = replace(verdict, outcome=Outcome.INCONCLUSIVE, reasons=(*verdict.reasons, reason))
-        prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in self.records}
+        writer, events = self.open(), events or SessionEvents()
+        run = read_run(writer.directory)
+        self.judged = run.records
+        verdict = judge_run(run, self.gates, baseline=self.baseline)
+        reasons = self._objections(run, events)
+        if events.failed and verdict.outcome is Outcome.PASS:
+            few_failed = few(sorted(events.failed))
+            reasons.append(f"{counted(len(events.failed), 'case')} broke no bound, but the test failed: {few_failed}")
+        if stopped:
+            scored = len({record.id for record in run.records} & set(run.plan))
+            reasons.append(f"the session {stopped}: {scored} of {counted(len(run.plan), 'planned case')} scored")
+        if reasons:
+            outcome = worst([verdict.outcome, Outcome.INCONCLUSIVE])
+            verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
+        prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
-        writer.close()
-        write_page(writer.run(), verdict, writer.directory / "page.html")
+        write_page(run, verdict, writer.directory / "page.html")
         writer.write(VERDICT, verdict.to_json())
+        writer.close()
         return verdict
+
+    def _objections(self, run: Run, events: SessionEvents) -> list[str]:
+        """What keeps a run from a PASS that no bound is about.
+
+        run: as read again. It is compared with what this session wrote: files may be gone, or be of another run.
+        """
+        scored = {record.id: record for record in run.records}
+        written = self.open().records
+        gone = sorted(written.keys() - scored.keys())
+        other = sorted(case for case, record in written.items() if case in scored and not _same(record, scored[case]))
+        unseen = sorted(self._resumed - self._seen)
+        found = {
+            f"no longer in {CASES}, though this session wrote it": gone,
+            f"not in {CASES} as this session wrote it": other,
+            "scored by an earlier session, and no test of this one looked at it": unseen,
+        }
+        found["its saved mask is gone or not what was scored"] = self._lost_masks(run)
+        found |= {what: sorted(cases & scored.keys()) for what, cases in events.objections().items()}
+        reasons = [f"{counted(len(cases), 'case')}: {what}: {few(cases)}" for what, cases in found.items() if cases]
+        if run.header != self.open().stored:
+            reasons.append(f"{HEADER} is not what this session wrote")
+        return reasons
+
+    def _lost_masks(self, run: Run) -> list[str]:
+        """Cases whose saved mask is gone, or has changed since this session scored it."""
+        lost = []
+        for record in run.records:
+            path = run.directory / (record.mask or "")
+            if record.mask and not (path.is_file() and sha256_of(path) == self._masks.get(record.id, sha256_of(path))):
+                lost.append(record.id)
+        return sorted(lost)
 
     def open(self) -> RunWriter:
         """The run's directory, opened on first use. Raises RunError if it does not fit the session."""
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
+            self._resumed = set(self._writer.records)
             if self.gates is not None:  # so that the run can be judged again wherever it is moved
                 self._writer.write(IN_RUN, self.gates.path.read_bytes())
         return self._writer
@@ -95,3 +147,8 @@ class Recorder:
         """Close the run's files without a verdict: the session was interrupted."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _same(one: CaseRecord, other: CaseRecord) -> bool:
+    """Whether two records say the same; NaN equals NaN."""
+    return json.dumps(one.to_json(), sort_keys=True) == json.dumps(other.to_json(), sort_keys=True)

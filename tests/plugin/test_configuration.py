@@ -185,7 +185,9 @@ def test_a_run_that_asked_for_iou_alone_is_recorded_judged_and_resumed(small_coh
             recorder.add(evaluator.evaluate(case, made.plan))
         return recorder.finish(), recorder
 
-    (verdict, recorder), (again, resumed) = session(), session(resume=True)
+    verdict, recorder = session()
+    (tmp_path / "run" / "verdict.json").unlink()  # as if it had been killed in between
+    again, resumed = session(resume=True)
     assert recorder.header.settings.metrics == resumed.header.settings.metrics == ("iou", "dice")
     assert all({"brats2019/iou@volume", "brats2019/dice@volume"} <= set(record.scores) for record in recorder.records)
     assert again.to_json() == verdict.to_json()

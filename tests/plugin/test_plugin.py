@@ -9,7 +9,7 @@ import pytest
 import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
 
 from medsam_core.plugin.evaluator import Evaluated
-from medsam_core.plugin.hooks import RECORD_PROPERTY, MedsamSession
+from medsam_core.plugin.hooks import RECORDS, MedsamSession
 from medsam_core.plugin.scheduling import subject_of
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.runs import read_run
@@ -637,6 +637,6 @@ def test_an_absent_region_shows_no_score_of_one(make_record):
         (make_record(dice=1.0, slices=()), "PASSED absent"),
     ):
         wire = Evaluated(record, ()).to_wire()
-        report = SimpleNamespace(user_properties=[(RECORD_PROPERTY, wire)], when="call", passed=True, failed=False)
+        report = SimpleNamespace(**{RECORDS: [wire]}, when="call", passed=True, failed=False)
         report.outcome = "passed"
         assert MedsamSession.pytest_report_teststatus(None, report) == ("passed", ".", said)
