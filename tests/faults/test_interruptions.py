@@ -31,7 +31,7 @@ def test_case(medsam_case, medsam_evaluate, medsam_check):
         os._exit(9)
     medsam_check(medsam_evaluate(medsam_case))
 """
-GATES = 'version = 1\n[[gate]]\nmetric = "volume_ml"\ncase_maximum = 1000\nmean_maximum = 1000\n'
+GATES = 'version = 1\n[[gate]]\nmetric = "volume_ml"\ncase_maximum = 100000\nmean_maximum = 100000\n'
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 600  # seconds that one session may take on a busy machine
 
