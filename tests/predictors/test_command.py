@@ -38,6 +38,12 @@ MASK = np.zeros(SHAPE[1:], bool)
 MASK[4, 5] = True
 
 
+@pytest.fixture(autouse=True)
+def programs_without_warnings(monkeypatch):
+    """Warnings that the tests' environment turns on would be lines of a program's stderr."""
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+
+
 @pytest.fixture
 def program(tmp_path):
     """A command line for a Python program, by its text."""
