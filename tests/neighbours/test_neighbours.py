@@ -87,7 +87,7 @@ def test_an_ordinary_suite_starts_and_ends_as_without_this_plugin(tmp_path, neig
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 def test_the_gate_ends_as_without_the_neighbour(tmp_path, neighbour, workers):
     (tmp_path / "test_gate.py").write_text(GATE, encoding="utf-8")
-    for floor, code, outcome in ((0.0, 0, "PASS"), (0.99, 1, "FAIL")):
+    for floor, code, outcome in ((0.001, 0, "PASS"), (0.99, 1, "FAIL")):
         (tmp_path / "gates.toml").write_text(GATES.format(floor=floor), encoding="utf-8")
         folder = tmp_path / "run"
         done = session(tmp_path, *SMALL, *neighbour, *workers)
