@@ -19,6 +19,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     size = "slices, rows and columns of a volume (default: 155 240 240)"
     parser.add_argument("--size", type=int, nargs=3, default=(155, 240, 240), metavar=("D", "H", "W"), help=size)
+    varied = "the cohort of the default gate: each of six subjects has its own grid, axes and files; --size is ignored"
+    parser.add_argument("--varied", action="store_true", help=varied)
     parser.add_argument("--seed", type=int, default=19, help="seed of the random numbers (default: %(default)s)")
 
 
@@ -29,7 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.phantoms.cohort import write_cohort
 
     with tqdm(total=arguments.subjects, unit="subject", desc="phantoms") as bar:
-        given = {"subjects": arguments.subjects, "size": tuple(arguments.size), "seed": arguments.seed}
-        names = write_cohort(arguments.directory, **given, progress=lambda *_: bar.update())
+        names = write_cohort(
+            arguments.directory,
+            subjects=arguments.subjects,
+            size=None if arguments.varied else tuple(arguments.size),
+            seed=arguments.seed,
+            progress=lambda *_: bar.update(),
+        )
     print(f"{len(names)} subjects in {arguments.directory}: {names[0]} … {names[-1]}")
     return 0

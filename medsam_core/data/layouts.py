@@ -34,6 +34,7 @@ LAYOUTS = (
     # 2015 to 2017 have the same names; before 2013 label 1 was oedema, so those get no convention
     Layout("brats2018", r"brats1[5-8]_|phantom_s\d", "brats2019", "HGG/Brats18_2013_2_1/Brats18_2013_2_1_t1ce.nii.gz"),
     Layout("brats-men-rt", r"brats-men-rt-\d", "brats-men-rt", "BraTS-MEN-RT-0000-1/BraTS-MEN-RT-0000-1_gtv.nii.gz"),
+    Layout("brats2023", r"phantom-s\d", "brats2023", "Phantom-s19-0005/Phantom-s19-0005-t1c.nii.gz"),
     Layout("brats2023", r"brats-[a-z]+-\d", None, "BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1c.nii.gz"),
     Layout("ucsf-pdgm", r"ucsf-pdgm-\d", "brats2019", "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_T1c.nii.gz"),
     Layout("ucsd-ptgbm", r"ucsd-ptgbm-\d", "brats2024", "UCSD-PTGBM-0001_01/UCSD-PTGBM-0001_01_T1post.nii.gz"),
@@ -171,7 +172,7 @@ def convention_of(subject: str, folders: Iterable[str]) -> str | None:
     release uses 1/2/3 like the adult cohorts, later releases use other values under the same subject names.
     """
     layout = layout_of(subject)
-    if layout is None or layout.name != "brats2023":
+    if layout is None or layout.convention is not None:
         return layout.convention if layout else None
     match = _MODERN.match(subject)
     if match is None:

@@ -38,7 +38,12 @@ class PredictorChoice:
     @property
     def runs_here(self) -> bool:
         """Whether it is one of HERE."""
-        return self.name in HERE or (self.name is None and self.hook is None)
+        return self.name in HERE or self.is_engine
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is this package's own engine."""
+        return self.name == "engine" or (self.name is None and self.hook is None)
 
     @property
     def passed_on(self) -> str:

@@ -5,7 +5,7 @@ Nothing here reads a voxel or imports torch before the checkpoint, the predictor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from medsam_core.predictors.choosing import PredictorRequest
     from medsam_core.predictors.contract import Predictor, PredictorIdentity
 
+PHANTOM_FEATURE_MIB = 32
+"""Memory for the features of a phantom's slices: 20 slices of the embedded checkpoint in fp32."""
+
 
 @dataclass(frozen=True)
 class PhantomCohort:
@@ -38,8 +41,8 @@ class PhantomCohort:
     directory: Path
     """Where phantom cohorts are kept, each in a folder of its own."""
     subjects: int = 6
-    size: tuple[int, int, int] = (40, 160, 160)
-    """(D, H, W) voxels."""
+    size: tuple[int, int, int] | None = None
+    """(D, H, W) voxels; None for the varied cohort, in which each subject has its own grid."""
     seed: int = 19
     prepare: Callable[[], None] | None = field(default=None, compare=False)
     """Called before the first phantom is written; None for nothing."""
@@ -49,7 +52,7 @@ class PhantomCohort:
         """The cohort's folder, named after all that shapes its voxels: a changed generator writes another one."""
         from medsam_core.phantoms.cohort import generator_mark
 
-        shape = "x".join(str(n) for n in self.size)
+        shape = "x".join(str(n) for n in self.size) if self.size else "varied"
         return self.directory / f"phantoms-{self.subjects}-{shape}-s{self.seed}-{generator_mark()}"
 
     def write(self) -> Path:
@@ -193,6 +196,13 @@ class Configuration:
         return self.choice.make(self._request)
 
     @property
+    def _predictor_options(self) -> Mapping[str, str]:
+        """The options for the predictor. On the varied phantoms the engine keeps few features, so that the gate also
+        covers the path where features were dropped and are encoded again."""
+        few = self.brats_root is None and self.phantom.size is None and self.choice.is_engine
+        return {**({"feature-mib": str(PHANTOM_FEATURE_MIB)} if few else {}), **self.choice.options}
+
+    @property
     def _request(self) -> PredictorRequest:
         from medsam_core.inference.devices import threads_for
         from medsam_core.predictors.choosing import PredictorRequest
@@ -205,7 +215,7 @@ class Configuration:
             image_size=self.image_size,
             weights=self.weights,
             compiled=self.compiled,
-            options=self.choice.options,
+            options=self._predictor_options,
             threads=threads_for(self.workers)[0],
         )
 

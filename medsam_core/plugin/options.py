@@ -112,7 +112,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("overlays", "4", "N|all", "keep pictures of the failed cases and the N worst others (default: {default})"),
     Option("phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),
     Option("phantom-subjects", "6", "N", "number of phantoms (default: {default})"),
-    Option("phantom-size", "40,160,160", "D,H,W", "slices, rows and columns of a phantom (default: {default})"),
+    Option("phantom-size", "varied", "D,H,W", "slices, rows and columns of every phantom (default: {default}, six "
+     "different grids and files)"),
     Option("phantom-seed", "19", "N", "seed of the phantom cohort (default: {default})"),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}

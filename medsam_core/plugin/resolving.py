@@ -50,11 +50,14 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         profile=get("profile"),
         **({} if get("metrics") is None else {"metrics": words("metrics")}),
     )
-    size = tuple(_number("phantom-size", word, int, 0) for word in words("phantom-size"))
-    if len(size) != 3:
-        raise OptionError(
-            f"{BY_NAME['phantom-size'].flag}: got {get('phantom-size')}, expected three numbers D,H,W; e.g. 64,160,160."
-        )
+    size = None
+    if get("phantom-size") != "varied":
+        size = tuple(_number("phantom-size", word, int, 0) for word in words("phantom-size"))
+        if len(size) != 3:
+            raise OptionError(
+                f"{BY_NAME['phantom-size'].flag}: got {get('phantom-size')}, expected varied or three numbers D,H,W; "
+                "e.g. 64,160,160."
+            )
     phantom = PhantomCohort(
         directory=_path(config, get("phantom-dir")) or _phantom_directory(config),
         prepare=None if get("phantom-dir") else partial(_prepare_cache, config),

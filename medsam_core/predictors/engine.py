@@ -82,7 +82,7 @@ def from_request(request: PredictorRequest) -> EnginePredictor:
     """The engine for what a session asked. Raises CheckpointError, DeviceError, OptionError or PredictorError."""
     from medsam_core.inference.predictor import load_predictor
 
-    request.known_options("engine", ())
+    request.known_options("engine", ("feature-mib",))
     engine = load_predictor(
         request.checkpoint,
         device=request.device,
@@ -92,5 +92,6 @@ def from_request(request: PredictorRequest) -> EnginePredictor:
         weights=request.weights,
         compiled=request.compiled,
     )
+    engine.feature_mib = int(request.number("engine", "feature-mib", engine.feature_mib))
     engine.threads = request.threads or engine.threads
     return EnginePredictor(engine)

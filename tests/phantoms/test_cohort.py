@@ -178,11 +178,11 @@ def test_a_subject_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     calls: list[int] = []
     real = phantom.nifti_bytes
 
-    def failing(*args: object) -> bytes:
+    def failing(*args: object, **more: object) -> bytes:
         calls.append(1)
         if len(calls) == 4:
             raise OSError(28, "No space left on device")
-        return real(*args)  # type: ignore[arg-type]
+        return real(*args, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(phantom, "nifti_bytes", failing)
     with pytest.raises(DataError, match=r"^phantom root .*No space left on device.*; choose another"):

@@ -15,6 +15,7 @@ import torch
 from medsam_core.cases import Settings
 from medsam_core.errors import CheckpointError, DataError, OptionError
 from medsam_core.inference.devices import THREAD_VARIABLES
+from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
@@ -270,3 +271,25 @@ def test_a_region_that_the_labels_cannot_give_is_refused_before_the_first_case(i
     allowed = dataclasses.replace(settings, regions=("WT",))
     made = Configuration(allowed, PhantomCohort(tmp_path), tmp_path / "run", brats_root=tmp_path / "in")
     assert len(made.cohort) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("size", "root", "choice", "expected"),
+    [
+        (None, None, PredictorChoice(), {"feature-mib": "32"}),
+        (None, None, PredictorChoice(options={"feature-mib": "9"}), {"feature-mib": "9"}),
+        ((16, 32, 32), None, PredictorChoice(), {}),
+        (None, "cohort", PredictorChoice(), {}),
+        (None, None, PredictorChoice("sam2"), {}),
+        (None, None, PredictorChoice(hook=print), {}),
+    ],
+)
+def test_on_the_varied_phantoms_the_engine_keeps_few_features(size, root, choice, expected, tmp_path):
+    made = Configuration(
+        Settings(),
+        PhantomCohort(tmp_path, size=size),
+        tmp_path / "run",
+        brats_root=root and tmp_path / root,
+        choice=choice,
+    )
+    assert made._request.options == expected

@@ -105,6 +105,18 @@ def test_the_engine_by_name(small_checkpoint):
     assert made.notes is made.predictor.engine.notes
 
 
+def test_the_engine_keeps_as_many_features_as_the_option_says(small_checkpoint):
+    given = {"checkpoint": str(small_checkpoint), "device": "cpu", "precision": "fp32"}
+    assert choose("engine", **given)().predictor.engine.feature_mib == 2048
+    assert choose("engine", **given, options={"feature-mib": "7"})().predictor.engine.feature_mib == 7
+    for options, said in (
+        ({"feature-mib": "0"}, "got feature-mib '0'"),
+        ({"feature": "7"}, "did you mean feature-mib"),
+    ):
+        with pytest.raises(PredictorError, match=said):
+            choose("engine", **given, options=options)()
+
+
 def test_an_error_of_the_engine_stays_its_own():
     with pytest.raises(CheckpointError, match="got no such file"):
         choose("engine", checkpoint="nowhere.pt", device="cpu")()
