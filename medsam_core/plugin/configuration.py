@@ -18,12 +18,23 @@ from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
 from medsam_core.gates.gates_file import Gates, load_gates
-from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, PredictorName, RunHeader
+from medsam_core.header import (
+    SCHEMA,
+    WHOLE_SCHEMA,
+    CheckpointIdentity,
+    CohortIdentity,
+    Decisions,
+    GatesIdentity,
+    PredictorName,
+    RunHeader,
+    Shard,
+)
 from medsam_core.plugin.choice import PredictorChoice
-from medsam_core.plugin.identity import cohort_identity, environment, files_of, sha256_of
+from medsam_core.plugin.identity import cohort_identity, environment, files_of, host_name, kind_of, sha256_of
 from medsam_core.plugin.source import predictor_source
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.sharding import part_of
 from medsam_core.text import counted
 
 if TYPE_CHECKING:
@@ -87,6 +98,8 @@ class Configuration:
     """Ids of the subjects to score; () for all."""
     limit: int | None = None
     """How many subjects at most, from the first; None for all."""
+    shard: Shard | None = None
+    """Which part of the chosen subjects this session scores; None for all."""
     checkpoint: str | None = None
     """A path or a name; None for the embedded checkpoint."""
     architecture: str | None = None
@@ -110,13 +123,15 @@ class Configuration:
     allow_no_gpu: bool = False
     workers: int = field(default=0, compare=False)
     """How many processes share this machine's cores; 0 for a single one."""
+    worker: int | None = field(default=None, compare=False)
+    """This process among these, from 0; None in a single process and in the controller of the workers."""
     command: tuple[str, ...] = field(default=(), compare=False)
     ini: str = field(default="", compare=False)
     """Which options pytest's configuration file set; "" if none."""
 
     @cached_property
     def cohort(self) -> tuple[Subject, ...]:
-        """The chosen subjects, sorted by id. Raises DataError or OptionError."""
+        """The chosen subjects of all shards, sorted by id. Raises DataError or OptionError."""
         root = self.brats_root if self.brats_root is not None else self.phantom.write()
         found = find_subjects(root, segmentation=self.segmentation)
         if self.subjects:
@@ -133,9 +148,17 @@ class Configuration:
         return found
 
     @property
+    def part(self) -> tuple[Subject, ...]:
+        """The subjects that this session scores, sorted by id. Raises DataError or OptionError."""
+        if self.shard is None:
+            return self.cohort
+        part = set(part_of((subject.id for subject in self.cohort), self.shard))
+        return tuple(subject for subject in self.cohort if subject.id in part)
+
+    @property
     def plan(self) -> tuple[Case, ...]:
         """Every case that this session has to score."""
-        return tuple(case for subject in self.cohort for case in self.settings.cases(subject.id))
+        return tuple(case for subject in self.part for case in self.settings.cases(subject.id))
 
     @property
     def gates_path(self) -> Path | None:
@@ -199,7 +222,7 @@ class Configuration:
 
         return PredictorRequest(
             checkpoint=self.checkpoint,
-            device=self.device,
+            device=self.own_device,
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
@@ -208,6 +231,18 @@ class Configuration:
             options=self.choice.options,
             threads=threads_for(self.workers)[0],
         )
+
+    @cached_property
+    def own_device(self) -> str:
+        """The device that this process scores on: of a worker its own GPU, if there are several."""
+        from medsam_core.inference.devices import device_of_worker
+
+        return self.device if self.worker is None else device_of_worker(self.device, self.worker)
+
+    @cached_property
+    def kind(self) -> str:
+        """The model of the device that this process scores on and the precision, as `Identity.kind`."""
+        return kind_of(self.own_device, self.precision)
 
     @cached_property
     def cohort_identity(self) -> CohortIdentity:
@@ -230,7 +265,9 @@ class Configuration:
         from medsam_core.inference import ambient, devices
 
         device, gates = devices.resolve_device(self.device), self.loaded_gates
+        workers = devices.devices_of_workers(self.device, self.workers)
         return RunHeader(
+            schema=SCHEMA if self.shard else WHOLE_SCHEMA,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.command,
             settings=self.scored,
@@ -239,19 +276,23 @@ class Configuration:
             device=str(device),
             precision=devices.resolve_precision(self.precision, device),
             decided=Decisions(
-                device=self.choice.passed_on or devices.why_device(self.device, device),
+                device=self.choice.passed_on or devices.why_device(self.device, device, workers),
                 precision=self.choice.passed_on or devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
                 ambient=", ".join(ambient.differences()),
                 options=self.ini,
+                workers=workers,
             ),
             cohort=self.cohort_identity,
             plan=tuple(case.id for case in self.plan),
             gates=GatesIdentity(file=gates.path.name, sha256=gates.sha256) if gates else None,
             baseline=self.baseline,
             prompts_from=sha256_of(self.prompts_from) if self.prompts_from else None,
-            environment=replace(environment(), predictor_source=self._judged[1]),
+            environment=replace(
+                environment(device), predictor_source=self._judged[1], host=host_name() if self.shard else None
+            ),
+            shard=self.shard,
         )
 
 
