@@ -63,8 +63,8 @@ OPTIONS: tuple[Option, ...] = (
      "hd-glio-auto (LUMIERE) (default: the data set's own)"),
     Option("subjects", None, "ID,…", "score only these subjects"),
     Option("limit", None, "N", "score only the first N subjects"),
-    Option("shard", None, "I/N", "score only part I of N of the subjects, for `medsam-core merge` (docs/scale.md); the "
-     "exit code is 11 if nothing is wrong"),
+    Option("shard", None, "I/N", "score only part I of N of the subjects, for `medsam-core merge`; the exit code is 11 "
+     "if nothing is wrong (docs/scale.md)"),
     Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
     Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score: WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV, as "
      "far as the labels have them (default: {default})"),
