@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,18 +12,20 @@ from medsam_core.cases import Settings
 from medsam_core.cli import main
 from medsam_core.errors import RunError
 from medsam_core.gates.gates_file import IN_RUN, load_gates
-from medsam_core.gates.verdict import judge_run, part_reason
+from medsam_core.gates.verdict import NO_GATES, judge_run, part_reason
 from medsam_core.header import Shard
 from medsam_core.merging import DIFFERS, merge
 from medsam_core.metrics.overlap import Counts
 from medsam_core.outcome import Outcome
-from medsam_core.runs import CASES, HEADER, LOCK, VERDICT, RunWriter, json_text, read_run, write_file
+from medsam_core.reports.page import page
+from medsam_core.runs import CASES, HEADER, LOCK, VERDICT, RunWriter, json_text, line_of, read_run, write_file
 from medsam_core.sharding import part_of
 from tests.headers import built_in, made_header
 
 SUBJECTS = ("S1", "S2", "S3", "S4", "S5")
 SETTINGS = {"profile": "brats2019", "regions": ["WT", "TC"], "prompts": ["box"]}
 GATES = 'version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.5\nmean_minimum = 0.7\n'
+PROMPT = {"mode": "box", "key_slice": 7, "box": [1.0, 2.0, 3.0, 4.0], "points": [], "point_labels": [], "mask": None}
 SEEN = {"torch": "2.13.0", "sam2": "1.1.0", "source": "b" * 64, "predictor_source": "d" * 64, "commit": "a" * 40}
 
 
@@ -110,6 +113,11 @@ def test_the_merged_run_is_whole_in_the_order_of_the_plan_and_passes(shards, tmp
     assert main(["judge", str(tmp_path / "merged")]) == 0
 
 
+def test_the_page_of_a_shard_leaves_the_gates_to_the_whole_run(shards, gates):
+    run = read_run(shards()[0])
+    assert "The gates are judged when all shards are merged." in page(run, judge_run(run, gates), links_from=".")
+
+
 def test_the_merged_header_asks_for_the_whole_and_keeps_what_is_each_shards_own(shards, tmp_path):
     own = {
         f"s{n}": {
@@ -132,6 +140,9 @@ def test_the_merged_header_asks_for_the_whole_and_keeps_what_is_each_shards_own(
     assert (header.environment.gpu, header.environment.cpu) == ("NVIDIA H200", DIFFERS)
     assert (header.environment.host, header.environment.dirty) == (None, True)
     assert (header.decided.threads, header.decided.device) == (DIFFERS, "auto: the first GPU that torch sees")
+    shown = (tmp_path / "merged" / "page.html").read_text()
+    assert "<dt>shard 2</dt><dd>2026-01-02T00:00:00+00:00, node2, cuda:2, NVIDIA H200</dd>" in shown
+    assert "&#x27;number&#x27;" not in shown
 
 
 @pytest.mark.parametrize(
@@ -431,3 +442,36 @@ def test_a_shard_is_no_baseline_no_repeat_and_nothing_to_compare_or_propose_from
     ):
         assert main(words) == 2
         assert "shard 1/3 of a run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cohort_of_1251_subjects_in_64_shards_is_merged_in_a_minute(tmp_path, make_record, capsys):
+    subjects = tuple(f"BraTS2021_{number:05}" for number in range(1251))
+    settings = {**SETTINGS, "regions": ["WT", "TC", "ET"], "prompts": ["box", "point", "points3", "mask"]}
+    cohort = {**built_in([])["cohort"], "subjects": list(subjects)}
+    directories = []
+    for number in range(1, 65):
+        shard = Shard(number=number, of=64)
+        header = made_header([], settings=settings, cohort=cohort, schema=3, environment=SEEN, shard=vars(shard))
+        cases = [case for subject in part_of(subjects, shard) for case in header.settings.cases(subject)]
+        header = replace(header, plan=tuple(case.id for case in cases))
+        records = []
+        for case in cases:
+            dice = 0.8 + int(case.subject[-5:]) / 10_000
+            records.append(
+                make_record(case.subject, case.region, case.prompt, dice=dice, prompts=(PROMPT,), **counted(dice))
+            )
+        directory = tmp_path / f"part{number}"
+        directory.mkdir()
+        write_file(directory, HEADER, json_text(header.to_json()))
+        write_file(directory, CASES, "".join(map(line_of, records)))
+        write_file(directory, VERDICT, json_text(judge_run(read_run(directory), None).to_json()))
+        directories.append(directory)
+    began = time.perf_counter()
+    run, verdict = merge(directories, tmp_path / "merged")
+    seconds = time.perf_counter() - began
+    with capsys.disabled():
+        print(f"\n{len(run.records)} cases of 64 shards merged in {seconds:.1f} s")
+    assert len(run.records) == 15_012
+    assert verdict.reasons == (NO_GATES,)
+    assert seconds < 60
