@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Write the merged run, print its table and verdict, and return its exit code. Raises RunError or GateError."""
     from medsam_core.gates.baseline_file import FOLDER
-    from medsam_core.merging import merge
+    from medsam_core.merging.merge import merge
     from medsam_core.plugin.terminal import result_lines
 
     command = ("medsam-core", "merge", *map(str, arguments.runs), "-o", str(arguments.output))

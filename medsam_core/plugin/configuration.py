@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam_core.cases import CONTROL_METRICS, Case, Settings
-from medsam_core.data.cohort import Subject, check_subjects, find_subjects
-from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
+from medsam_core.data.cohort import Subject, find_subjects
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
 from medsam_core.gates.gates_file import Gates, load_gates
@@ -29,13 +28,13 @@ from medsam_core.header import (
     RunHeader,
     Shard,
 )
+from medsam_core.plugin.checking import check_cohort
 from medsam_core.plugin.choice import PredictorChoice
-from medsam_core.plugin.identity import cohort_identity, environment, files_of, host_name, kind_of, sha256_of
+from medsam_core.plugin.identity import cohort_identity, environment, host_name, kind_of, sha256_of
 from medsam_core.plugin.source import predictor_source
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.sharding import part_of
-from medsam_core.text import counted
 
 if TYPE_CHECKING:
     from medsam_core.predictors.choosing import PredictorRequest
@@ -144,7 +143,7 @@ class Configuration:
                 )
             found = tuple(known[name] for name in sorted(set(self.subjects)))
         found = found[: self.limit]
-        _check_cohort(found, self.settings)
+        check_cohort(found, self.settings)
         return found
 
     @property
@@ -294,44 +293,3 @@ class Configuration:
             ),
             shard=self.shard,
         )
-
-
-def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
-    """Raise DataError if a subject lacks a file or a label convention that the session will need."""
-    for modality in settings.modalities:
-        check_subjects(subjects, modality)
-    # git-annex and datalad leave a link in place of a file that was not fetched; the fingerprint needs every modality
-    gone = [path for subject in subjects for path in files_of(subject) if path.is_symlink() and not path.exists()]
-    if gone:
-        what = f"{gone[0]}: a link" if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more: links"
-        raise DataError(
-            f"{what} to nothing, expected files; fetch them, e.g. with `git annex get`, or leave these subjects out "
-            "with --medsam-subjects."
-        )
-    unclear = [subject.id for subject in subjects if subject.convention is None]
-    if unclear and settings.labels is None:
-        raise DataError(
-            f"{unclear[0]}: the label convention is unclear for {len(unclear)} of {len(subjects)} subjects, "
-            f"expected one for each; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
-        )
-    _check_regions(subjects, settings)
-
-
-def _check_regions(subjects: tuple[Subject, ...], settings: Settings) -> None:
-    """Raise OptionError if the labels of a subject cannot give a region that the session asks for."""
-    named = {subject.id: settings.labels or subject.convention or "" for subject in subjects}
-    conventions = {name: convention_named(name) for name in dict.fromkeys(named.values())}
-    in_all = [region for region in REGIONS if all(region in one.regions for one in conventions.values())]
-    wanted = [region for region in settings.regions if region not in in_all]
-    if not wanted:
-        return
-    lacking = [
-        subject for subject, name in named.items() if not all(region in conventions[name].regions for region in wanted)
-    ]
-    names = " and ".join(str(conventions[name]) for name in dict.fromkeys(named[subject] for subject in lacking))
-    choice = f"choose of {', '.join(in_all)} with --medsam-regions" if in_all else "score these subjects by themselves"
-    raise OptionError(
-        f"region{'s' * (len(wanted) > 1)} {', '.join(wanted)}: not among the labels of {names}, used in "
-        f"{len(lacking)} of {counted(len(subjects), 'subject')} ({lacking[0]} …), expected regions that all "
-        f"labels have; {choice}."
-    )

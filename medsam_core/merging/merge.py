@@ -1,4 +1,4 @@
-"""Merging shards: the runs of all parts of a cohort become the run that one session would have written.
+"""Merging: the runs of all parts of a cohort become the run that one session would have written.
 
 Every shard must have answered the same question by the same code, and must be there exactly once. The merged run is
 judged like any other, from its records. What the sessions of the shards saw beyond their records, such as a test that
@@ -12,20 +12,20 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
-from medsam_core.gates.baseline import identity_of
 from medsam_core.gates.baseline_file import FOLDER
 from medsam_core.gates.gates_file import IN_RUN, Gates, gates_of
 from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
 from medsam_core.gates.verdict import Verdict, judge_run, part_reason
-from medsam_core.header import WHOLE_SCHEMA, Decisions, Environment, RunHeader, Shard, ShardRun
+from medsam_core.header import WHOLE_SCHEMA, Decisions, Environment, RunHeader, ShardRun
+from medsam_core.merging.shards import DAMAGED, ScoredShard, check_shards, plan_of, read_shard
 from medsam_core.outcome import Outcome, worst
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
@@ -36,37 +36,14 @@ from medsam_core.runs import (
     PROMPTS,
     VERDICT,
     Run,
-    StoredVerdict,
     json_text,
     line_of,
-    question,
     read_run,
-    refuse_unfinished,
-    stored_verdict,
     write_file,
 )
-from medsam_core.sharding import part_of
 from medsam_core.text import counted, few
 
-VERSIONS = ("python", "cuda", "numpy", "scipy", "nibabel", "pytest")
-"""Of the environment, in addition to what a resumed run must share."""
 DIFFERS = "differs between the shards"
-_DAMAGED = "the shard is damaged; score it again"
-
-
-@dataclass(frozen=True)
-class ScoredShard:
-    """A shard as it was read."""
-
-    run: Run
-    shard: Shard
-    verdict: StoredVerdict
-    """How its own session ended."""
-
-    @property
-    def label(self) -> str:
-        """For an error: `parts/2: shard 2/3`."""
-        return f"{self.run.directory}: shard {self.shard}"
 
 
 def merge(
@@ -87,10 +64,7 @@ def merge(
     if output.exists() or output.is_symlink():
         raise RunError(f"{output}: exists already, expected a path where nothing is; choose another.")
     shards = sorted(map(read_shard, directories), key=lambda one: one.shard.number)
-    check_complete(shards)
-    for one in shards:
-        _check_question(shards[0], one)
-        _check_cases(one)
+    check_shards(shards)
     header = merged_header(shards, command, baseline)
     gates = gates_of(shards[0].run)
     with _staged(output) as directory:
@@ -102,113 +76,6 @@ def merge(
         write_page(run, verdict, directory / "page.html")
         write_file(directory, VERDICT, json_text(verdict.to_json()))
     return replace(run, directory=output), verdict
-
-
-def read_shard(directory: Path) -> ScoredShard:
-    """Read the run of a shard. Raises RunError if it cannot be read, is no shard, or has not ended."""
-    refuse_unfinished(directory)
-    run = read_run(directory)
-    shard = run.header.shard
-    if shard is None:
-        what = "a merged run" if run.header.shards else "a run of the whole cohort"
-        raise RunError(
-            f"{directory}: is {what}, expected a shard, scored with --medsam-shard; leave it out, or judge it by "
-            "itself with `medsam-core judge`."
-        )
-    if shard.number > shard.of:
-        raise RunError(f"{directory / HEADER}: shard: got {shard}, expected a number up to {shard.of}; {_DAMAGED}.")
-    verdict = stored_verdict(directory)  # read last: a session that goes on with the run deletes it first
-    if verdict is None:
-        raise RunError(
-            f"{directory}: shard {shard} has no verdict, so its session did not end, expected one that ended; finish "
-            f"it with --medsam-resume={directory}."
-        )
-    return ScoredShard(run, shard, verdict)
-
-
-def check_complete(shards: Sequence[ScoredShard]) -> None:
-    """Raise RunError unless every shard of one division is there exactly once. shards: sorted by their number."""
-    if not shards:
-        raise RunError("merge: got no run, expected every shard of one; give their directories.")
-    found: dict[int, ScoredShard] = {}
-    for one in shards:
-        first = shards[0]
-        if one.shard.of != first.shard.of:
-            raise RunError(
-                f"{one.label} is of {one.shard.of} shards, expected {first.shard.of} as {first.run.directory}, shard "
-                f"{first.shard}; give the shards of one division."
-            )
-        if one.shard.number in found:
-            raise RunError(
-                f"{one.label} is also in {found[one.shard.number].run.directory}, expected each shard once; leave out "
-                "one of the two."
-            )
-        found[one.shard.number] = one
-    of = shards[0].shard.of
-    missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in found]
-    if missing:
-        raise RunError(
-            f"merge: got {len(found)} of {of} shards, expected all; score or give {few(missing, 8)} as well."
-        )
-
-
-def _check_question(first: ScoredShard, one: ScoredShard) -> None:
-    """Raise RunError, naming what differs, if the two could not be of one session."""
-    ours, theirs = (_asked(part.run) for part in (one, first))
-    for name, value in ours.items():
-        found = _difference(name, value, theirs[name])
-        if found is not None:
-            where, got, wanted = found
-            raise RunError(
-                f"{one.label}: {where}: got {got}, expected {wanted} as in shard {first.shard} "
-                f"({first.run.directory}); score both in the same way."
-            )
-
-
-def _asked(run: Run) -> dict[str, Any]:
-    """What must be equal in all shards, by its name. The cohort's folder may be another on another machine."""
-    header = run.header
-    asked = question(header) | {name: getattr(header.environment, name) for name in VERSIONS}
-    for own in ("shard", "plan"):
-        del asked[own]
-    return asked | {"device": identity_of(run).hardware, "cohort": replace(header.cohort, root="")}
-
-
-def _difference(name: str, got: Any, wanted: Any) -> tuple[str, str, str] | None:
-    """Where two values differ, and the two in short; None if they are equal."""
-    if got == wanted:
-        return None
-    if dataclasses.is_dataclass(got) and type(got) is type(wanted):
-        fields = (one.name for one in dataclasses.fields(got))
-        parts = (_difference(f"{name}.{field}", getattr(got, field), getattr(wanted, field)) for field in fields)
-        return next(part for part in parts if part is not None)
-    if isinstance(got, tuple) and isinstance(wanted, tuple):
-        words = [", ".join(map(str, value)) for value in (got, wanted)]
-        if max(map(len, words)) > 60:
-            only = sorted({*got} ^ {*wanted}, key=str)
-            return name, f"{len(got)} of them", f"{len(wanted)} ({few(list(map(str, only)))} in one only)"
-        return name, words[0] or "none", words[1] or "none"
-    short, expected = ("none" if value is None else f"{value!s:.40}" for value in (got, wanted))
-    return name, short, expected
-
-
-def _check_cases(one: ScoredShard) -> None:
-    """Raise RunError if the plan is not that of the shard's subjects, or a record is of no planned case."""
-    part = part_of(one.run.header.cohort.subjects, one.shard)
-    if one.run.plan != _plan_of(one.run.header, part):
-        raise RunError(
-            f"{one.label}: plans other cases than its subjects have, expected those of {few(part)}; {_DAMAGED}."
-        )
-    strange = sorted({record.id for record in one.run.records} - set(one.run.plan))
-    if strange:
-        raise RunError(
-            f"{one.label}: has {counted(len(strange), 'record')} of cases that it did not plan: {few(strange)}, "
-            f"expected its own cases alone; {_DAMAGED}."
-        )
-
-
-def _plan_of(header: RunHeader, subjects: Sequence[str]) -> tuple[str, ...]:
-    return tuple(case.id for subject in subjects for case in header.settings.cases(subject))
 
 
 def merged_header(shards: Sequence[ScoredShard], command: Sequence[str], baseline: str | None = None) -> RunHeader:
@@ -224,7 +91,7 @@ def merged_header(shards: Sequence[ScoredShard], command: Sequence[str], baselin
         device=devices.pop() if len(devices) == 1 else first.device.split(":")[0],
         decided=_joined(Decisions, [header.decided for header in headers]),
         environment=replace(_joined(Environment, [header.environment for header in headers]), host=None),
-        plan=_plan_of(first, first.cohort.subjects),
+        plan=plan_of(first, first.cohort.subjects),
         baseline=baseline or first.baseline,
         shard=None,
         shards=tuple(
@@ -299,7 +166,7 @@ def _copy(source: Path, name: str | None, target: Path) -> bool:
     if name is None or not (source / name).is_file():
         return False
     if not (target / name).resolve().is_relative_to(target.resolve()):
-        raise RunError(f"{source}: got a file at {name}, expected one inside the run; {_DAMAGED}.")
+        raise RunError(f"{source}: got a file at {name}, expected one inside the run; {DAMAGED}.")
     (target / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source / name, target / name)
     return True

@@ -10,11 +10,11 @@ from filelock import FileLock
 
 from medsam_core.cases import Settings
 from medsam_core.cli import main
-from medsam_core.errors import RunError
+from medsam_core.errors import GateError, RunError
 from medsam_core.gates.gates_file import IN_RUN, load_gates
 from medsam_core.gates.verdict import NO_GATES, judge_run, part_reason
 from medsam_core.header import Shard
-from medsam_core.merging import DIFFERS, merge
+from medsam_core.merging.merge import DIFFERS, merge
 from medsam_core.metrics.overlap import Counts
 from medsam_core.outcome import Outcome
 from medsam_core.reports.page import page
@@ -246,7 +246,7 @@ def test_an_output_that_exists_is_left_alone(shards, tmp_path):
 
 def test_an_output_that_appears_meanwhile_is_not_replaced(shards, tmp_path, monkeypatch):
     directories = shards()
-    monkeypatch.setattr("medsam_core.merging.write_page", lambda *_: (tmp_path / "merged").mkdir())
+    monkeypatch.setattr("medsam_core.merging.merge.write_page", lambda *_: (tmp_path / "merged").mkdir())
     with pytest.raises(RunError, match=r"merged: cannot be written \(made by another process meanwhile\)"):
         merge(directories, tmp_path / "merged")
     assert list((tmp_path / "merged").iterdir()) == []
@@ -257,7 +257,7 @@ def test_an_output_that_cannot_be_written_leaves_nothing(shards, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     directories = shards()
-    monkeypatch.setattr("medsam_core.merging.write_page", full)
+    monkeypatch.setattr("medsam_core.merging.merge.write_page", full)
     refused(
         directories, tmp_path / "merged", r"merged: cannot be written \(No space left on device\); choose another place"
     )
@@ -376,6 +376,16 @@ def test_a_file_outside_of_the_shard_is_not_copied(shards, tmp_path):
     lines[0]["mask"] = "../secret"
     write_file(directories[0], CASES, "".join(json.dumps(line) + "\n" for line in lines))
     refused(directories, tmp_path / "merged", r"part1of3: got a file at \.\./secret, expected one inside the run")
+
+
+def test_a_baseline_that_is_elsewhere_when_merging_is_an_error_or_given_again(shards, score, tmp_path):
+    before = score(None, "before")
+    directories = shards(**{f"s{n}": {"baseline": "gone/before"} for n in (1, 2, 3)})
+    with pytest.raises(GateError, match="gone/before: neither a run, a baseline file nor a name"):
+        merge(directories, tmp_path / "merged")
+    assert sorted(path.name for path in tmp_path.glob("*merg*")) == []
+    run, verdict = merge(directories, tmp_path / "merged", baseline=str(before))
+    assert (verdict.outcome, run.header.baseline) == (Outcome.PASS, str(before))
 
 
 def test_one_shard_of_one_is_merged_too(shards, tmp_path):
