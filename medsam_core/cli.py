@@ -22,6 +22,7 @@ COMMANDS = (
     "phantom",
     "score",
     "judge",
+    "merge",
     "propose",
     "accept",
     "compare",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from medsam_core.cases import Settings
 
-SCHEMA = 2
-"""1: records without `counts` and `spacing_mm`."""
+SCHEMA = 3
+"""1: records without `counts` and `spacing_mm`. 3: a shard, which a version that reads up to 2 would judge as whole."""
+WHOLE_SCHEMA = 2
+"""Of a run that is no shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,8 @@ class Decisions:
     """The options that pytest's configuration file set, and those of them that the command line replaced."""
     ambient: str = ""
     """What the process was set to and what was set aside while the model worked, such as autocast."""
+    workers: tuple[str, ...] = ()
+    """The device of each worker of pytest-xdist, in the order of their numbers; () without workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,8 @@ class Environment:
 
     python: str | None = None
     platform: str | None = None
+    host: str | None = None
+    """The machine's name; of a shard alone."""
     cpu: str | None = None
     gpu: str | None = None
     cuda: str | None = None
@@ -107,10 +115,39 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Which part of the cohort a run scored."""
+
+    number: Annotated[int, Meta(ge=1)]
+    """From 1."""
+    of: Annotated[int, Meta(ge=1)]
+    """How many shards the cohort is divided into."""
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRun:
+    """What a merged run keeps of one shard: all that may differ between shards."""
+
+    number: int
+    """Of the shard, from 1."""
+    created: str
+    """ISO 8601 with time zone."""
+    command: tuple[str, ...] = ()
+    """As typed."""
+    device: str
+    """As torch names it."""
+    decided: Decisions = field(default_factory=Decisions)
+    environment: Environment = field(default_factory=Environment)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunHeader:
     """`run.json`."""
 
-    schema: int = SCHEMA
+    schema: int = WHOLE_SCHEMA
     """Version of the stored form."""
     created: str
     """ISO 8601 with time zone."""
@@ -135,6 +172,10 @@ class RunHeader:
     prompts_from: str | None = None
     """SHA-256 of the prompt manifest that was replayed, None if the prompts were simulated."""
     environment: Environment = field(default_factory=Environment)
+    shard: Shard | None = None
+    """Which part of the cohort `plan` is; None: all of it."""
+    shards: tuple[ShardRun, ...] = ()
+    """The shards that `medsam-core merge` made the run of; () for any other run."""
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only."""

@@ -31,6 +31,7 @@ QUESTION = (
     "predictor",
     "checkpoint",
     "cohort",
+    "shard",
     "plan",
     "device",
     "precision",
@@ -61,7 +62,9 @@ class Run:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """Why the records cannot be believed, a sentence each (`plausibility.implausible`); () if they can."""
-        return (*implausible(self.records), *self.uncounted)
+        shard = self.header.shard
+        part = [] if shard is None else [f"it is shard {shard} of a run, and only the merged run can be compared"]
+        return (*part, *implausible(self.records), *self.uncounted)
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -120,6 +123,41 @@ def stored_outcome(directory: Path) -> Outcome | None:
     """How the run's own session ended, None if it left no verdict. Raises RunError if the verdict cannot be read."""
     verdict = stored_verdict(directory)
     return None if verdict is None else verdict.outcome
+
+
+def refuse_unfinished(directory: Path) -> None:
+    """Raise RunError if a session is writing to the run.
+
+    A directory without a lock, such as a copy, has no session. Where it cannot be locked, as on a disk that is only
+    read, nothing is said: the missing verdict shows that its session has not ended.
+    """
+    if not (directory / LOCK).exists():
+        return
+    try:
+        with FileLock(directory / LOCK, timeout=0):
+            return
+    except Timeout:
+        raise RunError(
+            f"{directory}: a session still writes to it, expected a run that has ended; wait for its end."
+        ) from None
+    except (OSError, NotImplementedError):
+        return
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """The text of a JSON file of a run."""
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def write_file(directory: Path, name: str, content: str | bytes) -> Path:
+    """Write a file of a run, whole or not at all. Raises RunError."""
+    write_whole(directory / name, content, error=RunError, fix=_CANNOT_WRITE)
+    return directory / name
+
+
+def line_of(record: CaseRecord) -> str:
+    """The record as a line of `cases.jsonl`."""
+    return json.dumps(record.to_json(), allow_nan=False) + "\n"
 
 
 class RunWriter:
@@ -184,7 +222,7 @@ class RunWriter:
         if self._failure is not None:  # an incomplete line may be in the way of the next
             raise self._failure
         try:
-            self._stream.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
+            self._stream.write(line_of(record))
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
@@ -197,9 +235,7 @@ class RunWriter:
 
     def write(self, name: str, content: Mapping[str, Any] | bytes) -> Path:
         """Write a JSON file of the run, or bytes as they are; whole or not at all."""
-        text = content if isinstance(content, bytes) else json.dumps(content, indent=1, sort_keys=True) + "\n"
-        write_whole(self.directory / name, text, error=RunError, fix=_CANNOT_WRITE)
-        return self.directory / name
+        return write_file(self.directory, name, content if isinstance(content, bytes) else json_text(content))
 
     def close(self) -> None:
         """Close `cases.jsonl`; the writer is of no use afterwards."""
@@ -213,7 +249,7 @@ class RunWriter:
         return Run(self.directory, self.header, tuple(self.records.values()))
 
     def _check_same_question(self, before: RunHeader) -> None:
-        old, new = _question(before), _question(self.header)
+        old, new = question(before), question(self.header)
         for key in new:
             if old[key] != new[key]:
                 raise RunError(
@@ -229,7 +265,8 @@ class RunWriter:
             )
 
 
-def _question(header: RunHeader) -> dict[str, Any]:
+def question(header: RunHeader) -> dict[str, Any]:
+    """What must be the same for records of two sessions to belong to one run, by what an error calls it."""
     asked = {key: getattr(header, key) for key in QUESTION} | {key: getattr(header.environment, key) for key in CODE}
     predictor = header.predictor
     # the engine's version is this package's, which is compared by itself, and older runs do not have it

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from medsam_core.cli import COMMANDS
+from medsam_core.cli import COMMANDS, parser
+from medsam_core.plugin.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,6 +56,35 @@ def unknown_commands(text: str) -> set[str]:
     return set(re.findall(r"\bmedsam-core ([a-z]+)", f"{code}\n{indented}")) - set(COMMANDS)
 
 
+def options_of(command: str) -> set[str]:
+    """What `medsam-core COMMAND` and its sub-commands know."""
+    return _known(_subcommands(parser())[command])
+
+
+def _known(command: argparse.ArgumentParser) -> set[str]:
+    return set(command._option_string_actions).union(*map(_known, _subcommands(command).values()))
+
+
+def _subcommands(command: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [one.choices for one in command._actions if isinstance(one, argparse._SubParsersAction)]
+    return dict(found[0]) if found else {}
+
+
+def unknown_options(text: str) -> set[str]:
+    """Options in code that their command does not have: `--medsam-NAME` anywhere, others after `medsam-core COMMAND`.
+
+    A command ends with its line, unless that ends with a backslash, and at ` -- `, after which options are pytest's.
+    """
+    code = "\n".join([*_FENCE.findall(text), *re.findall(r"`([^`]+)`", _FENCE.sub("", text))])
+    code = re.sub(r"\\\n\s*", " ", code)
+    found = set(re.findall(r"--medsam-[a-z][a-z-]*", code)) - {option.flag for option in OPTIONS}
+    for command, rest in re.findall(r"\bmedsam-core ([a-z]+)\b([^\n]*)", code):
+        given = re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", re.split(r" -- |[|;&#`]", rest)[0])
+        if command in COMMANDS:
+            found |= set(given) - options_of(command)
+    return found
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
 
@@ -63,6 +95,19 @@ def test_every_link_and_command_of_a_page_exists(page):
     assert broken_links(page, text) == []
     assert unknown_environments(text) == set()
     assert unknown_commands(text) == set()
+    assert unknown_options(text) == set()
+
+
+def test_the_scripts_of_docs_can_be_read_by_bash():
+    scripts = [
+        script
+        for page in PAGES
+        for script in re.findall(r"^```bash\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    ]
+    assert len(scripts) >= 2
+    for script in scripts:
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), script
 
 
 @pytest.mark.parametrize(
@@ -85,6 +130,19 @@ def test_an_unknown_environment_is_found():
         "nothing",
         "never",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("`--medsam-root` and `--medsam-rot=DIR`", {"--medsam-rot"}),
+        ("```\nmedsam-core run --shard=1/8 \\\n  --run-dirs=x -n 2 -- -x --maxfail=1\n```", {"--run-dirs"}),
+        ("`medsam-core merge part-* -o whole --force`", {"--force"}),
+        ("`medsam-core judge RUN --json | jq --arg x`, `git commit --amend`", set()),
+    ],
+)
+def test_an_unknown_option_is_found(text, expected):
+    assert unknown_options(text) == expected
 
 
 def test_an_unknown_command_is_found():

@@ -83,6 +83,7 @@ def test_a_run_is_not_overwritten(tmp_path):
         ("predictor", {"name": "engine", "version": "another"}),
         ("checkpoint", {"name": "embedded", "sha256": "d" * 64}),
         ("cohort", {"root": "phantoms", "subjects": ["s1"], "fingerprint": "e" * 64}),
+        ("shard", {"number": 1, "of": 2}),
         ("plan", [PLAN[0]]),
         ("device", "cuda"),
         ("precision", "bf16"),
@@ -231,7 +232,7 @@ def test_a_missing_run_is_named(tmp_path):
 
 def test_a_run_of_a_newer_schema_is_refused(tmp_path):
     (tmp_path / HEADER).write_text(json.dumps({"schema": 99, "plan": 3}))
-    with pytest.raises(RunError, match=r"run\.json: has schema 99, this version reads up to 2; upgrade medsam-core"):
+    with pytest.raises(RunError, match=r"run\.json: has schema 99, this version reads up to 3; upgrade medsam-core"):
         read_run(tmp_path)
 
 

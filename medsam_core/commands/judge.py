@@ -9,7 +9,9 @@ from pathlib import Path
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
-        "judge", help="judge a stored run again", description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 2 wrong use."
+        "judge",
+        help="judge a stored run again",
+        description="Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 11 a shard that awaits a merge, 2 wrong use.",
     )
     parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
     parser.add_argument("--gates", type=Path, metavar="FILE", help="default: the gates that the run was judged by")
@@ -41,4 +43,4 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
     else:
         print("\n".join(verdict.lines()))
-    return verdict.outcome.exit_code
+    return verdict.exit_code

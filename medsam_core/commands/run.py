@@ -17,7 +17,8 @@ _DESCRIPTION = """\
 Run the accuracy gate: score every case of a cohort, write a run directory, and say PASS, FAIL or INCONCLUSIVE.
 Without options: the phantom cohort and the embedded checkpoint. It runs pytest on a test that is installed with the
 package; the folder's conftest.py and pytest configuration count, and every option here is --medsam-NAME there.
-Arguments after -- go to pytest. Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 4 a mistake in an option.
+Arguments after -- go to pytest. Exit code: 0 PASS, 1 FAIL, 10 INCONCLUSIVE, 11 a shard that awaits a merge, 4 a mistake
+in an option.
 """
 
 

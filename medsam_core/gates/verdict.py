@@ -7,6 +7,7 @@ bound held. FAIL needs one broken bound. Everything else is INCONCLUSIVE, with t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from medsam_core.gates.gates_file import Gates
 from medsam_core.gates.pairing import Comparability, attendance, comparability
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.gates.wording import group_name, group_order, metric_name
+from medsam_core.header import Shard
 from medsam_core.outcome import Outcome, worst
 from medsam_core.plausibility import implausible
 from medsam_core.runs import VERDICT, Run
@@ -33,6 +35,10 @@ SUSPICIOUS_METRIC, SUSPICIOUS_RISE = "dice", 0.03
 NO_GATES = (
     "no gates for this cohort: give --gates FILE (in pytest --medsam-gates), or make one with `medsam-core propose RUN`"
 )
+
+
+AWAITS_MERGE = 11
+"""The exit code of a shard that nothing is wrong with: no verdict, and no reason to look at it."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,27 @@ class Verdict:
     """The groups with prompted cases that no gate is about."""
     predictor: str = ""
     """Name and version of what was judged; "" where only records were judged, which do not say."""
+    shard: Shard | None = None
+    """Which part of a cohort was judged; None for all of it."""
+
+    @property
+    def awaits_merge(self) -> bool:
+        """Whether it is of a shard that nothing is wrong with: every case was scored, and none breaks a bound."""
+        if self.shard is None or self.outcome is not Outcome.INCONCLUSIVE:
+            return False
+        return self.reasons == (part_reason(self.shard),)
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 10 as the outcome's; AWAITS_MERGE if it awaits a merge."""
+        return AWAITS_MERGE if self.awaits_merge else self.outcome.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for `verdict.json`."""
         return {
             "outcome": self.outcome.value,
             "predictor": self.predictor,
-            "exit_code": self.outcome.exit_code,
+            "exit_code": self.exit_code,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "ungated": list(self.ungated),
@@ -168,11 +188,13 @@ def judge(
 
 
 def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None, folder: Path = FOLDER) -> Verdict:
-    """Judge a run, stored or just finished.
+    """Judge a run, stored or just finished. A shard is no PASS: it can only FAIL, by a case's own score.
 
     baseline: what relative bounds refer to; None for the one that the gates file names, if it is in `folder`.
     Raises GateError if that is damaged.
     """
+    if run.header.shard is not None:
+        return _judge_shard(run, run.header.shard, gates)
     kind = identity_of(run).kind
     if baseline is None and gates is not None:
         baseline = gates.reference(folder, kind)
@@ -181,6 +203,43 @@ def judge_run(run: Run, gates: Gates | None, *, baseline: Baseline | None = None
     verdict = judge(run.plan, run.records, gates, baseline=baseline, against=against, objections=objections)
     notes = (*verdict.notes, *_reference_notes(baseline, gates, kind))
     return replace(verdict, notes=notes, predictor=str(run.header.predictor))
+
+
+def part_reason(shard: Shard) -> str:
+    """Why a shard is no PASS, whatever it scored."""
+    return (
+        f"this is shard {shard} of a run, and only the whole run has a verdict: merge all {shard.of} with "
+        "`medsam-core merge RUN… -o RUN`"
+    )
+
+
+def _judge_shard(run: Run, shard: Shard, gates: Gates | None) -> Verdict:
+    """Only what a part can show: a case that is missing, that cannot be believed, or that breaks a bound by itself.
+
+    What the whole run decides (means, terciles, baselines, gates that match no case here) is left to it.
+    """
+    if gates is not None:  # the terciles of a part are not those of the cohort
+        gates = replace(gates, gates=tuple(gate for gate in gates.gates if not gate.of_cohort))
+    part = judge(run.plan, run.records, gates)
+    broken = [
+        result
+        for result in part.results
+        if result.outcome is Outcome.FAIL and (result.bound.per_case or math.isnan(result.value or 0.0))
+    ]
+    reasons = [*attendance(run.plan, run.records), *run.uncounted, *implausible(run.records)]
+    scored = {record.id for record in run.records}
+    unscored = [one for one in part.cases if gates and one.outcome is Outcome.INCONCLUSIVE and one.id in scored]
+    reasons += [f"{one.id}: {', '.join(one.texts)}" for one in unscored]
+    return replace(
+        part,
+        outcome=Outcome.FAIL if broken else Outcome.INCONCLUSIVE,
+        results=tuple(broken),
+        reasons=(*reasons, part_reason(shard)),
+        counts={**part.counts, "bounds": len(broken), "broken": len(broken)},
+        notes=(),
+        predictor=str(run.header.predictor),
+        shard=shard,
+    )
 
 
 def _risen(against: Comparability) -> list[str]:

@@ -62,10 +62,43 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16" if supported else "fp32"
 
 
-def why_device(asked: str, device: torch.device) -> str:
-    """Why `auto` chose `device`, in a few words; "" if the user chose it."""
+def device_of_worker(asked: str, worker: int) -> str:
+    """The device of one of several parallel processes: worker i has GPU i modulo their count, if `asked` names none.
+
+    asked: as for `resolve_device`; the CPU or a GPU by its number is the same for every worker. worker: from 0.
+    Raises DeviceError as `resolve_device` does.
+    """
+    device = resolve_device(asked)
+    if device.type != "cuda" or device.index is not None:
+        return str(device)
+    return f"cuda:{worker % torch.cuda.device_count()}"
+
+
+def devices_of_workers(asked: str, workers: int) -> tuple[str, ...]:
+    """The device of each of `workers` parallel processes; () for a single process, 0.
+
+    Raises DeviceError if they are GPUs of different models, which round differently: the run's scores would depend on
+    which worker was free, and no baseline would be of the same kind.
+    """
+    devices = tuple(device_of_worker(asked, worker) for worker in range(workers))
+    gpus = sorted({torch.device(name).index for name in devices if name.startswith("cuda")})
+    models = {f"cuda:{index}": torch.cuda.get_device_name(index) for index in gpus}
+    if len(set(models.values())) > 1:
+        found = ", ".join(f"{name} {model}" for name, model in models.items())
+        raise DeviceError(
+            f"device: got GPUs of different models for {counted(workers, 'worker')} ({found}), expected one model, "
+            "because models round differently; name one with --medsam-device=cuda:N, or show torch those of one model "
+            "with CUDA_VISIBLE_DEVICES."
+        )
+    return devices
+
+
+def why_device(asked: str, device: torch.device, workers: Sequence[str] = ()) -> str:
+    """Why `auto` chose `device`, in a few words; "" if the user chose it. workers: as `devices_of_workers`."""
     if asked != "auto":
         return ""
+    if len(set(workers)) > 1:
+        return f"auto: the workers share {counted(len(set(workers)), 'GPU')}"
     return "auto: torch sees no GPU" if device.type == "cpu" else "auto: the first GPU that torch sees"
 
 
@@ -92,6 +125,13 @@ def threads_for(workers: int = 0) -> tuple[int, str]:
     if workers and not why:
         count, why = max(1, cores // workers), counted(workers, "worker")
     return count, f"{count} of {cores}" + (f" ({why})" if why else "")
+
+
+def use_device(device: str) -> None:
+    """Make a GPU the current one of this process, for what is made on `cuda` without a number."""
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and chosen.index is not None:
+        torch.cuda.set_device(chosen)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

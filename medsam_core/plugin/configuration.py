@@ -13,18 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam_core.cases import CONTROL_METRICS, Case, Settings
-from medsam_core.data.cohort import Subject, check_subjects, find_subjects
-from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
+from medsam_core.data.cohort import Subject, find_subjects
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import shipped
 from medsam_core.gates.gates_file import Gates, load_gates
-from medsam_core.header import CheckpointIdentity, CohortIdentity, Decisions, GatesIdentity, PredictorName, RunHeader
+from medsam_core.header import (
+    SCHEMA,
+    WHOLE_SCHEMA,
+    CheckpointIdentity,
+    CohortIdentity,
+    Decisions,
+    GatesIdentity,
+    PredictorName,
+    RunHeader,
+    Shard,
+)
+from medsam_core.plugin.checking import check_cohort
 from medsam_core.plugin.choice import PredictorChoice
-from medsam_core.plugin.identity import cohort_identity, environment, files_of, sha256_of
+from medsam_core.plugin.identity import cohort_identity, environment, host_name, kind_of, sha256_of
 from medsam_core.plugin.source import predictor_source
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.text import counted
+from medsam_core.sharding import part_of
 
 if TYPE_CHECKING:
     from medsam_core.predictors.choosing import PredictorRequest
@@ -90,6 +100,8 @@ class Configuration:
     """Ids of the subjects to score; () for all."""
     limit: int | None = None
     """How many subjects at most, from the first; None for all."""
+    shard: Shard | None = None
+    """Which part of the chosen subjects this session scores; None for all."""
     checkpoint: str | None = None
     """A path or a name; None for the embedded checkpoint."""
     architecture: str | None = None
@@ -113,13 +125,15 @@ class Configuration:
     allow_no_gpu: bool = False
     workers: int = field(default=0, compare=False)
     """How many processes share this machine's cores; 0 for a single one."""
+    worker: int | None = field(default=None, compare=False)
+    """This process among these, from 0; None in a single process and in the controller of the workers."""
     command: tuple[str, ...] = field(default=(), compare=False)
     ini: str = field(default="", compare=False)
     """Which options pytest's configuration file set; "" if none."""
 
     @cached_property
     def cohort(self) -> tuple[Subject, ...]:
-        """The chosen subjects, sorted by id. Raises DataError or OptionError."""
+        """The chosen subjects of all shards, sorted by id. Raises DataError or OptionError."""
         root = self.brats_root if self.brats_root is not None else self.phantom.write()
         found = find_subjects(root, segmentation=self.segmentation)
         if self.subjects:
@@ -132,13 +146,21 @@ class Configuration:
                 )
             found = tuple(known[name] for name in sorted(set(self.subjects)))
         found = found[: self.limit]
-        _check_cohort(found, self.settings)
+        check_cohort(found, self.settings)
         return found
+
+    @property
+    def part(self) -> tuple[Subject, ...]:
+        """The subjects that this session scores, sorted by id. Raises DataError or OptionError."""
+        if self.shard is None:
+            return self.cohort
+        part = set(part_of((subject.id for subject in self.cohort), self.shard))
+        return tuple(subject for subject in self.cohort if subject.id in part)
 
     @property
     def plan(self) -> tuple[Case, ...]:
         """Every case that this session has to score."""
-        return tuple(case for subject in self.cohort for case in self.settings.cases(subject.id))
+        return tuple(case for subject in self.part for case in self.settings.cases(subject.id))
 
     @property
     def gates_path(self) -> Path | None:
@@ -209,7 +231,7 @@ class Configuration:
 
         return PredictorRequest(
             checkpoint=self.checkpoint,
-            device=self.device,
+            device=self.own_device,
             precision=self.precision,
             architecture=self.architecture,
             image_size=self.image_size,
@@ -218,6 +240,18 @@ class Configuration:
             options=self._predictor_options,
             threads=threads_for(self.workers)[0],
         )
+
+    @cached_property
+    def own_device(self) -> str:
+        """The device that this process scores on: of a worker its own GPU, if there are several."""
+        from medsam_core.inference.devices import device_of_worker
+
+        return self.device if self.worker is None else device_of_worker(self.device, self.worker)
+
+    @cached_property
+    def kind(self) -> str:
+        """The model of the device that this process scores on and the precision, as `Identity.kind`."""
+        return kind_of(self.own_device, self.precision)
 
     @cached_property
     def cohort_identity(self) -> CohortIdentity:
@@ -240,7 +274,9 @@ class Configuration:
         from medsam_core.inference import ambient, devices
 
         device, gates = devices.resolve_device(self.device), self.loaded_gates
+        workers = devices.devices_of_workers(self.device, self.workers)
         return RunHeader(
+            schema=SCHEMA if self.shard else WHOLE_SCHEMA,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.command,
             settings=self.scored,
@@ -249,58 +285,21 @@ class Configuration:
             device=str(device),
             precision=devices.resolve_precision(self.precision, device),
             decided=Decisions(
-                device=self.choice.passed_on or devices.why_device(self.device, device),
+                device=self.choice.passed_on or devices.why_device(self.device, device, workers),
                 precision=self.choice.passed_on or devices.why_precision(self.precision, device),
                 threads=devices.threads_for(self.workers)[1],
                 compiled="asked for" if self.compiled else "",
                 ambient=", ".join(ambient.differences()),
                 options=self.ini,
+                workers=workers,
             ),
             cohort=self.cohort_identity,
             plan=tuple(case.id for case in self.plan),
             gates=GatesIdentity(file=gates.path.name, sha256=gates.sha256) if gates else None,
             baseline=self.baseline,
             prompts_from=sha256_of(self.prompts_from) if self.prompts_from else None,
-            environment=replace(environment(), predictor_source=self._judged[1]),
+            environment=replace(
+                environment(device), predictor_source=self._judged[1], host=host_name() if self.shard else None
+            ),
+            shard=self.shard,
         )
-
-
-def _check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
-    """Raise DataError if a subject lacks a file or a label convention that the session will need."""
-    for modality in settings.modalities:
-        check_subjects(subjects, modality)
-    # git-annex and datalad leave a link in place of a file that was not fetched; the fingerprint needs every modality
-    gone = [path for subject in subjects for path in files_of(subject) if path.is_symlink() and not path.exists()]
-    if gone:
-        what = f"{gone[0]}: a link" if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more: links"
-        raise DataError(
-            f"{what} to nothing, expected files; fetch them, e.g. with `git annex get`, or leave these subjects out "
-            "with --medsam-subjects."
-        )
-    unclear = [subject.id for subject in subjects if subject.convention is None]
-    if unclear and settings.labels is None:
-        raise DataError(
-            f"{unclear[0]}: the label convention is unclear for {len(unclear)} of {len(subjects)} subjects, "
-            f"expected one for each; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
-        )
-    _check_regions(subjects, settings)
-
-
-def _check_regions(subjects: tuple[Subject, ...], settings: Settings) -> None:
-    """Raise OptionError if the labels of a subject cannot give a region that the session asks for."""
-    named = {subject.id: settings.labels or subject.convention or "" for subject in subjects}
-    conventions = {name: convention_named(name) for name in dict.fromkeys(named.values())}
-    in_all = [region for region in REGIONS if all(region in one.regions for one in conventions.values())]
-    wanted = [region for region in settings.regions if region not in in_all]
-    if not wanted:
-        return
-    lacking = [
-        subject for subject, name in named.items() if not all(region in conventions[name].regions for region in wanted)
-    ]
-    names = " and ".join(str(conventions[name]) for name in dict.fromkeys(named[subject] for subject in lacking))
-    choice = f"choose of {', '.join(in_all)} with --medsam-regions" if in_all else "score these subjects by themselves"
-    raise OptionError(
-        f"region{'s' * (len(wanted) > 1)} {', '.join(wanted)}: not among the labels of {names}, used in "
-        f"{len(lacking)} of {counted(len(subjects), 'subject')} ({lacking[0]} …), expected regions that all "
-        f"labels have; {choice}."
-    )

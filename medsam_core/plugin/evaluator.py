@@ -34,6 +34,8 @@ class Evaluated:
     """SHA-256 of the weights that this process scored it with, "" if it is a stored record."""
     predictor: str = ""
     """Name and version of the predictor, likewise."""
+    kind: str = ""
+    """The model of the device and the precision, likewise."""
 
     def to_wire(self) -> str:
         """One JSON string: what a test report carries from a worker to the controller."""
@@ -65,7 +67,7 @@ class Evaluator:
         self._error: MedsamError | None = None
         self._stored = self._stored_records()
         if ahead is None:
-            ahead = resolve_device(configuration.device).type != "cpu"
+            ahead = resolve_device(configuration.own_device).type != "cpu"
         self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=ahead)
 
     def evaluate(self, case: Case, together: Iterable[Case]) -> Evaluated:
@@ -137,7 +139,8 @@ class Evaluator:
             label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
             record = replace(record, diagnosis=f"{label}: {sentence}")
         made = self.configuration.predictor_identity
-        return replace(self._judged(record), checkpoint=made.sha256, predictor=f"{made.name} {made.version}")
+        judged, kind = self._judged(record), self.configuration.kind
+        return replace(judged, checkpoint=made.sha256, predictor=f"{made.name} {made.version}", kind=kind)
 
     def _judged(self, record: CaseRecord) -> Evaluated:
         return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())

@@ -6,6 +6,7 @@ records and judges, from the reports of the workers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class MedsamSession(Collecting):
         self._evaluator: Evaluator | None = None
         self._records: dict[str, list[str]] = {}  # of tests in this process, by id: what their next report carries
         self._ran: set[str] = set()  # ids of tests in this process
+        self._places: dict[Any, int] = {}  # of the workers that are alive, from 0
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal wants the header lines
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -95,7 +97,7 @@ class MedsamSession(Collecting):
         if self.error:
             pytest.fail(self.error, pytrace=False)
         try:
-            evaluated = self.evaluator.evaluate(case, self.collected)
+            evaluated = self.evaluator.evaluate(case, self._coming(case, item.session))
         except MedsamError as error:
             sentence = str(error)
         else:
@@ -103,6 +105,16 @@ class MedsamSession(Collecting):
             return evaluated
         # outside of the except clause: otherwise pytest shows the error too and keeps its frames with their volumes
         pytest.fail(sentence, pytrace=False)
+
+    def _coming(self, case: Case, session: pytest.Session) -> list[Case]:
+        """The cases that this process will score, in order: all, or of a worker its case's subject and those it has."""
+        if not self.is_worker:
+            return self.collected
+        from medsam_core.plugin.scheduling import waiting_items
+
+        waiting = filter(None, map(case_of, waiting_items(session)))
+        subjects = dict.fromkeys([case.subject, *(one.subject for one in waiting)])
+        return [one for subject in subjects for one in self.collected if one.subject == subject]
 
     @property
     def evaluator(self) -> Evaluator:
@@ -113,17 +125,19 @@ class MedsamSession(Collecting):
             if self.is_worker:  # otherwise each worker would start a thread on every core
                 import torch
 
-                from medsam_core.inference.devices import threads_for
+                from medsam_core.inference.devices import threads_for, use_device
 
                 torch.set_num_threads(threads_for(self.configuration.workers)[0])
-            # a worker learns its next subject only when it has nearly finished this one, and several workers keep the
-            # device busy without looking ahead
-            self._evaluator = Evaluator(self.configuration, ahead=False if self.is_worker else None)
+                use_device(self.configuration.own_device)
+            self._evaluator = Evaluator(self.configuration)
         return self._evaluator
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker where the run is, and what the configuration file said."""
+        """Tell an xdist worker where the run is, what the configuration file said, and its place among the workers."""
+        place = next(number for number in itertools.count() if number not in self._places.values())
+        self._places[node] = place  # one that replaces a dead worker gets its place, and so its GPU
+        node.workerinput["medsam_worker"] = place
         node.workerinput["medsam_run_dir"] = str(self.configuration.run_dir)
         node.workerinput["medsam_ini"] = ini_values(self.config)
 
@@ -134,7 +148,11 @@ class MedsamSession(Collecting):
             return None
         from medsam_core.plugin.scheduling import SubjectScheduling
 
-        return SubjectScheduling(config, log)
+        return SubjectScheduling(config, log, ahead=self._reads_ahead)
+
+    def _reads_ahead(self) -> bool:
+        """Whether the workers read their next subjects while they score one, as the Evaluator does on a GPU."""
+        return self.recorder is not None and self.recorder.header.device != "cpu"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[Any]:
@@ -218,13 +236,14 @@ class MedsamSession(Collecting):
         except MedsamError as error:
             self.lost = self.lost or str(error)
             self.recorder.close()
-        code = self.verdict.outcome.exit_code if self.verdict and not self.lost else 10
+        code = self.verdict.exit_code if self.verdict and not self.lost else 10
         if code and not self.events.other_failures:
             session.exitstatus = code
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Under xdist only the workers know what was not selected."""
+        """A worker ended, or died. Under xdist only the workers know what was not selected."""
+        self._places.pop(node, None)
         output = getattr(node, "workeroutput", None) or {}
         self.deselected = max(self.deselected, output.get("medsam_deselected", 0))
 

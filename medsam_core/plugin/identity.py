@@ -10,25 +10,35 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medsam_core import __version__
 from medsam_core.data.cohort import Subject
 from medsam_core.data.nifti import LARGEST_FILE
 from medsam_core.errors import DataError, OptionError
 from medsam_core.files import opened, read_input
+from medsam_core.gates.baseline import Identity
 from medsam_core.header import CohortIdentity, Environment
 from medsam_core.plugin.source import package_source
 
-
-def environment() -> Environment:
-    """Versions and hardware that a score or a latency may depend on."""
+if TYPE_CHECKING:
     import torch
+
+
+def environment(device: torch.device | None = None) -> Environment:
+    """Versions and hardware that a score or a latency may depend on.
+
+    device: the GPU whose model is named, if it is one; else that of the first GPU, if there is one.
+    """
+    import torch
+
+    index = device.index if device is not None and device.type == "cuda" else None
 
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=_cpu_name(),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        gpu=torch.cuda.get_device_name(index or 0) if torch.cuda.is_available() else None,
         cuda=torch.version.cuda,
         medsam_core=__version__,
         commit=_commit(),
@@ -36,6 +46,23 @@ def environment() -> Environment:
         source=package_source(),
         **{name: metadata.version(name) for name in ("torch", "sam2", "numpy", "scipy", "nibabel", "pytest")},
     )
+
+
+def kind_of(device: str, precision: str) -> str:
+    """The kind of scores that these options give on this machine, as `Identity.kind`; both may be `auto`."""
+    import torch
+
+    from medsam_core.inference.devices import resolve_device, resolve_precision
+
+    chosen = resolve_device(device)
+    name = torch.cuda.get_device_name(chosen.index or 0) if chosen.type == "cuda" else None
+    resolved = resolve_precision(precision, chosen)
+    return Identity(device=str(chosen), precision=resolved, environment=Environment(gpu=name)).kind
+
+
+def host_name() -> str:
+    """This machine's name in its network; of a container or pod its own."""
+    return platform.node()
 
 
 def cohort_identity(root: str, subjects: Sequence[Subject], labels: str | None) -> CohortIdentity:

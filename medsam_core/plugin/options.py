@@ -63,6 +63,8 @@ OPTIONS: tuple[Option, ...] = (
      "hd-glio-auto (LUMIERE) (default: the data set's own)"),
     Option("subjects", None, "ID,…", "score only these subjects"),
     Option("limit", None, "N", "score only the first N subjects"),
+    Option("shard", None, "I/N", "score only part I of N of the subjects, for `medsam-core merge`; the exit code is 11 "
+     "if nothing is wrong (docs/scale.md)"),
     Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
     Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score: WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV, as "
      "far as the labels have them (default: {default})"),
@@ -117,7 +119,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("phantom-seed", "19", "N", "seed of the phantom cohort (default: {default})"),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}
-NEVER_REPEATED = ("run-dir", "resume")  # by a rerun: it must not write over the run that it repeats
+NEVER_REPEATED = ("run-dir", "resume", "shard")
+"""By a rerun: it must not write over the run that it repeats, and one case needs no shard."""
 FORMER = {"--brats-root": "root", **{f"--{option.name}": option.name for option in OPTIONS if option.name != "root"}}
 
 

@@ -73,7 +73,7 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
     if configuration.prompts_from is not None:
         read_manifest(configuration.prompts_from)
     if configuration.brats_root is not None:
-        _ = configuration.cohort
+        _ = configuration.part
     if value_of(config, "run-dir") is not None or configuration.resume:
         prepare_directory(configuration.run_dir, resume=configuration.resume)
     if configuration.baseline is not None:
@@ -98,8 +98,8 @@ def _session(config: pytest.Config) -> MedsamSession:
 
 @pytest.fixture(scope="session")
 def medsam_cohort(pytestconfig: pytest.Config) -> tuple[Subject, ...]:
-    """The chosen subjects."""
-    return _session(pytestconfig).configuration.cohort
+    """The chosen subjects; with --medsam-shard those of the shard."""
+    return _session(pytestconfig).configuration.part
 
 
 @pytest.fixture(scope="session")

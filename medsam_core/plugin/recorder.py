@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
+from medsam_core.gates.baseline import identity_of
 from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
@@ -32,6 +33,7 @@ class Recorder:
         self.header = configuration.header()
         _ = configuration.replay  # prompts of another cohort are an error before anything is scored
         empty = Run(configuration.run_dir, self.header, ())
+        self._kind = identity_of(empty).kind
         self.baseline = reference_of(empty, self.gates)
         check_gates(self.gates, floor_of(empty))
         self._writer: RunWriter | None = None
@@ -65,6 +67,11 @@ class Recorder:
                 f"{record.id}: scored by the predictor {evaluated.predictor}, expected {self.header.predictor} as in "
                 "run.json: the session's processes chose differently; name the predictor with --medsam-predictor."
             )
+        if evaluated.kind not in ("", self._kind):
+            raise RunError(
+                f"{record.id}: scored on {evaluated.kind}, expected {self._kind} as in run.json: the session's workers "
+                "have different devices; give them devices of one model, or name one with --medsam-device."
+            )
         writer.append(record)
         if record.mask:
             self._masks[record.id] = sha256_of(writer.directory / record.mask)
@@ -87,7 +94,7 @@ class Recorder:
         self.judged = run.records
         verdict = judge_run(run, self.gates, baseline=self.baseline)
         reasons = self._objections(run, events)
-        if events.failed and verdict.outcome is Outcome.PASS:
+        if events.failed and (verdict.outcome is Outcome.PASS or verdict.awaits_merge):
             few_failed = few(sorted(events.failed))
             reasons.append(f"{counted(len(events.failed), 'case')} broke no bound, but the test failed: {few_failed}")
         if stopped:

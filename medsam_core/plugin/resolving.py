@@ -20,13 +20,14 @@ PHANTOMS = "medsam-phantoms"
 
 
 def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Configuration:
-    """Resolve the options. run_dir: on an xdist worker, the one that the controller chose.
+    """Resolve the options. run_dir: on a worker of pytest-xdist, the one that the controller chose.
 
     Raises OptionError in a sentence that names the option.
     """
     from medsam_core.cases import Settings
     from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
+    from medsam_core.sharding import shard_named
 
     def get(name: str) -> Any:
         return value_of(config, name)
@@ -73,6 +74,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         segmentation=get("segmentation"),
         subjects=words("subjects"),
         limit=number("limit", least=1),
+        shard=None if get("shard") is None else shard_named(get("shard")),
         checkpoint=get("checkpoint"),
         architecture=get("architecture"),
         image_size=number("image-size", least=32),
@@ -94,6 +96,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         overlays=None if get("overlays") == "all" else number("overlays"),
         allow_no_gpu=get("allow-no-gpu"),
         workers=_workers(config),
+        worker=getattr(config, "workerinput", {}).get("medsam_worker"),
         command=_command(config),
         ini=ini_summary(config),
     )

@@ -8,6 +8,7 @@ from medsam_core.cases import CaseRecord
 from medsam_core.gates.verdict import Verdict
 from medsam_core.header import RunHeader
 from medsam_core.reports.tables import control_lines, summary_lines
+from medsam_core.text import few
 
 
 def describe(header: RunHeader) -> list[str]:
@@ -15,6 +16,7 @@ def describe(header: RunHeader) -> list[str]:
     cohort, settings, checkpoint = header.cohort, header.settings, header.checkpoint
     seen, decided, gates = header.environment, header.decided, header.gates
     device, precision = (f" ({why})" if why else "" for why in (decided.device, decided.precision))
+    scored = list(dict.fromkeys(case.split("/")[0] for case in header.plan))
     size = f", {checkpoint.image_size} px" if checkpoint.image_size else ""
     return [
         f"predictor: {header.predictor}",
@@ -25,9 +27,11 @@ def describe(header: RunHeader) -> list[str]:
         f"device: {header.device}{device}: {seen.gpu or seen.cpu}, torch {seen.torch}, sam2 {seen.sam2}",
         f"precision {header.precision}{precision}, threads {decided.threads or 'not recorded'}"
         + (", compilation asked for" if decided.compiled else ""),
+        *([f"workers: {_worker_devices(decided.workers)}"] if len(set(decided.workers)) > 1 else []),
         *([f"set aside while the model works: {decided.ambient}"] if decided.ambient else []),
         f"cohort: {cohort.root}, {len(cohort.subjects)} subjects, layout {'/'.join(cohort.layouts)}, "
         f"labels {'/'.join(cohort.labels)}, fingerprint {cohort.fingerprint[:12]}",
+        *([f"shard {header.shard}: {len(scored)} of these subjects: {few(scored)}"] if header.shard else []),
         f"cases: {len(header.plan)} = modality {', '.join(settings.modalities)} × region "
         f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
         f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, jitter {settings.jitter_voxels:g}, "
@@ -41,6 +45,14 @@ def result_lines(records: Sequence[CaseRecord], verdict: Verdict, profile: str) 
     """The table of scores, the controls, the verdict and the notes."""
     table, controls = summary_lines(records, profile=profile), control_lines(records, profile=profile)
     return [*table, *controls, *verdict.lines(), *note_lines(records)]
+
+
+def _worker_devices(devices: Sequence[str]) -> str:
+    """`gw0 and gw2 on cuda:0, gw1 on cuda:1`."""
+    of: dict[str, list[str]] = {}
+    for number, device in enumerate(devices):
+        of.setdefault(device, []).append(f"gw{number}")
+    return ", ".join(f"{' and '.join(workers)} on {device}" for device, workers in of.items())
 
 
 def note_lines(records: Iterable[CaseRecord], most: int = 5) -> list[str]:

@@ -20,7 +20,7 @@ from medsam_core.files import write_whole
 from medsam_core.gates.subgroups import volume_terciles
 from medsam_core.gates.verdict import Verdict
 from medsam_core.gates.wording import metric_name
-from medsam_core.header import RunHeader
+from medsam_core.header import RunHeader, ShardRun
 from medsam_core.outcome import Outcome
 from medsam_core.reports.page_assets import SCRIPT, STYLE
 from medsam_core.reports.tables import WORDS, control_lines, ranked, rows
@@ -91,7 +91,8 @@ def _banner(verdict: Verdict) -> str:
 
 def _gates(verdict: Verdict) -> str:
     if not verdict.results:
-        return '<p class="soft">No gate was applied.</p>'
+        why = "The gates are judged when all shards are merged." if verdict.shard else "No gate was applied."
+        return f'<p class="soft">{why}</p>'
     columns = {"outcome": "", "result": "", "gate": "n", "bound": "", "limit": "n", "value": "n", "n": "n"}
     lines = [
         [
@@ -130,11 +131,20 @@ def _configuration(header: RunHeader) -> str:
     shown = header.to_json()
     folded = {key: shown.pop(key) for key in _FOLDED}
     shown["cases"] = len(shown.pop("plan"))
+    if shown.pop("shards"):
+        folded["shards"] = {f"shard {one.number}": _shard(one) for one in header.shards}
     text = _entries(shown)
     for key, value in folded.items():
         entries = _entries(value if isinstance(value, Mapping) else {key: value})
         text += f"<details><summary>{key}</summary>{entries}</details>"
     return text
+
+
+def _shard(one: ShardRun) -> str:
+    """When, where and on what a shard was scored."""
+    seen = one.environment
+    device = ", ".join(one.decided.workers) or one.device
+    return ", ".join(filter(None, (one.created, seen.host, device, seen.gpu or seen.cpu)))
 
 
 def _entries(tree: Mapping[str, Any]) -> str:

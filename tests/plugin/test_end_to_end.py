@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from medsam_core.cli import main
 from medsam_core.inference.devices import THREAD_VARIABLES, threads_for
 from medsam_core.phantoms.cohort import write_cohort
 from medsam_core.runs import read_run
@@ -127,3 +128,31 @@ def test_a_session_that_is_killed_is_resumed_to_the_same_scores(alone, start):
     assert resumed.returncode == 0, out
     assert (run / "cases.jsonl").read_text().startswith("".join(kept))
     assert scores(run) == alone[1]
+
+
+def test_two_shards_merge_to_the_run_of_one_session(alone, start):
+    for number in (1, 2):
+        out, _ = (part := start(f"--medsam-run-dir=part{number}", f"--medsam-shard={number}/2")).communicate(
+            timeout=PATIENCE
+        )
+        assert part.returncode == 11, out
+        assert f"this is shard {number}/2 of a run, and only the whole run has a verdict" in out
+    parts, merged = [str(start.folder / f"part{number}") for number in (2, 1)], start.folder / "merged"
+    assert main(["merge", *parts, "-o", str(merged)]) == 0
+    assert scores(merged) == alone[1]
+    for name in ("verdict.json", "prompts.json"):
+        assert (merged / name).read_bytes() == (start.folder / "alone" / name).read_bytes()
+
+
+@pytest.mark.gpu
+def test_two_workers_on_gpus_give_the_scores_of_one_process(start):
+    import torch
+
+    for run, options in (("gpu-alone", ()), ("gpu-together", ("-n", "2"))):
+        session = start(f"--medsam-run-dir={run}", "-m", "gpu", *options, threads=None)
+        out, _ = session.communicate(timeout=PATIENCE)
+        assert session.returncode == 0, out
+    header = read_run(start.folder / "gpu-together").header
+    assert header.decided.workers == tuple(f"cuda:{worker % torch.cuda.device_count()}" for worker in range(2))
+    assert header.device == read_run(start.folder / "gpu-alone").header.device == "cuda"
+    assert scores(start.folder / "gpu-together") == scores(start.folder / "gpu-alone")
