@@ -1,4 +1,4 @@
-"""Faults in truth, cohort and scores: the model is healthy, what is made of its masks is wrong."""
+"""Faults in scores and units: the masks are right, the numbers made of them are not."""
 
 # ruff: noqa: ARG001   every fault is called with the same arguments and replaces a function of a given signature
 
@@ -10,78 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.data.regions import LabelConvention
 from medsam_core.evaluation import scoring
 from medsam_core.evaluation import subject as evaluation
-from medsam_core.plugin import configuration as configuration_module
+from medsam_core.metrics import mask_pair
 from medsam_core.plugin import evaluator as session
-from medsam_core.plugin import recorder
 from tests.faults.fault import fault
-
-# --- truth and cohort -----------------------------------------------------------------------------------------------
-
-
-def _regions(patch: Any, **regions: set[int]) -> None:
-    mask = evaluation.region_mask
-
-    def other(labels, region, convention):
-        changed = {**convention.regions, **{name: frozenset(values) for name, values in regions.items()}}
-        return mask(labels, region, LabelConvention(convention.name, convention.meanings, changed))
-
-    patch.setattr(evaluation, "region_mask", other)
-
-
-@fault("wrong label map: enhancing tumour read as 3, not 4", "features")
-def _(patch, runner):
-    _regions(patch, WT={1, 2, 3}, TC={1, 3}, ET={3})
-
-
-@fault("oedema counted as core", "features")
-def _(patch, runner):
-    _regions(patch, TC={1, 2, 4})
-
-
-@fault("truth of another subject", "features")
-def _(patch, runner):
-    load, subjects = evaluation.load, runner.subjects
-
-    def mixed(subject, modality, **more):
-        own = load(subject, modality, **more)
-        place = [other.id for other in subjects].index(subject.id)
-        return dataclasses.replace(own, labels=load(subjects[place - 1], modality, **more).labels)
-
-    patch.setattr(evaluation, "load", mixed)
-
-
-@fault("truth shifted by one slice", "masks")
-def _(patch, runner):
-    mask = evaluation.region_mask
-    patch.setattr(evaluation, "region_mask", lambda *given: np.roll(mask(*given), 1, axis=0))
-
-
-@fault("a subject silently dropped from the cohort", "masks")
-def _(patch, runner):
-    find = configuration_module.find_subjects
-    dropped = runner.subjects[0].id
-    patch.setattr(
-        configuration_module,
-        "find_subjects",
-        lambda root, **more: tuple(s for s in find(root, **more) if s.id != dropped),
-    )
-
-
-@fault("a subject silently dropped from the results", "masks")
-def _(patch, runner):
-    add, dropped = recorder.Recorder.add, runner.subjects[0].id
-
-    def forgetful(self, evaluated):
-        if evaluated.record.case.subject != dropped:
-            add(self, evaluated)
-
-    patch.setattr(recorder.Recorder, "add", forgetful)
-
-
-# --- scores ---------------------------------------------------------------------------------------------------------
 
 
 def _score(patch: Any, change: Callable[[dict[str, float], np.ndarray, np.ndarray], dict[str, float]]) -> None:
@@ -147,3 +80,123 @@ def _(patch, runner):
         return (result for result in score_segmented(*given) if result.record.case.region != "ET")
 
     patch.setattr(session, "score_segmented", lenient)
+
+
+@fault("Dice smoothed by 1", "masks")
+def _(patch, runner):
+    def smoothed(scores, prediction, truth):
+        both, size = np.count_nonzero(prediction & truth), np.count_nonzero(prediction) + np.count_nonzero(truth)
+        return {key: (2 * both + 1) / (size + 1) if key.endswith("/dice") else value for key, value in scores.items()}
+
+    _score(patch, smoothed)
+
+
+def _renamed(patch: Any, names: dict[str, str]) -> None:
+    """Scores are reported under the names of others."""
+
+    def renamed(scores, *_):
+        return {key: scores[key.replace(name, names.get(name, name))] for key in scores for name in [key.split("/")[1]]}
+
+    _score(patch, renamed)
+
+
+@fault("IoU reported as Dice", "masks")
+def _(patch, runner):
+    _renamed(patch, {"dice": "iou"})
+
+
+@fault("sensitivity reported as Dice", "masks")
+def _(patch, runner):
+    _renamed(patch, {"dice": "sensitivity"})
+
+
+@fault("sensitivity and precision exchanged", "masks")
+def _(patch, runner):
+    _renamed(patch, {"sensitivity": "precision", "precision": "sensitivity"})
+
+
+@fault("scores rounded to two decimals", "masks")
+def _(patch, runner):
+    _score(patch, lambda scores, *_: {key: round(value, 2) for key, value in scores.items()})
+
+
+@fault("the region's slices reported as the volume", "masks")
+def _(patch, runner):
+    score_case = evaluation.score_case
+
+    def narrow(*given):
+        scores = score_case(*given)
+        return scores | {key: scores[key.replace("@volume", "@region_slices")] for key in scores if "@volume" in key}
+
+    patch.setattr(evaluation, "score_case", narrow)
+
+
+@fault("the better of a subject's regions reported for all", "masks")
+def _(patch, runner):
+    score_segmented = session.score_segmented
+
+    def best(*given):
+        results = list(score_segmented(*given))
+        top = max(results, key=lambda result: result.record.score("dice")).record
+        for result in results:
+            record = dataclasses.replace(result.record, scores=top.scores, counts=top.counts)
+            yield dataclasses.replace(result, record=record)
+
+    patch.setattr(session, "score_segmented", best)
+
+
+# --- units ----------------------------------------------------------------------------------------------------------
+
+
+@fault("wrong unit: mm³ given as ml", "masks")
+def _(patch, runner):
+    cubic_millimetres(patch)
+
+
+def cubic_millimetres(patch: Any) -> None:
+    """A volume in ml is a thousand times what it is."""
+    millilitres = mask_pair.MaskPair.millilitres
+    patch.setattr(mask_pair.MaskPair, "millilitres", lambda self, voxels: 1000 * millilitres(self, voxels))
+
+
+@fault("wrong unit: the metrics are given the spacing in cm", "masks")
+def _(patch, runner):
+    score = scoring.score
+    patch.setattr(
+        scoring,
+        "score",
+        lambda mask, truth, spacing, **more: score(mask, truth, tuple(mm / 10 for mm in spacing), **more),
+    )
+
+
+@fault("wrong unit: an image in metres read as in mm", "masks")
+def _(patch, runner):
+    load = evaluation.load
+
+    def small(subject, modality, **more):
+        own = load(subject, modality, **more)
+        affine = own.image.affine.copy()
+        affine[:3] /= 1000
+        return dataclasses.replace(own, image=dataclasses.replace(own.image, affine=affine))
+
+    patch.setattr(evaluation, "load", small)
+
+
+def _distances(patch: Any, spacing: Callable[[Any], tuple[float, ...]]) -> None:
+    """Surface distances are measured with another spacing."""
+    measure = mask_pair.surface_distances
+    patch.setattr(
+        mask_pair,
+        "surface_distances",
+        lambda mask, truth, spacing_mm, **more: measure(mask, truth, spacing(spacing_mm), **more),
+    )
+
+
+@fault("wrong unit: HD95 in voxels", "masks")
+def _(patch, runner):
+    _distances(patch, lambda spacing_mm: (1.0,) * len(spacing_mm))
+
+
+@fault("HD95 with the spacing in the order x, y, z", "masks")
+def _(patch, runner):
+    _distances(patch, lambda spacing_mm: tuple(spacing_mm[::-1]))
