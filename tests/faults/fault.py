@@ -1,4 +1,4 @@
-"""What a fault is: a change of the running pipeline, made by replacing one function or by damaging the weights."""
+"""What a fault is: a change of the running pipeline, made by replacing functions, weights or files."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class Fault:
     put: Put
     """Puts the fault in."""
 
+    session: str = "whole"
+    """How the run is made: "whole", "masks saved", or "resumed": four cases are scored before the fault is put in."""
+
     crashes: bool = False
     """Whether the fault raises an exception that no user should see, where others give a wrong number."""
 
@@ -38,11 +41,11 @@ FAULTS: list[Fault] = []
 """Every fault, in the order of the table; the modules that define them add to it."""
 
 
-def fault(name: str, reuse: str, *, crashes: bool = False) -> Callable[[Put], Put]:
+def fault(name: str, reuse: str, *, session: str = "whole", crashes: bool = False) -> Callable[[Put], Put]:
     """A decorator that adds the function as a fault."""
 
     def add(put: Put) -> Put:
-        FAULTS.append(Fault(name, reuse, put, crashes))
+        FAULTS.append(Fault(name, reuse, put, session, crashes))
         return put
 
     return add

@@ -1,5 +1,5 @@
 """Runs a small cohort through the product's own parts, healthy or with one fault: configuration, evaluator, recorder,
-judge, comparison.
+judge.
 
 One thing here is not the product's: a store of the healthy run's features and predictions. A faulty run takes from it
 what its fault leaves valid.
@@ -22,14 +22,10 @@ import torch
 from medsam_core.data.cohort import load
 from medsam_core.errors import MedsamError
 from medsam_core.gates.acceptance import accept
-from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.baseline_file import read_baseline
-from medsam_core.gates.comparison import RunComparison, compare
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates
-from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.inference.predictor import EncodedVolume, Predictor
-from medsam_core.outcome import Outcome, worst
 from medsam_core.plugin import evaluator as session
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluator
@@ -37,12 +33,12 @@ from medsam_core.plugin.recorder import Recorder
 from medsam_core.predictors.contract import Checked
 from medsam_core.predictors.engine import EnginePredictor, engine_of
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.runs import Run, read_run
+from medsam_core.runs import read_run
 from tests.faults.fault import Fault, damaged_copy
+from tests.faults.judging import Judged, Judges, judged
 
-# On one machine the healthy run repeats to the last digit, and one voxel moves a Dice of a thin phantom by more.
-PINNED = 0.00001
-PIN = f'version = 1\n[[gate]]\nmetric = "dice"\ncase_change_maximum = {PINNED:.5f}\n'
+BEGUN = 4
+"""Cases that are scored before a resumed run is resumed: one subject's, and one of the next."""
 
 
 @dataclass
@@ -82,55 +78,13 @@ class ReusingPredictor(Predictor):
     def predict(self, volume: Any, asked: Any, *, protocol: str = "bidirectional", **more: Any) -> Any:
         if self.reuse != "masks":
             return super().predict(volume, asked, protocol=protocol, **more)
+        if not asked:
+            return []
         names = [(volume.name, json.dumps(prompt.to_json()), protocol) for prompt in asked]
         new = [place for place, name in enumerate(names) if name not in self.store.masks]
-        found = super().predict(volume, [asked[place] for place in new], protocol=protocol)
+        found = super().predict(volume, [asked[place] for place in new], protocol=protocol) if new else []
         self.store.masks |= {names[place]: one for place, one in zip(new, found, strict=True)}
         return [self.store.masks[name] for name in names]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a run came to: by the gates alone, and against the accepted healthy run."""
-
-    run: Run
-    verdict: Verdict
-    comparison: RunComparison | None
-    pinned: Verdict | None
-    crash: str = ""
-
-    @property
-    def outcome(self) -> Outcome:
-        """The worst of the three; a crash is a red test and never a pass."""
-        outcomes = [one.outcome for one in (self.verdict, self.comparison, self.pinned) if one is not None]
-        return worst([*outcomes, Outcome.FAIL] if self.crash else outcomes)
-
-    @property
-    def reasons(self) -> list[str]:
-        """Every line that says why it is no pass."""
-        return self.gate_reasons + self.comparison_reasons + self.pin_reasons
-
-    @property
-    def gate_reasons(self) -> list[str]:
-        """Of the gates, and the crash if there was one."""
-        return [*([self.crash] if self.crash else []), *_reasons(self.verdict)]
-
-    @property
-    def pin_reasons(self) -> list[str]:
-        """Of the gate that pins every case to the healthy run."""
-        return _reasons(self.pinned) if self.pinned is not None else []
-
-    @property
-    def comparison_reasons(self) -> list[str]:
-        """Of the comparison."""
-        if self.comparison is None:
-            return []
-        bad = [group.text for group in self.comparison.groups if group.outcome is not Outcome.PASS]
-        return bad + [f"INCONCLUSIVE {reason}" for reason in self.comparison.reasons]
-
-
-def _reasons(verdict: Verdict) -> list[str]:
-    return [line.strip() for line in verdict.lines()[1:] if line.strip().startswith(("FAIL", "INCONCLUSIVE"))]
 
 
 class Runner:
@@ -142,50 +96,80 @@ class Runner:
         self.store = Store()
         self.predictor = ReusingPredictor(self.model, self.store, "masks")
         self.subjects = template.cohort
-        self.shape = load(self.subjects[0], template.settings.modalities[0]).image.shape
+        self.shapes = [load(one, template.settings.modalities[0]).image.shape for one in self.subjects]
+        self.directory = folder
+        """Of the run that is being made."""
         self._undo: list[Callable[[], object]] = []
-        self.pin = folder / "pin.toml"
-        self.pin.write_text(PIN, encoding="utf-8")
-        self.baseline: Baseline | None = None
-        self.gates_from = "from the file given with --gates"
+        self.judges: Judges | None = None
+        self.gates_from = "from the file given with --medsam-gates"
         if template.gates is None:
             self._propose()
         self.healthy = self.run("healthy", "masks")
-        if self.healthy.outcome is Outcome.PASS:
-            gates = load_gates(self.configuration("x").gates_path)  # type: ignore[arg-type]
-            path, _ = accept(self.healthy.run, "healthy", gates, folder=folder / "baselines")
-            self.baseline = read_baseline(path)
+        if self.healthy.outcome == "PASS":
+            assert self.template.gates is not None
+            path, _ = accept(self.healthy.run, "healthy", load_gates(self.template.gates), folder=folder / "baselines")
+            self.judges = Judges.of(self.healthy.run, self.template.gates, read_baseline(path))
 
     def _propose(self) -> None:
-        """Floors as `medsam-core propose` sets them: the default gates are of a cohort with twice as many slices."""
+        """Floors as `medsam-core propose` sets them: the default gates are of another cohort."""
         self.gates_from = "proposed from the healthy run at the default margins of `medsam-core propose`"
         floors = self.folder / "proposed.toml"
         floors.write_text('version = 1\n[[gate]]\nmetric = "dice"\ncase_minimum = 0.001\n', encoding="utf-8")
         self.template = dataclasses.replace(self.template, gates=floors)
         measured = self.run("measured", "masks").run
         floors.write_text(propose_gates(measured), encoding="utf-8")
-        self.template = dataclasses.replace(
-            self.template, gates=floors
-        )  # a new object: the old one has read the old floors
 
-    def configuration(self, name: str) -> Configuration:
+    @property
+    def easiest(self) -> str:
+        """The subject that the healthy model does best."""
+        return max(self._means(), key=self._means().__getitem__)
+
+    @property
+    def hardest(self) -> str:
+        """The subject that it does worst."""
+        return min(self._means(), key=self._means().__getitem__)
+
+    def _means(self) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
+        for record in self.healthy.run.records:
+            found.setdefault(record.case.subject, []).append(record.score("dice"))
+        return {name: sum(scores) / len(scores) for name, scores in found.items()}
+
+    def configuration(self, name: str, session: str = "whole") -> Configuration:
         """A new one: nothing that an earlier run resolved is kept, but for the model."""
-        configuration = dataclasses.replace(self.template, run_dir=self.folder / name)
+        self.directory = self.folder / name.replace(":", "")  # an error names it, up to the colon
+        configuration = dataclasses.replace(
+            self.template,
+            run_dir=self.directory,
+            resume=session == "resumed",
+            save_masks=session == "masks saved" or self.template.save_masks,
+        )
         configuration.__dict__["predictor"] = Checked(EnginePredictor(self.predictor))
         return configuration
 
     def judged(self, fault: Fault, patch: pytest.MonkeyPatch) -> Judged:
         """Put the fault in, run, take it out."""
-        self.predictor = ReusingPredictor(self.model, self.store, fault.reuse)
         try:
             with patch.context() as inner:
+                if fault.session == "resumed":
+                    self.begin(fault.name)
+                self.predictor = ReusingPredictor(self.model, self.store, fault.reuse)
                 fault.put(inner, self)
-                return self.run(fault.name, fault.reuse, crashes=fault.crashes)
+                return self.run(fault.name, fault.reuse, session=fault.session, crashes=fault.crashes)
         finally:
             while self._undo:
                 self._undo.pop()()
 
-    def run(self, name: str, reuse: str, *, crashes: bool = False) -> Judged:
+    def begin(self, name: str) -> None:
+        """A healthy session that is stopped after a few cases, without a verdict."""
+        self.predictor = ReusingPredictor(self.model, self.store, "masks")
+        configuration = self.configuration(name)
+        evaluator, recorder = Evaluator(configuration), Recorder(configuration)
+        for case in configuration.plan[:BEGUN]:
+            recorder.add(evaluator.evaluate(case, configuration.plan[:BEGUN]))
+        recorder.close()
+
+    def run(self, name: str, reuse: str, *, session: str = "whole", crashes: bool = False) -> Judged:
         """Every case through the Evaluator, the Recorder and the judge, as a session does it.
 
         crashes: whether an exception that is not a MedsamError may happen; else it is a mistake in the fault itself.
@@ -193,24 +177,24 @@ class Runner:
         self.predictor.reuse = reuse
         if reuse == "features":  # features are shared, what is predicted from them is not
             self.predictor.store = Store(self.store.features)
-        configuration = self.configuration(name)
-        evaluator, recorder = Evaluator(configuration), Recorder(configuration)
-        crash = ""
+        configuration = self.configuration(name, session)
+        try:
+            evaluator, recorder = Evaluator(configuration), Recorder(configuration)
+            recorder.open()
+        except MedsamError as error:
+            return Judged(None, {}, None, str(error))
+        first = ""
         for case in configuration.plan:
             try:
                 recorder.add(evaluator.evaluate(case, configuration.plan))
             except MedsamError as error:
-                crash = str(error)
+                first = first or str(error)
             except Exception as error:  # under pytest the case's test is red
                 if not crashes:
                     raise
-                crash = f"{type(error).__name__}: {error}"
+                first = first or f"{type(error).__name__}: {error}"
         verdict = recorder.finish()
-        run = read_run(configuration.run_dir)
-        if self.baseline is None:
-            return Judged(run, verdict, None, None, crash)
-        pinned = judge_run(run, load_gates(self.pin), baseline=self.baseline)
-        return Judged(run, verdict, compare(self.baseline, run), pinned, crash)
+        return judged(read_run(configuration.run_dir), verdict, first, self.judges)
 
     # --- ways to put a fault in ---------------------------------------------------------------------------------
 

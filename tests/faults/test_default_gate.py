@@ -1,7 +1,8 @@
-"""The committed default gate sees a fault that hardly moves the three thin subjects of the other tests."""
+"""The committed default gate sees a fault that hardly moves the three subjects of the other tests."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,4 +31,4 @@ def test_the_default_gate_sees_memories_in_the_wrong_order(plugin: tuple[str, ..
     )  # fmt: skip
     assert done.returncode == (1 if plugin else 0), done.stdout + done.stderr
     assert ("FAIL gate 1 (Dice) case_change_maximum" in done.stdout) == bool(plugin)
-    assert ("36 of 36 cases scored, 63 of 63 bounds held" in done.stdout) != bool(plugin)
+    assert bool(re.search(r"PASS: (\d+) of \1 cases scored, (\d+) of \2 bounds held", done.stdout)) != bool(plugin)

@@ -130,6 +130,18 @@ def test_gates_against_a_baseline_pass_the_run_that_it_is_made_from(make_record,
         propose_gates(run, baseline="a/b")
 
 
+@pytest.mark.parametrize(("rise", "outcome"), [(0.010, Outcome.PASS), (0.0101, Outcome.FAIL), (-0.0101, Outcome.FAIL)])
+def test_another_checkpoint_may_move_a_groups_mean_by_as_much_upwards_as_downwards(
+    make_record, make_run, tmp_path, rise, outcome
+):
+    old = make_run([make_record("S1", dice=0.9), make_record("S2", dice=0.8)], name="old")
+    (tmp_path / "gates.toml").write_text(propose_gates(old, baseline="main"))
+    after = [make_record("S1", dice=0.9 + rise), make_record("S2", dice=0.8 + rise)]
+    weights = {"name": "other", "sha256": "d" * 64, "architecture": "embedded", "image_size": 320}
+    new = make_run(after, name="new", checkpoint=weights)
+    assert judge_run(new, load_gates(tmp_path / "gates.toml"), baseline=Baseline.of(old)).outcome is outcome
+
+
 def test_the_proposed_file_names_its_cohort(make_record, make_run, tmp_path):
     absent = make_record("S2", "ET", dice=1.0, slices=())
     run = make_run([make_record("S1"), make_record("S2", dice=0.8), absent])
