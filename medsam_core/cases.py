@@ -149,6 +149,8 @@ class CaseRecord:
     """Path of the overlay inside the run directory."""
     mask: str | None = None
     """Path of the predicted mask inside the run directory."""
+    mask_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of that file as it was scored; None without one, and in runs that did not keep it."""
     diagnosis: str | None = None
     """Why the case broke a gate, if it did."""
     prompts: tuple[StoredPrompt, ...] = ()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medsam_core.cases import CaseRecord
 from medsam_core.data.volume import Volume
 from medsam_core.errors import MedsamError, RunError
 
@@ -34,6 +37,24 @@ def check_saved_mask(path: Path, prediction: np.ndarray, image: Volume, source: 
         raise _refusal(path, "has another affine than its image")
     ras = np.asanyarray(nibabel.as_closest_canonical(saved).dataobj)
     _check_voxels(path, ras.reshape(ras.shape[:3])[::-1, ::-1].transpose(2, 1, 0), prediction)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, for `CaseRecord.mask_sha256`. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lost_masks(directory: Path, records: Iterable[CaseRecord]) -> list[str]:
+    """The cases of a run directory with a saved mask that is gone or is not the one that was scored, sorted by id.
+
+    Of a record without `mask_sha256`, only whether the file is there is known.
+    """
+    return sorted(record.id for record in records if record.mask and not _is_kept(directory / record.mask, record))
+
+
+def _is_kept(path: Path, record: CaseRecord) -> bool:
+    return path.is_file() and record.mask_sha256 in (None, digest(path))
 
 
 def _check_voxels(path: Path, saved: np.ndarray, prediction: np.ndarray) -> None:

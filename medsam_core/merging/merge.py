@@ -19,6 +19,7 @@ from typing import Any
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
+from medsam_core.evaluation.saved_mask import lost_masks
 from medsam_core.gates.baseline_file import FOLDER
 from medsam_core.gates.gates_file import IN_RUN, Gates, gates_of
 from medsam_core.gates.noise import check_gates, floor_of
@@ -142,7 +143,7 @@ def _staged(output: Path) -> Iterator[Path]:
 def _write(
     directory: Path, header: RunHeader, shards: Sequence[ScoredShard], gates: Gates | None
 ) -> tuple[Run, list[str]]:
-    """The run as read again from the folder, and the cases with a mask that is gone."""
+    """The run as read again from the folder, and the cases with a mask that is gone or not what was scored."""
     place = {case: number for number, case in enumerate(header.plan)}
     found = sorted(((place[record.id], one.run, record) for one in shards for record in one.run.records), key=_first)
     write_file(directory, HEADER, json_text(header.to_json()))
@@ -153,23 +154,23 @@ def _write(
     write_manifest(directory / PROMPTS, prompts, cohort=header.cohort.fingerprint)
     for _, run, record in found:
         _copy(run.directory, record.overlay, directory)
-    lost = [record.id for _, run, record in found if record.mask and not _copy(run.directory, record.mask, directory)]
-    return read_run(directory), lost
+        _copy(run.directory, record.mask, directory)
+    merged = read_run(directory)
+    return merged, lost_masks(directory, merged.records)
 
 
 def _first(one: tuple[int, Run, CaseRecord]) -> int:
     return one[0]
 
 
-def _copy(source: Path, name: str | None, target: Path) -> bool:
-    """Copy a file of a run to the same place in another; False if it is not there. Raises RunError or OSError."""
+def _copy(source: Path, name: str | None, target: Path) -> None:
+    """Copy a file of a run, if it is there, to the same place in another. Raises RunError or OSError."""
     if name is None or not (source / name).is_file():
-        return False
+        return
     if not (target / name).resolve().is_relative_to(target.resolve()):
         raise RunError(f"{source}: got a file at {name}, expected one inside the run; {DAMAGED}.")
     (target / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source / name, target / name)
-    return True
 
 
 def _with_sessions(verdict: Verdict, shards: Sequence[ScoredShard], gates: Gates | None, lost: list[str]) -> Verdict:
@@ -183,7 +184,7 @@ def _with_sessions(verdict: Verdict, shards: Sequence[ScoredShard], gates: Gates
             outcomes.append(Outcome.FAIL)
             reasons.append(f"shard {one.shard}: its session ended as FAIL, although its records break no bound")
     if lost:
-        reasons.append(f"{counted(len(lost), 'case')}: the saved mask is gone: {few(lost)}")
+        reasons.append(f"{counted(len(lost), 'case')}: the saved mask is gone or not what was scored: {few(lost)}")
     if reasons:
         outcomes.append(Outcome.INCONCLUSIVE)
     return replace(verdict, outcome=worst(outcomes), reasons=(*verdict.reasons, *reasons))

@@ -15,7 +15,7 @@ from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
-from medsam_core.evaluation.saved_mask import check_saved_mask
+from medsam_core.evaluation.saved_mask import check_saved_mask, digest
 from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
@@ -133,7 +133,7 @@ class Evaluator:
             write_mask(result.prediction, result.image, directory / mask)
             source = self._subjects[record.case.subject].images[record.case.modality].path
             check_saved_mask(directory / mask, result.prediction, result.image, source)
-            record = replace(record, mask=str(mask))
+            record = replace(record, mask=str(mask), mask_sha256=digest(directory / mask))
         if broken:
             spacing_mm = result.image.spacing_mm
             label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)

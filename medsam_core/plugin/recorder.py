@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
+from medsam_core.evaluation.saved_mask import lost_masks
 from medsam_core.gates.baseline import identity_of
 from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.gates.noise import check_gates, floor_of
@@ -16,7 +17,6 @@ from medsam_core.outcome import Outcome, worst
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
-from medsam_core.plugin.identity import sha256_of
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
@@ -40,7 +40,6 @@ class Recorder:
         self._resumed: set[str] = set()  # cases of an earlier session
         self._seen: set[str] = set()  # cases that a test of this session asked for
         self._spare_overlays: dict[str, tuple[float, str]] = {}
-        self._masks: dict[str, str] = {}  # SHA-256 of saved masks, which were read back when they were scored
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
 
@@ -73,8 +72,6 @@ class Recorder:
                 "have different devices; give them devices of one model, or name one with --medsam-device."
             )
         writer.append(record)
-        if record.mask:
-            self._masks[record.id] = sha256_of(writer.directory / record.mask)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
             self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
@@ -125,21 +122,12 @@ class Recorder:
             f"not in {CASES} as this session wrote it": other,
             "scored by an earlier session, and no test of this one looked at it": unseen,
         }
-        found["its saved mask is gone or not what was scored"] = self._lost_masks(run)
+        found["its saved mask is gone or not what was scored"] = lost_masks(run.directory, run.records)
         found |= {what: sorted(cases & scored.keys()) for what, cases in events.objections().items()}
         reasons = [f"{counted(len(cases), 'case')}: {what}: {few(cases)}" for what, cases in found.items() if cases]
         if run.header != self.open().stored:
             reasons.append(f"{HEADER} is not what this session wrote")
         return reasons
-
-    def _lost_masks(self, run: Run) -> list[str]:
-        """Cases whose saved mask is gone, or has changed since this session scored it."""
-        lost = []
-        for record in run.records:
-            path = run.directory / (record.mask or "")
-            if record.mask and not (path.is_file() and sha256_of(path) == self._masks.get(record.id, sha256_of(path))):
-                lost.append(record.id)
-        return sorted(lost)
 
     def open(self) -> RunWriter:
         """The run's directory, opened on first use. Raises RunError if it does not fit the session."""

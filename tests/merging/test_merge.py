@@ -1,5 +1,6 @@
 """Merging: what makes one run is merged and judged; what does not is refused in a sentence, and nothing is left."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -355,6 +356,7 @@ def test_kept_overlays_and_masks_come_along_and_a_mask_that_is_gone_is_named(sha
         for line in lines:
             name = line["id"].replace("/", "__")
             line |= {"overlay": f"overlays/{name}.png", "mask": f"masks/{name}.nii.gz"}
+            line["mask_sha256"] = hashlib.sha256(name.encode()).hexdigest()
             for kept in (line["mask"], *([line["overlay"]] if number == 0 else [])):
                 (directory / kept).parent.mkdir(exist_ok=True)
                 (directory / kept).write_bytes(name.encode())
@@ -366,7 +368,9 @@ def test_kept_overlays_and_masks_come_along_and_a_mask_that_is_gone_is_named(sha
     (directories[2] / "masks" / "S3__t1ce__TC__box.nii.gz").unlink()
     _, verdict = merge(directories, tmp_path / "again")
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert verdict.reasons == ("1 case: the saved mask is gone: S3/t1ce/TC/box",)
+    assert verdict.reasons == ("1 case: the saved mask is gone or not what was scored: S3/t1ce/TC/box",)
+    (directories[2] / "masks" / "S3__t1ce__TC__box.nii.gz").write_bytes(b"another")
+    assert merge(directories, tmp_path / "changed")[1].reasons == verdict.reasons
 
 
 def test_a_file_outside_of_the_shard_is_not_copied(shards, tmp_path):

@@ -3,6 +3,8 @@
 import json
 from xml.etree import ElementTree
 
+import nibabel
+import numpy as np
 import pytest
 
 from medsam_core.runs import CASES, HEADER, RunWriter, read_run
@@ -282,6 +284,20 @@ def test_a_saved_mask_that_is_gone_at_the_end_is_no_pass(gate, pytester, loss):
         f"    path = sorted(Path({str(pytester.path / 'run' / 'masks')!r}).iterdir())[0]\n    {loss}\n"
     )
     result = gate(*MASKS)
+    assert result.ret == 10, said(result)
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE 1 case: its saved mask is gone or not what was scored: *"])
+
+
+def test_a_mask_that_changes_between_a_session_and_its_continuation_is_no_pass(gate, pytester):
+    directory = pytester.path / "run"
+    assert gate(*MASKS, run_dir="run").ret == 0
+    (directory / "verdict.json").unlink()
+    assert gate(*MASKS, "--medsam-resume", "run", run_dir=None).ret == 0
+    (directory / "verdict.json").unlink()
+    path = sorted((directory / "masks").iterdir())[0]
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine, image.header), path)
+    result = gate(*MASKS, "--medsam-resume", "run", run_dir=None)
     assert result.ret == 10, said(result)
     result.stdout.fnmatch_lines(["*INCONCLUSIVE 1 case: its saved mask is gone or not what was scored: *"])
 
