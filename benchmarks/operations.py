@@ -24,7 +24,7 @@ from benchmarks.arguments import whole
 from benchmarks.lively_model import lively_model
 from benchmarks.speedup import volume_and_prompts
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.attention import MemoryAttention
+from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor
 from medsam_core.inference.tracking import Tracker
 from medsam_core.prompts.prompt import Prompt
@@ -53,7 +53,7 @@ class Operations(TorchDispatchMode):
     waits: Counter[str]
     """Operations for whose result the host has to wait."""
     attention: Counter[tuple[tuple[int, ...], ...]]
-    """The shapes of query, key and value in every call of fused attention."""
+    """The shapes of query, key, value and mask, if there is one, in every call of fused attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,9 @@ class Operations(TorchDispatchMode):
         if name in WAITING:
             self.waits[name] += 1
         if "scaled_dot_product" in name:
-            self.attention[tuple(tuple(one.shape) for one in given[:3])] += 1
+            mask = (named or {}).get("attn_mask")
+            read = [*given[:3], *([] if mask is None else [mask])]
+            self.attention[tuple(tuple(one.shape) for one in read)] += 1
         return call(*given, **(named or {}))
 
     @contextmanager
@@ -123,33 +125,21 @@ def shapes_of(steps: list[Operations]) -> set[frozenset[tuple[tuple[int, ...], .
     return {frozenset(step.attention) for step in steps}
 
 
-def tiny_predictor() -> Predictor:
-    """A predictor of MedSAM2's layers for tiny images that takes the way of a GPU, on the CPU in fp32."""
-    return Predictor(lively_model(ARCHITECTURES["medsam2"].with_image_size(TINY), seed=0), batch_size=64)
-
-
-@contextmanager
-def as_on_a_gpu() -> Iterator[None]:
-    """Fused attention for the whole batch, as on a GPU."""
-    made = MemoryAttention.__init__
-
-    def fused(self: MemoryAttention, *given: Any, **named: Any) -> None:
-        made(self, *given, **named)
-        self.explicit_matmul = False
-
-    with patch.object(MemoryAttention, "__init__", fused):
-        yield
+def tiny_predictor(precision: str = "fp32") -> Predictor:
+    """A predictor of MedSAM2's layers for tiny images that takes the way of a GPU, on the CPU."""
+    model = lively_model(ARCHITECTURES["medsam2"].with_image_size(TINY), seed=0, precision=precision)
+    return Predictor(model, batch_size=64, plan=Plan(fixed=True))
 
 
 def main() -> int:
     """Print the counts of one subject."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operations", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--slices", type=whole(20), default=155, help="of the volume (155)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--names", action="store_true", help="list the operations of a step with a full bank")
     options = parser.parse_args()
     volume, prompts = volume_and_prompts(options.slices)
-    with as_on_a_gpu():
-        steps = steps_of(tiny_predictor(), volume, prompts)
+    steps = steps_of(tiny_predictor(options.precision), volume, prompts)
     full = steps[16]
     print(f"{len(prompts)} prompts, {options.slices} slices, {len(steps)} steps")
     print(f"first step: {steps[0].dispatched} operations, {steps[0].work.total()} of them work")

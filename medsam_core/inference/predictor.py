@@ -11,12 +11,16 @@ import torch
 
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.inference import ambient
-from medsam_core.inference.compilation import Compiled
+from medsam_core.inference.compilation import Checked, Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion
 from medsam_core.inference.encoding import EncodedVolume, encode_images
+from medsam_core.inference.fixed_heads import supports
+from medsam_core.inference.fixed_steps import EXACT, FixedStep, FixedSteps
 from medsam_core.inference.model import LoadedModel, load_model
+from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictions import Prediction, PredictionBuilder
-from medsam_core.inference.tracking import EXACT, Memory, Track, Tracker, kind_of, step
+from medsam_core.inference.replay import Replayed
+from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ class Predictor:
     notes: list[str]
     """Sentences for a report: the model's notes, one for each batch that was halved for want of memory, and one for
     what the process was set to (`inference/ambient.py`)."""
+    plan: Plan
+    """How tracks advance."""
     threads: int
     """How many threads torch uses for the model's work: as many as when this was made."""
 
@@ -52,12 +58,14 @@ class Predictor:
         encoder_batch: int | None = None,
         feature_mib: int = 2048,
         compiled: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         """batch_size: None for 64 on CUDA, and for 4 on the CPU, where more need more memory and gain nothing.
 
         encoder_batch: None for 16 on CUDA, 4 on the CPU.
         compiled: whether the image encoder and the tracking step go through `torch.compile` (on CUDA into graphs).
             Each is checked against the plain function on first use (`inference/compilation.py`). Takes minutes, once.
+        plan: how tracks advance; None for what the device and `compiled` ask for.
         """
         cuda = model.device.type == "cuda"
         self.model = model
@@ -68,11 +76,27 @@ class Predictor:
         self.threads = torch.get_num_threads()
         if found := ambient.differences():
             self.notes.append(ambient.sentence(found))
-        self._encoder = self._step = None
-        if compiled:
-            given = model.device, model.precision, self.notes
-            self._encoder = Compiled(encode_images, "image encoder", *given)
-            self._step = Compiled(step, "tracking step", *given, exact=EXACT)
+        self.plan = plan or Plan.for_device(model.device, compiled=compiled)
+        self._encoder: Checked | None = None
+        self.fixed: FixedSteps | None = None
+        self._prepare(compiled)
+
+    @ambient.set_aside()
+    def _prepare(self, compiled: bool) -> None:
+        copy = Compiled if compiled else Replayed if self.plan.replayed else None
+        given = self.model.device, self.model.precision, self.notes
+        if copy:
+            self._encoder = copy(encode_images, "image encoder", *given)
+        if not self.plan.fixed:
+            return
+        if not supports(self.model.architecture):
+            self.notes.append(
+                f"tracking step: {self.model.architecture.name} is not built like SAM 2's published models; every step "
+                "has its own shape, which is slow on a GPU"
+            )
+            return
+        step = FixedStep(self.model, narrow_values=self.plan.narrow_values)
+        self.fixed = FixedSteps(step, copy(step, "tracking step", *given, exact=EXACT) if copy else None)
 
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
@@ -82,7 +106,15 @@ class Predictor:
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
         with ambient.set_aside():
-            return EncodedVolume(voxels, self.model, self.encoder_batch, self.feature_mib, self.notes, self._encoder)
+            return EncodedVolume(
+                voxels,
+                self.model,
+                self.encoder_batch,
+                self.feature_mib,
+                self.notes,
+                self._encoder,
+                channels_last=self.fixed is not None,
+            )
 
     @overload
     def predict(
@@ -131,7 +163,7 @@ class Predictor:
             builder = PredictionBuilder(asked, encoded, protocol, keep_logits=keep_logits)
             # one context around everything: autocast drops its cast weights when the outermost context ends
             with autocast(self.model.device, self.model.precision):
-                self._run(Tracker(encoded, self._step), asked, builder)
+                self._run(Tracker(encoded, self.fixed), asked, builder)
             predictions = builder.predictions()
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 

@@ -108,8 +108,8 @@ def test_compiled_bf16_agrees_with_fp32_as_bf16_does():
     compiled = Predictor(fast, batch_size=16, compiled=True)
     compiled.predict(thick.images["t1ce"], prompts)
     assert compiled.notes == []
-    assert compiled._step.checks
-    assert None not in compiled._step.checks.values()
+    assert compiled.fixed.run.checks
+    assert None not in compiled.fixed.run.checks.values()
     expected, plain, found = (
         predictor.predict(thick.images["t1ce"], prompts) for predictor in (Predictor(exact), Predictor(fast), compiled)
     )

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from medsam_core.errors import DataError, DeviceError, OptionError, PromptError
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.attention import MemoryAttention
+from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor, load_predictor
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
@@ -56,8 +56,8 @@ def test_untracked_slices_are_empty_and_without_scores(small_model, volume):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_the_batch_size_changes_nothing(batch_size, small_model, volume, expected):
-    predictor = Predictor(small_model, batch_size=batch_size, encoder_batch=batch_size)
+def test_the_batch_size_changes_nothing(batch_size, plan, small_model, volume, expected):
+    predictor = Predictor(small_model, batch_size=batch_size, encoder_batch=batch_size, plan=plan)
     assert_same(predictor.predict(volume, PROMPTS, keep_logits=True), expected)
 
 
@@ -78,8 +78,8 @@ def test_slices_nobody_asks_for_are_not_encoded(protocol, encoded_slices, small_
     assert encoded.encoded == encoded_slices
 
 
-def test_a_small_budget_encodes_again_and_gives_the_same(small_model, volume, expected):
-    predictor = Predictor(small_model, encoder_batch=1, feature_mib=0)
+def test_a_small_budget_encodes_again_and_gives_the_same(plan, small_model, volume, expected):
+    predictor = Predictor(small_model, encoder_batch=1, feature_mib=0, plan=plan)
     encoded = predictor.encode(volume)
     assert_same(predictor.predict(encoded, PROMPTS, keep_logits=True), expected)
     assert encoded.encoded > 10
@@ -116,39 +116,31 @@ def test_a_device_without_room_for_one_says_so(small_model, volume, monkeypatch)
         Predictor(small_model, encoder_batch=1).predict(volume, PROMPTS[0])
 
 
-@pytest.fixture(params=[True, False], ids=["explicit matmul", "fused"])
-def attention(request, monkeypatch):
-    """Both ways in which bf16 attends to memories, whatever the processor."""
-    made = MemoryAttention.__init__
-
-    def chosen(self, *given, **named):
-        made(self, *given, **named)
-        self.explicit_matmul = request.param
-
-    monkeypatch.setattr(MemoryAttention, "__init__", chosen)
+@pytest.fixture(params=[Plan(), Plan(fixed=True)], ids=["growing", "fixed"])
+def plan(request):
+    """The ways in which tracks advance."""
+    return request.param
 
 
-def _shared(model, volume):
+def _shared(model, volume, plan):
     """Voxels that the masks in fp32 and in bf16 share, and half of the sum of both."""
     prompt = Prompt("box", 2, box=(8, 10, 20, 25))
     exact = Predictor(model).predict(volume, prompt).mask
-    fast = Predictor(dataclasses.replace(model, precision="bf16")).predict(volume, prompt).mask
+    fast = Predictor(dataclasses.replace(model, precision="bf16"), plan=plan).predict(volume, prompt).mask
     return np.array([(exact & fast).sum(), (exact.sum() + fast.sum()) / 2])
 
 
-@pytest.mark.usefixtures("attention")
-def test_bf16_masks_agree_with_fp32(small_model, make_lively, make_volume):
+def test_bf16_masks_agree_with_fp32(plan, small_model, make_lively, make_volume):
     as_medsam2 = dataclasses.replace(
         small_model.architecture, fpn_top_down_levels=ARCHITECTURES["medsam2"].fpn_top_down_levels
     )
-    both, voxels = _shared(make_lively(as_medsam2, seed=3), make_volume((5, 40, 36)))
+    both, voxels = _shared(make_lively(as_medsam2, seed=3), make_volume((5, 40, 36)), plan)
     assert both / voxels >= 0.99
 
 
-@pytest.mark.usefixtures("attention")
-def test_bf16_masks_of_the_embedded_architecture_agree_with_fp32(make_lively, make_volume):
+def test_bf16_masks_of_the_embedded_architecture_agree_with_fp32(plan, make_lively, make_volume):
     """Of five models together: of one that draws little a voxel is a large share."""
-    both, voxels = sum(_shared(make_lively(seed=seed), make_volume((5, 40, 36))) for seed in range(5))
+    both, voxels = sum(_shared(make_lively(seed=seed), make_volume((5, 40, 36)), plan) for seed in range(5))
     assert voxels > 5_000
     assert both / voxels >= 0.995
 
