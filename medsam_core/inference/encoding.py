@@ -32,7 +32,7 @@ class EncodedVolume:
     position: torch.Tensor
     """(1, C, h, w): the position encoding of the coarsest level, the same for all slices; set by `features`."""
     encoded: int
-    """How many slices went through the encoder; a slice that was encoded again counts again."""
+    """How many slices went through the encoder: blank ones once together, a slice that was encoded again again."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class EncodedVolume:
         self._feature_bytes = feature_mib << 20
         self._table = torch.from_numpy(normalisation_table()).to(model.device)
         self._levels: list[torch.Tensor] = []
+        self._twins = _twins(self.pixels)
         self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently used first
         self._capacity = 0
 
@@ -75,6 +76,8 @@ class EncodedVolume:
         upcoming: slices that will be needed next, the soonest first; they fill the rest of the encoder's batch.
         out: rows of `buffers` in which the maps are to be written, (len(slices), h, w, C).
         """
+        slices = [self._twins[index] for index in slices]
+        upcoming = (self._twins[index] for index in upcoming)
         distinct = list(dict.fromkeys(slices))
         if not self._capacity and len(distinct) > self.batch_size:
             self.features(distinct[: self.batch_size])  # finds out how much memory a slice takes
@@ -182,6 +185,17 @@ class EncodedVolume:
             oldest = next(old for old in self._slots if old not in pinned)
             self._slots[index] = self._slots.pop(oldest)
         return self._slots[index]
+
+
+def _twins(pixels: np.ndarray) -> list[int]:
+    """For each slice the one that is encoded for it: for a blank one the first with the same pixels, else itself."""
+    rows = pixels.reshape(len(pixels), -1)
+    low, high = rows.min(1).tolist(), rows.max(1).tolist()
+    first: dict[int, int] = {}
+    return [
+        first.setdefault(value, index) if value == most else index
+        for index, (value, most) in enumerate(zip(low, high, strict=True))
+    ]
 
 
 def encode_images(module: Any, images: torch.Tensor) -> list[torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
@@ -160,11 +161,13 @@ class Predictor:
         with ambient.set_aside(self.threads) as found:
             if found and (note := ambient.sentence(found)) not in self.notes:
                 self.notes.append(note)
-            builder = PredictionBuilder(asked, encoded, protocol, keep_logits=keep_logits)
+            distinct = {_content(prompt): prompt for prompt in asked}
+            builder = PredictionBuilder([*distinct.values()], encoded, protocol, keep_logits=keep_logits)
             # one context around everything: autocast drops its cast weights when the outermost context ends
             with autocast(self.model.device, self.model.precision):
-                self._run(Tracker(encoded, self.fixed), asked, builder)
-            predictions = builder.predictions()
+                self._run(Tracker(encoded, self.fixed), [*distinct.values()], builder)
+            found_by = dict(zip(distinct, builder.predictions(), strict=True))
+            predictions = [replace(found_by[_content(prompt)], prompt=prompt) for prompt in asked]
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 
     def _run(self, tracker: Tracker, prompts: list[Prompt], builder: PredictionBuilder) -> None:
@@ -200,6 +203,12 @@ class Predictor:
                     run(batch[i : i + size])
 
             _, self.batch_size = halving_on_exhaustion(pieces, self.batch_size, self.notes)
+
+
+def _content(prompt: Prompt) -> tuple[object, ...]:
+    """What the model is given: equal for prompts that are tracked once, such as those of two regions of one extent."""
+    mask = None if prompt.mask is None else prompt.mask.tobytes()
+    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask
 
 
 def _check_inside(prompt: Prompt, shape: tuple[int, int, int]) -> None:

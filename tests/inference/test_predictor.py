@@ -9,6 +9,7 @@ from medsam_core.errors import DataError, DeviceError, OptionError, PromptError
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor, load_predictor
+from medsam_core.inference.tracking import Tracker
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
 
@@ -76,6 +77,51 @@ def test_slices_nobody_asks_for_are_not_encoded(protocol, encoded_slices, small_
     encoded = predictor.encode(volume)
     predictor.predict(encoded, PROMPTS[0], protocol=protocol)
     assert encoded.encoded == encoded_slices
+
+
+def test_equal_prompts_are_tracked_once(small_model, volume, expected, monkeypatch):
+    tracked = []
+    advance = Tracker.advance
+    monkeypatch.setattr(
+        Tracker, "advance", lambda self, tracks, first: tracked.extend(tracks) or advance(self, tracks, first)
+    )
+    twice = [PROMPTS[0], PROMPTS[1], dataclasses.replace(PROMPTS[0]), PROMPTS[2]]
+    found = Predictor(small_model, batch_size=16).predict(volume, twice, keep_logits=True)
+    assert len(tracked) == 4  # one prompt inside the volume in both directions, two at its ends in one
+    assert [prediction.prompt for prediction in found] == twice
+    assert_same([found[0], found[1], found[3]], expected)
+    assert np.array_equal(found[0].mask, found[2].mask)
+
+
+def test_prompts_that_differ_in_one_number_are_tracked_apart(small_model, volume):
+    drawn = np.zeros(SHAPE[1:], bool)
+    drawn[10:20, 10:20] = True
+    other = drawn.copy()
+    other[20, 10:20] = True
+    points = {"points": ((14, 18), (20, 20))}
+    prompts = [
+        Prompt("mask", 4, mask=drawn),
+        Prompt("mask", 4, mask=other),
+        Prompt("points3", 4, **points, point_labels=(1, 1)),
+        Prompt("points3", 4, **points, point_labels=(1, 0)),
+        Prompt("box", 4, box=(8, 10, 20, 25)),
+        Prompt("box", 5, box=(8, 10, 20, 25)),
+    ]
+    found = Predictor(small_model).predict(volume, prompts, protocol="slicewise", keep_logits=True)
+    assert len({prediction.logits.tobytes() for prediction in found}) == len(prompts)
+
+
+def test_blank_slices_are_encoded_once(plan, small_model, volume):
+    padded = np.concatenate([np.zeros_like(volume[:2]), volume, np.zeros_like(volume[:3])])
+    predictor = Predictor(small_model, plan=plan)
+    encoded = predictor.encode(padded)
+    prompt = Prompt("box", 6, box=(8, 10, 20, 25))
+    found = predictor.predict(encoded, prompt, keep_logits=True)
+    assert encoded.encoded == 11
+    one_by_one = predictor.encode(padded)
+    one_by_one._twins = list(range(len(padded)))
+    assert_same([found], [predictor.predict(one_by_one, prompt, keep_logits=True)])
+    assert one_by_one.encoded == 15
 
 
 def test_a_small_budget_encodes_again_and_gives_the_same(plan, small_model, volume, expected):
