@@ -132,10 +132,18 @@ class FixedAttention:
             x = x + layer.itself_out(_joined(found))
             asked = layer.query(layer.norm2(x)).view(n, self.places, 1, self.heads, self.width)
             query = self._rotated(asked)[:, :, 0].transpose(1, 2)
-            found = scaled_dot_product_attention(query, own + aged, value, attn_mask=hidden)
+            found = self._read(query, own + aged, value, hidden)
             x = x + layer.memories_out(_joined(found))
             x = x + layer.second(layer.first(layer.norm3(x)).relu_())
         return self._norm(x)
+
+    def _read(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden: torch.Tensor | None
+    ) -> torch.Tensor:
+        if hidden is None or self.device.type != "cuda":
+            return scaled_dot_product_attention(query, key, value, attn_mask=hidden)
+        # FlashAttention takes no mask, and cuDNN, which torch prefers on some GPUs, would plan for one more shape
+        return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, hidden, False)[0]
 
     def keys_of(self, memory: torch.Tensor) -> torch.Tensor:
         """(layers, n, heads, h * w, width): a memory's keys without place and age. memory: (n, h * w, memory_dim)."""
