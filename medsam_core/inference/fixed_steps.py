@@ -12,9 +12,9 @@ fills, for 15 steps, a mask hides the empty places, and the batch does not shrin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,11 @@ from medsam_core.inference.fixed_attention import FixedAttention
 from medsam_core.inference.fixed_heads import FixedHeads
 from medsam_core.inference.fixed_memory import FixedMemoryEncoder
 from medsam_core.inference.model import LoadedModel
+
+if TYPE_CHECKING:
+    from medsam_core.inference.tracking import Memory, Track
+
+    Upcoming = Callable[[Sequence[Track], int], Iterable[int]]
 
 WIDTHS = (8, 16, 24, 32, 48, 64)  # rows of a batch: with the filling bank at most eight shapes for a subject
 EXACT = 5  # the first results of a step, which are not rounded to bfloat16
@@ -185,11 +190,11 @@ class FixedSteps:
 
     @torch.no_grad()
     def advance(
-        self, volume: EncodedVolume, tracks: Sequence[Any], first: Any, upcoming: Any
-    ) -> Iterator[tuple[int, Sequence[Any], tuple[torch.Tensor, ...]]]:
+        self, volume: EncodedVolume, tracks: Sequence[Track], first: Memory, upcoming: Upcoming
+    ) -> Iterator[tuple[int, Sequence[Track], tuple[torch.Tensor, ...]]]:
         """Follow tracks from the memory of their prompted slices.
 
-        tracks: `tracking.Track`s, the longest first. first: a `tracking.Memory` with one batch element for each.
+        tracks: the longest first. first: one batch element for each.
         upcoming: (tracks, t) -> the slices that they need after time t.
         Yields (t, active, results) for t = 1, 2, …: the first len(active) rows of the results of `FixedStep` are those
         of the active tracks. The next step may overwrite them.
@@ -201,8 +206,8 @@ class FixedSteps:
             raise
 
     def _advance(
-        self, volume: EncodedVolume, tracks: Sequence[Any], first: Any, upcoming: Any
-    ) -> Iterator[tuple[int, Sequence[Any], tuple[torch.Tensor, ...]]]:
+        self, volume: EncodedVolume, tracks: Sequence[Track], first: Memory, upcoming: Upcoming
+    ) -> Iterator[tuple[int, Sequence[Track], tuple[torch.Tensor, ...]]]:
         bank = self._bank_for(len(tracks), volume)
         steps = tracks[0].steps
         schedule, table = bank.schedule(steps), self.step.attention.table(volume.shape[0])
@@ -241,7 +246,7 @@ class FixedSteps:
         if self.run is not None:
             self.run.forget()
 
-    def _begin(self, bank: Bank, first: Any) -> None:
+    def _begin(self, bank: Bank, first: Memory) -> None:
         """The prompted slices' memories and pointers into the bank."""
         attention, dtype = self.step.attention, self.step.dtype
         with torch.autocast(attention.device.type, enabled=False):
