@@ -19,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch.nn.functional import pad
 
 from benchmarks.arguments import whole
 from benchmarks.lively_model import lively_model
@@ -29,6 +30,9 @@ from medsam_core.inference.attention import Bank, MemoryAttention
 from medsam_core.inference.checkpoints import embedded_path
 from medsam_core.inference.compilation import relative_difference
 from medsam_core.inference.devices import autocast, resolve_device
+from medsam_core.inference.fixed_attention import FixedAttention
+from medsam_core.inference.fixed_heads import FixedHeads
+from medsam_core.inference.fixed_memory import FixedMemoryEncoder
 from medsam_core.inference.model import LoadedModel, load_model
 
 PARTS = ("image encoder", "memory attention", "prompt encoder and mask decoder", "memory encoder")
@@ -70,6 +74,10 @@ class Clock:
             (module.memory_attention, "forward", PARTS[1]),
             (MemoryAttention, "__call__", PARTS[1]),
             (MemoryAttention, "project", PARTS[1]),
+            (FixedAttention, "__call__", PARTS[1]),
+            (FixedAttention, "keys_of", PARTS[1]),
+            (FixedHeads, "__call__", PARTS[2]),
+            (FixedMemoryEncoder, "__call__", PARTS[3]),
             (module.sam_prompt_encoder, "forward", PARTS[2]),
             (module.sam_mask_decoder, "forward", PARTS[2]),
             (module.memory_encoder, "forward", PARTS[3]),
@@ -108,7 +116,7 @@ def table(found: dict[str, dict[str, float]], per: dict[str, int]) -> list[str]:
 class FullBank:
     """One step's question to a full bank of made-up memories, asked of sam2's memory attention and of the engine's.
 
-    batch: objects. The engine's fused way is what a GPU and a compiled step take, that by products what a CPU takes.
+    batch: objects. The engine's fused way is what a GPU takes, with values of two widths, and by products a CPU.
     """
 
     def __init__(self, model: LoadedModel, batch: int, slices: int = 100) -> None:
@@ -124,18 +132,33 @@ class FullBank:
         self.masks = [made(batch, module.mem_dim, side, side) for _ in range(module.num_maskmem)]
         self.pointers = made(module.max_obj_ptrs_in_encoder, batch, width)
         self.ages = torch.arange(len(self.pointers), device=model.device)
-        self.fused, self.products = (MemoryAttention(model, slices, compiled=way) for way in (True, False))
-        self._projected = {way: self._bank(way) for way in (self.fused, self.products)}
+        self.products = MemoryAttention(model, slices)
+        with torch.no_grad(), autocast(model.device, model.precision):
+            memories = [(age, self.products.project(mask)) for age, mask in enumerate(self.masks)]
+            self._bank = Bank(memories, self.pointers, self.ages)
+        with torch.no_grad():
+            fixed = {width: FixedAttention(model, narrow_values=width) for width in (False, True)}
+            self._fixed = {way: self._as_fixed_reads_them(way, slices) for way in fixed.values()}
+        self.fused, self.narrow = fixed.values()
         self._tokens, self._positions = self._as_sam2_reads_them()
 
-    def _bank(self, way: MemoryAttention) -> Bank:
-        with torch.no_grad(), autocast(self.model.device, self.model.precision):
-            return Bank([(age, way.project(mask)) for age, mask in enumerate(self.masks)], self.pointers, self.ages)
+    def _as_fixed_reads_them(self, way: FixedAttention, slices: int) -> tuple[torch.Tensor, ...]:
+        """Features, keys, values and ages."""
+        tokens = [mask.flatten(2).transpose(1, 2).to(way.dtype).contiguous() for mask in self.masks]
+        pointers = self.pointers.transpose(0, 1).reshape(len(self.features), -1, self.model.module.mem_dim)
+        pointers = pointers.to(way.dtype)
+        keys = torch.cat([*(way.keys_of(one) for one in tokens), way.pointer_keys_of(pointers)], 3)
+        values = torch.cat([*tokens, pointers], 1)
+        values = pad(values, (0, way.value_width - values.shape[-1]))
+        start = len(tokens) * way.places
+        rows = [*range(start), *(start + age for age in self.ages.tolist() for _ in range(way.pointer_tokens))]
+        features = self.features.flatten(2).transpose(1, 2).to(way.dtype).contiguous()
+        return features, keys.contiguous(), values, way.table(slices)[:, :, rows]
 
     def _as_sam2_reads_them(self) -> tuple[torch.Tensor, torch.Tensor]:
         module, batch = self.model.module, len(self.features)
         with torch.no_grad():
-            pointers, aged = self.products._pointers(self._projected[self.products], batch)
+            pointers, aged = self.products._pointers(self._bank, batch)
         masks = [mask.flatten(2).transpose(1, 2) for mask in self.masks]
         places = self.products._places.float().expand(batch, -1, -1)
         positions = [places + module.maskmem_tpos_enc[age, 0] for age in range(len(masks))]
@@ -154,16 +177,24 @@ class FullBank:
         )
         return found.permute(1, 2, 0).unflatten(2, (h, w))
 
-    def ask(self, way: MemoryAttention) -> torch.Tensor:
+    def ask_products(self) -> torch.Tensor:
         """(n, d_model, h, w)."""
-        return way(self.features, self.position, self._projected[way])
+        return self.products(self.features, self.position, self._bank)
+
+    def ask(self, way: FixedAttention) -> torch.Tensor:
+        """(n, d_model, h, w), without what the mask decoder adds."""
+        with torch.autocast(self.model.device.type, enabled=False):
+            found = way(*self._fixed[way], None)
+        found = found - self.model.module.sam_prompt_encoder.no_mask_embed.weight
+        return found.view(len(self.features), way.side, way.side, -1).permute(0, 3, 1, 2)
 
     def compared(self, rounds: int) -> list[str]:
         """A line of Markdown for each way: ms per object, and how far its result is from sam2's."""
         ways = {
             "sam2's own": self.ask_sam2,
             "keys kept, fused attention": lambda: self.ask(self.fused),
-            "keys kept, matrix products": lambda: self.ask(self.products),
+            "the same, narrow values": lambda: self.ask(self.narrow),
+            "keys kept, matrix products": self.ask_products,
         }
         with torch.no_grad(), autocast(self.model.device, self.model.precision):
             seconds = in_turns(ways, self.model.device, rounds)

@@ -7,8 +7,11 @@ the slice and an embedding of the age. Projection and rotation are linear, so a 
     rotate(k_proj(memory + place)) + rotate(W_k · age)
 
 The first part is computed when the memory is made, the second is a table of `num_maskmem` ages. The weights of the
-attention sum to 1, so values may be averaged first, while they are `memory_dim` wide, and projected to `d_model`
-afterwards; the CPU does so. Both give sam2's results up to rounding. The order of memories does not matter.
+attention sum to 1, so values are averaged first, while they are `memory_dim` wide, and projected to `d_model`
+afterwards. This gives sam2's results up to rounding. The order of memories does not matter.
+
+Attention is explicit matrix products, one batch element at a time: the way of a CPU. A GPU takes
+`inference/fixed_attention.py` wherever the architecture allows.
 """
 
 from __future__ import annotations
@@ -35,13 +38,10 @@ class Projection:
     """(n, h * w, memory_dim)."""
     keys: tuple[torch.Tensor, ...]
     """For each layer (n, heads, h * w, d_model / heads), without the part of the age."""
-    values: tuple[torch.Tensor, ...]
-    """For each layer (n, heads, h * w, d_model / heads); () where values are averaged before they are projected."""
 
     def of(self, rows: slice) -> Projection:
         """The projection of some batch elements."""
-        keys, values = (tuple(layer[rows] for layer in layers) for layers in (self.keys, self.values))
-        return Projection(self.tokens[rows], keys, values)
+        return Projection(self.tokens[rows], tuple(layer[rows] for layer in self.keys))
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,16 @@ class Bank:
 class MemoryAttention:
     """The layers of a model's memory attention. Call it within `torch.no_grad` and the model's autocast."""
 
-    explicit_matmul: bool
-    """Whether attention is explicit matrix products, one batch element at a time, which is faster on a CPU. Otherwise,
-    and in a compiled step, it is torch's fused attention over the whole batch."""
-
-    def __init__(self, model: LoadedModel, slices: int, *, compiled: bool = False) -> None:
-        """slices: of the volume; scales the pointers' ages, as in sam2. compiled: whether the step is compiled."""
+    def __init__(self, model: LoadedModel, slices: int) -> None:
+        """slices: of the volume; scales the pointers' ages, as in sam2."""
         self.module = model.module
         self.layers: Any = model.module.memory_attention.layers
         self.heads: int = model.architecture.memory_attention_heads
         self.dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
         self.device = model.device
-        self.explicit_matmul = model.device.type == "cpu" and not compiled
         self.oldest_pointer = min(slices, self.module.max_obj_ptrs_in_encoder) - 1
-        self._scratch = Scratch(self.dtype)
-        # computed here and not on first use, so that a compiled step finds them unchanged
+        self._scratch = Scratch(self.dtype, self.device)
         self._angles: torch.Tensor = self.layers[0].cross_attn_image.freqs_cis.to(self.device)
-        self._turns = torch.view_as_real(self._angles)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             side = self.module.sam_image_embedding_size
             places = self.module.memory_encoder.position_encoding(torch.empty(1, 1, side, side, device=self.device))
@@ -88,8 +81,7 @@ class MemoryAttention:
         placed = tokens + self._places
         cross = [layer.cross_attn_image for layer in self.layers]
         keys = tuple(self._rotate(self._split(attention.k_proj(placed))) for attention in cross)
-        values = () if self.explicit_matmul else tuple(self._split(attention.v_proj(tokens)) for attention in cross)
-        return Projection(tokens, keys, values)
+        return Projection(tokens, keys)
 
     def __call__(self, features: torch.Tensor, position: torch.Tensor, bank: Bank) -> torch.Tensor:
         """(n, d_model, h, w): the coarsest level's features, conditioned on memory.
@@ -99,24 +91,17 @@ class MemoryAttention:
         n, _, h, w = features.shape
         x = (features + 0.1 * position).flatten(2).transpose(1, 2).contiguous()
         pointers, aged = self._pointers(bank, n)
-        if self.explicit_matmul:
-            everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
+        everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
         for place, layer in enumerate(self.layers):
             x = x + self._to_itself(layer.self_attn, layer.norm1(x).to(self.dtype))
             cross = layer.cross_attn_image
             query = self._rotate(self._split(cross.q_proj(layer.norm2(x).to(self.dtype))))
             key = self._split(cross.k_proj(aged))
-            if self.explicit_matmul:
-                found = self._to_memories(place, query, key, bank, everything)
-                # by head: (n, heads, tokens, memory_dim) -> (n, heads, tokens, d_model / heads)
-                v = cross.v_proj
-                weight, bias = (part.unflatten(0, (self.heads, -1)).to(found.dtype) for part in (v.weight, v.bias))
-                found = found @ weight.transpose(1, 2) + bias[:, None]
-            else:
-                keys = [memory.keys[place] + self._ages[place][row] for row, memory in bank.memories]
-                values = [memory.values[place] for _, memory in bank.memories]
-                values.append(self._split(cross.v_proj(pointers)))
-                found = scaled_dot_product_attention(query, torch.cat([*keys, key], -2), torch.cat(values, -2))
+            found = self._to_memories(place, query, key, bank, everything)
+            # by head: (n, heads, tokens, memory_dim) -> (n, heads, tokens, d_model / heads)
+            v = cross.v_proj
+            weight, bias = (part.unflatten(0, (self.heads, -1)).to(found.dtype) for part in (v.weight, v.bias))
+            found = found @ weight.transpose(1, 2) + bias[:, None]
             x = x + cross.out_proj(_joined(found))
             x = x + layer.linear2(layer.linear1(layer.norm3(x).to(self.dtype)).relu_())
         return self.module.memory_attention.norm(x).transpose(1, 2).unflatten(2, (h, w))
@@ -126,7 +111,7 @@ class MemoryAttention:
         query, key = (self._rotate(self._split(project(x))) for project in (own.q_proj, own.k_proj))
         value = self._split(own.v_proj(x))
         # torch's fused attention uses no bfloat16 instructions on the CPU
-        if self.explicit_matmul and self.dtype is torch.bfloat16:
+        if self.dtype is torch.bfloat16:
             found = torch.stack([_attend(*element, self._scratch) for element in zip(query, key, value, strict=True)])
         else:
             found = scaled_dot_product_attention(query, key, value)
@@ -166,12 +151,6 @@ class MemoryAttention:
 
     def _rotate(self, x: torch.Tensor) -> torch.Tensor:
         """RoPE: (…, h * w, d_model / heads), rotated by the angles of the places, in float32."""
-        # inductor has no complex numbers; without it, this branch is ten times slower
-        if torch.compiler.is_compiling():
-            first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-            cosine, sine = self._turns.unbind(-1)
-            turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
-            return turned.flatten(-2).to(x.dtype)
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
         return torch.view_as_real(pairs * self._angles).flatten(-2).to(x.dtype)
 
@@ -181,17 +160,17 @@ class MemoryAttention:
 
 
 class Scratch:
-    """Buffers on the CPU for reuse: the pages of a new buffer cost more than filling it."""
+    """Buffers for reuse: on the CPU the pages of a new buffer cost more than filling it."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype, self.device = dtype, device
         self._buffers: dict[str, torch.Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
         """A buffer with undefined content; the next caller with this name overwrites it."""
         size = math.prod(shape)
         if name not in self._buffers or self._buffers[name].numel() < size:
-            self._buffers[name] = torch.empty(size, dtype=self.dtype)
+            self._buffers[name] = torch.empty(size, dtype=self.dtype, device=self.device)
         return self._buffers[name][:size].view(shape)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from medsam_core.inference import ambient
-from medsam_core.inference.compilation import Compiled
+from medsam_core.inference.compilation import Checked
 from medsam_core.inference.devices import autocast, halving_on_exhaustion, on_device
 from medsam_core.inference.model import LoadedModel
 from medsam_core.inference.preprocessing import normalisation_table, resize_slices, to_uint8
@@ -32,7 +32,7 @@ class EncodedVolume:
     position: torch.Tensor
     """(1, C, h, w): the position encoding of the coarsest level, the same for all slices; set by `features`."""
     encoded: int
-    """How many slices went through the encoder; a slice that was encoded again counts again."""
+    """How many slices went through the encoder: blank ones once together, a slice that was encoded again again."""
 
     def __init__(
         self,
@@ -41,13 +41,16 @@ class EncodedVolume:
         batch_size: int,
         feature_mib: int,
         notes: list[str],
-        compiled: Compiled | None = None,
+        run: Checked | None = None,
+        *,
+        channels_last: bool = False,
     ) -> None:
         """voxels: (D, H, W), any real dtype and range; DataError as in `to_uint8`.
 
         batch_size: slices encoded together; halved if the device's memory is too small.
         notes: get a sentence for each halved batch.
-        compiled: a compiled `encode_images` for batches of exactly `batch_size`; None to run the plain function.
+        run: a compiled or recorded `encode_images` for batches of exactly `batch_size`; None for the plain function.
+        channels_last: how features are kept, for `buffers`; changes no number.
         """
         self.pixels = to_uint8(voxels)
         self.shape = self.pixels.shape
@@ -55,19 +58,26 @@ class EncodedVolume:
         self.batch_size = batch_size
         self.notes = notes
         self.encoded = 0
-        self._compiled = compiled
+        self._run = run
+        self._channels_last = channels_last
         self._feature_bytes = feature_mib << 20
         self._table = torch.from_numpy(normalisation_table()).to(model.device)
         self._levels: list[torch.Tensor] = []
+        self._twins = _twins(self.pixels)
         self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently used first
         self._capacity = 0
 
-    def features(self, slices: Sequence[int], upcoming: Iterable[int] = ()) -> list[torch.Tensor]:
+    def features(
+        self, slices: Sequence[int], upcoming: Iterable[int] = (), out: Sequence[torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
         """The decoder's feature maps of the given slices, from fine to coarse, each (len(slices), C, h, w).
 
         slices: indices of slices; may repeat.
         upcoming: slices that will be needed next, the soonest first; they fill the rest of the encoder's batch.
+        out: rows of `buffers` in which the maps are to be written, (len(slices), h, w, C).
         """
+        slices = [self._twins[index] for index in slices]
+        upcoming = (self._twins[index] for index in upcoming)
         distinct = list(dict.fromkeys(slices))
         if not self._capacity and len(distinct) > self.batch_size:
             self.features(distinct[: self.batch_size])  # finds out how much memory a slice takes
@@ -75,7 +85,11 @@ class EncodedVolume:
             pieces = [self.features(distinct[i : i + self._capacity]) for i in range(0, len(distinct), self._capacity)]
             where = {index: place for place, index in enumerate(distinct)}
             order = on_device([where[index] for index in slices], self.model.device)
-            return [torch.cat(level)[order] for level in zip(*pieces, strict=True)]
+            found = [torch.cat(level)[order] for level in zip(*pieces, strict=True)]
+            if out is not None:
+                found = [target.copy_(level.permute(0, 2, 3, 1)) for target, level in zip(out, found, strict=True)]
+                return [level.permute(0, 3, 1, 2) for level in found]
+            return found
         missing = [index for index in distinct if index not in self._slots]
         for index in distinct:
             if index in self._slots:
@@ -83,7 +97,20 @@ class EncodedVolume:
         if missing:
             self._encode(missing, upcoming, pinned=set(distinct))
         slots = on_device([self._slots[index] for index in slices], self.model.device)
-        return [level.index_select(0, slots) for level in self._levels]
+        if out is not None:
+            for level, target in zip(self._levels, out, strict=True):
+                torch.index_select(level, 0, slots, out=target)
+            found = list(out)
+        else:
+            found = [level.index_select(0, slots) for level in self._levels]
+        return [level.permute(0, 3, 1, 2) for level in found] if self._channels_last else found
+
+    def buffers(self, count: int) -> list[torch.Tensor]:
+        """Room for the feature maps of `count` slices, each (count, h, w, C), with undefined content.
+
+        The volume must be `channels_last`, and a slice of it encoded.
+        """
+        return [level.new_empty((count, *level.shape[1:])) for level in self._levels]
 
     @ambient.set_aside()
     def fill(self) -> None:
@@ -107,28 +134,32 @@ class EncodedVolume:
 
     def _encode_batch(self, slices: list[int], pinned: set[int]) -> None:
         def run(batch_size: int) -> list[torch.Tensor]:
-            parts = [self._forward(slices[i : i + batch_size]) for i in range(0, len(slices), batch_size)]
-            return [torch.cat(level) if len(parts) > 1 else level[0] for level in zip(*parts, strict=True)]
+            if batch_size >= len(slices):
+                return self._forward(slices, batch_size)
+            # a recorded encoder overwrites its results in the next call
+            pieces = [slices[i : i + batch_size] for i in range(0, len(slices), batch_size)]
+            parts = [[level.clone() for level in self._forward(piece, batch_size)] for piece in pieces]
+            return [torch.cat(level) for level in zip(*parts, strict=True)]
 
         levels, self.batch_size = halving_on_exhaustion(run, self.batch_size, self.notes)
         if not self._capacity:
             self._allocate(levels)
         slots = on_device([self._slot_for(index, pinned.union(slices)) for index in slices], self.model.device)
         for store, level in zip(self._levels, levels, strict=True):
-            store[slots] = level
+            store[slots] = level.permute(0, 2, 3, 1) if self._channels_last else level
         self.encoded += len(slices)
 
     @torch.no_grad()
-    def _forward(self, slices: list[int]) -> list[torch.Tensor]:
+    def _forward(self, slices: list[int], batch_size: int) -> list[torch.Tensor]:
         module, device = self.model.module, self.model.device
         images = self._table[:, self._resized(slices).long()].transpose(0, 1)
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(device, self.model.precision):
-            if self._compiled and len(slices) < self.batch_size:
-                # pad the batch: another size would need another compilation
-                padding = images[-1:].expand(self.batch_size - len(slices), -1, -1, -1)
+            if self._run and len(slices) < batch_size:
+                # pad the batch: another size would need another compilation or recording
+                padding = images[-1:].expand(batch_size - len(slices), -1, -1, -1)
                 images = torch.cat([images, padding]).contiguous(memory_format=torch.channels_last)
-            maps = self._compiled(len(images), module, images) if self._compiled else encode_images(module, images)
+            maps = self._run(len(images), module, images) if self._run else encode_images(module, images)
         maps = [level[: len(slices)] for level in maps]
         self.position = module.image_encoder.neck.position_encoding(maps[-1][:1]).to(maps[-1].dtype)
         return maps
@@ -144,7 +175,8 @@ class EncodedVolume:
     def _allocate(self, levels: list[torch.Tensor]) -> None:
         per_slice = sum(level[0].numel() * level.element_size() for level in levels)
         self._capacity = min(self.shape[0], max(self._feature_bytes // per_slice, 4 * self.batch_size))
-        self._levels = [level.new_empty((self._capacity, *level.shape[1:])) for level in levels]
+        shapes = [(h, w, c) if self._channels_last else (c, h, w) for _, c, h, w in (level.shape for level in levels)]
+        self._levels = [level.new_empty((self._capacity, *s)) for level, s in zip(levels, shapes, strict=True)]
 
     def _slot_for(self, index: int, pinned: set[int]) -> int:
         if len(self._slots) < self._capacity:
@@ -153,6 +185,17 @@ class EncodedVolume:
             oldest = next(old for old in self._slots if old not in pinned)
             self._slots[index] = self._slots.pop(oldest)
         return self._slots[index]
+
+
+def _twins(pixels: np.ndarray) -> list[int]:
+    """For each slice the one that is encoded for it: for a blank one the first with the same pixels, else itself."""
+    rows = pixels.reshape(len(pixels), -1)
+    low, high = rows.min(1).tolist(), rows.max(1).tolist()
+    first: dict[int, int] = {}
+    return [
+        first.setdefault(value, index) if value == most else index
+        for index, (value, most) in enumerate(zip(low, high, strict=True))
+    ]
 
 
 def encode_images(module: Any, images: torch.Tensor) -> list[torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
@@ -11,12 +12,16 @@ import torch
 
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.inference import ambient
-from medsam_core.inference.compilation import Compiled
+from medsam_core.inference.compilation import Checked, Compiled
 from medsam_core.inference.devices import autocast, halving_on_exhaustion
 from medsam_core.inference.encoding import EncodedVolume, encode_images
+from medsam_core.inference.fixed_heads import supports
+from medsam_core.inference.fixed_steps import EXACT, FixedStep, FixedSteps
 from medsam_core.inference.model import LoadedModel, load_model
+from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictions import Prediction, PredictionBuilder
-from medsam_core.inference.tracking import EXACT, Memory, Track, Tracker, kind_of, step
+from medsam_core.inference.replay import Replayed
+from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ class Predictor:
     notes: list[str]
     """Sentences for a report: the model's notes, one for each batch that was halved for want of memory, and one for
     what the process was set to (`inference/ambient.py`)."""
+    plan: Plan
+    """How tracks advance."""
     threads: int
     """How many threads torch uses for the model's work: as many as when this was made."""
 
@@ -52,12 +59,14 @@ class Predictor:
         encoder_batch: int | None = None,
         feature_mib: int = 2048,
         compiled: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         """batch_size: None for 64 on CUDA, and for 4 on the CPU, where more need more memory and gain nothing.
 
         encoder_batch: None for 16 on CUDA, 4 on the CPU.
         compiled: whether the image encoder and the tracking step go through `torch.compile` (on CUDA into graphs).
             Each is checked against the plain function on first use (`inference/compilation.py`). Takes minutes, once.
+        plan: how tracks advance; None for what the device and `compiled` ask for.
         """
         cuda = model.device.type == "cuda"
         self.model = model
@@ -68,11 +77,27 @@ class Predictor:
         self.threads = torch.get_num_threads()
         if found := ambient.differences():
             self.notes.append(ambient.sentence(found))
-        self._encoder = self._step = None
-        if compiled:
-            given = model.device, model.precision, self.notes
-            self._encoder = Compiled(encode_images, "image encoder", *given)
-            self._step = Compiled(step, "tracking step", *given, exact=EXACT)
+        self.plan = plan or Plan.for_device(model.device, compiled=compiled)
+        self._encoder: Checked | None = None
+        self.fixed: FixedSteps | None = None
+        self._prepare(compiled)
+
+    @ambient.set_aside()
+    def _prepare(self, compiled: bool) -> None:
+        copy = Compiled if compiled else Replayed if self.plan.replayed else None
+        given = self.model.device, self.model.precision, self.notes
+        if copy:
+            self._encoder = copy(encode_images, "image encoder", *given)
+        if not self.plan.fixed:
+            return
+        if not supports(self.model.architecture):
+            self.notes.append(
+                f"tracking step: {self.model.architecture.name} is not built like SAM 2's published models; every step "
+                "has its own shape, which is slow on a GPU"
+            )
+            return
+        step = FixedStep(self.model, narrow_values=self.plan.narrow_values)
+        self.fixed = FixedSteps(step, copy(step, "tracking step", *given, exact=EXACT) if copy else None)
 
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
@@ -82,7 +107,15 @@ class Predictor:
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
         with ambient.set_aside():
-            return EncodedVolume(voxels, self.model, self.encoder_batch, self.feature_mib, self.notes, self._encoder)
+            return EncodedVolume(
+                voxels,
+                self.model,
+                self.encoder_batch,
+                self.feature_mib,
+                self.notes,
+                self._encoder,
+                channels_last=self.fixed is not None,
+            )
 
     @overload
     def predict(
@@ -128,11 +161,13 @@ class Predictor:
         with ambient.set_aside(self.threads) as found:
             if found and (note := ambient.sentence(found)) not in self.notes:
                 self.notes.append(note)
-            builder = PredictionBuilder(asked, encoded, protocol, keep_logits=keep_logits)
+            distinct = {_content(prompt): prompt for prompt in asked}
+            builder = PredictionBuilder([*distinct.values()], encoded, protocol, keep_logits=keep_logits)
             # one context around everything: autocast drops its cast weights when the outermost context ends
             with autocast(self.model.device, self.model.precision):
-                self._run(Tracker(encoded, self._step), asked, builder)
-            predictions = builder.predictions()
+                self._run(Tracker(encoded, self.fixed), [*distinct.values()], builder)
+            found_by = dict(zip(distinct, builder.predictions(), strict=True))
+            predictions = [replace(found_by[_content(prompt)], prompt=prompt) for prompt in asked]
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 
     def _run(self, tracker: Tracker, prompts: list[Prompt], builder: PredictionBuilder) -> None:
@@ -168,6 +203,12 @@ class Predictor:
                     run(batch[i : i + size])
 
             _, self.batch_size = halving_on_exhaustion(pieces, self.batch_size, self.notes)
+
+
+def _content(prompt: Prompt) -> tuple[object, ...]:
+    """What the model is given: equal for prompts that are tracked once, such as those of two regions of one extent."""
+    mask = None if prompt.mask is None else prompt.mask.tobytes()
+    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask
 
 
 def _check_inside(prompt: Prompt, shape: tuple[int, int, int]) -> None:

@@ -20,19 +20,17 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
 from medsam_core.inference.attention import Bank, MemoryAttention, Projection
-from medsam_core.inference.compilation import Compiled
 from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
+from medsam_core.inference.fixed_steps import FixedSteps
 from medsam_core.prompts.prompt import Prompt
-
-EXACT = 4  # the first results of `step`, which are not rounded to bfloat16
-ROWS_TOGETHER = 8  # a compiled batch shrinks in steps of this many tracks, because each size is compiled separately
 
 
 @dataclass(frozen=True)
@@ -90,13 +88,17 @@ class Memory:
 class Tracker:
     """sam2's steps for one volume. The caller chooses batches that fit into the device's memory."""
 
-    def __init__(self, volume: EncodedVolume, compiled: Compiled | None = None) -> None:
-        """compiled: a compiled `step`, for the slices on which the memory bank is full; None for the plain function."""
-        self.volume, self.compiled = volume, compiled
+    def __init__(self, volume: EncodedVolume, fixed: FixedSteps | None = None) -> None:
+        """fixed: to track in steps of few shapes; None for a batch that shrinks and a memory bank that grows."""
+        self.volume, self.fixed = volume, fixed
         self.module = volume.model.module
         self.device = volume.model.device
         self.precision = volume.model.precision
-        self.attention = MemoryAttention(volume.model, volume.shape[0], compiled=compiled is not None)
+
+    @cached_property
+    def attention(self) -> MemoryAttention:
+        """What the growing bank is read with."""
+        return MemoryAttention(self.volume.model, self.volume.shape[0])
 
     @torch.no_grad()
     def prompt(self, prompts: Sequence[Prompt], upcoming: Sequence[int] = ()) -> tuple[Output, Memory]:
@@ -118,35 +120,32 @@ class Tracker:
         Yields (t, active, output) for t = 1, 2, …. The active tracks, those with steps >= t, are the first ones; they
         are now on slice key_slice + direction * t.
         """
+        if self.fixed is not None:
+            for t, active, (logits, predicted, score, *_) in self.fixed.advance(self.volume, tracks, first, _upcoming):
+                yield t, active, Output(logits, predicted, score).of(slice(len(active)))
+            return
         masks = self.module.num_maskmem - 1
         recent: deque[Memory] = deque(maxlen=max(masks, self.module.max_obj_ptrs_in_encoder - 1))
         with autocast(self.device, self.precision):
             first = self._projected(first)
-        carried = len(tracks)
         for t in range(1, tracks[0].steps + 1):
             active = [track for track in tracks if track.steps >= t]
             staying = sum(track.steps > t for track in active)
-            # a compiled step has a fixed batch size: ended tracks stay in it, on their last slice
-            slices = [track.key_slice + track.direction * min(t, track.steps) for track in tracks[:carried]]
+            slices = [track.key_slice + track.direction * t for track in active]
             features = self.volume.features(slices, _upcoming(active, t))
             bank = self._bank(t, first, recent)
             with autocast(self.device, self.precision):
-                if self.compiled and staying and len(recent) == recent.maxlen:
-                    output, memory = self._compiled_step(features, bank)
-                    going_on = min(carried, -(-staying // ROWS_TOGETHER) * ROWS_TOGETHER)
-                else:
-                    going_on = staying  # the last slice of a track needs no memory
-                    output, memory = self._step(features, bank, staying)
+                # the last slice of a track needs no memory
+                output, memory = self._step(features, bank, staying)
                 if staying:
-                    if going_on < carried:
-                        rows = slice(going_on)
-                        first, memory = first.of(rows), memory.of(rows)
+                    if staying < len(active):
+                        rows = slice(staying)
+                        first = first.of(rows)
                         recent = deque((one.of(rows) for one in recent), maxlen=recent.maxlen)
                     if len(recent) >= masks:  # from now on only its pointer is read
                         recent[-masks] = Memory(recent[-masks].mask, recent[-masks].pointer)
                     recent.append(memory)
-            carried = going_on
-            yield t, active, output.of(slice(len(active)))
+            yield t, active, output
 
     def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> Bank:
         """The memory bank at time t: the prompted slice and the newest of `recent`, the last of which is of t − 1."""
@@ -168,19 +167,6 @@ class Tracker:
             return output, Memory(output.logits[rows], pointer[rows])
         kept = [level[rows] for level in features]
         return output, self._projected(self._remember(kept, output.of(rows), pointer[rows], from_prompt=False))
-
-    def _compiled_step(self, features: list[torch.Tensor], bank: Bank) -> tuple[Output, Memory]:
-        """As `_step`, with all tracks staying, through the compiled `step`."""
-        assert self.compiled is not None
-        rows = tuple(row for row, _ in bank.memories)
-        read = [(one.keys, one.values) for _, one in bank.memories]
-        shape = (len(features[-1]), len(rows), len(bank.pointers), self.attention.oldest_pointer)
-        logits, predicted, score, pointer, mask, *projected = self.compiled(
-            shape, self, features, self.volume.position, rows, read, bank.pointers, bank.pointer_ages
-        )
-        layers = len(projected) // 2
-        projection = Projection(mask.new_empty(0), tuple(projected[:layers]), tuple(projected[layers:]))
-        return Output(logits, predicted, score), Memory(mask, pointer, projection)
 
     def _projected(self, memory: Memory) -> Memory:
         return Memory(memory.mask, memory.pointer, self.attention.project(memory.mask))
@@ -205,9 +191,9 @@ class Tracker:
             )
         return _output(heads)
 
-    def _follow(self, features: list[torch.Tensor], bank: Bank, position: torch.Tensor | None = None) -> Seen:
+    def _follow(self, features: list[torch.Tensor], bank: Bank) -> Seen:
         """Segment a slice that is not prompted, with memory."""
-        conditioned = self.attention(features[-1], self.volume.position if position is None else position, bank)
+        conditioned = self.attention(features[-1], self.volume.position, bank)
         with self._for_heads():
             heads = self.module._forward_sam_heads(
                 backbone_features=self._as_heads_take(conditioned),
@@ -254,31 +240,6 @@ class Tracker:
         _, height, width = self.volume.shape
         scaled = (points / torch.tensor([width, height]) * size).to(self.device)
         return {"point_coords": scaled, "point_labels": labels}, None
-
-
-def step(
-    tracker: Tracker,
-    features: list[torch.Tensor],
-    position: torch.Tensor,
-    rows: Sequence[int],
-    read: Sequence[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]],
-    pointers: torch.Tensor,
-    pointer_ages: torch.Tensor,
-) -> tuple[torch.Tensor, ...]:
-    """`Tracker._step` for tracks that all stay, as a function of tensors, so that it can be compiled.
-
-    rows, read: for each memory, the row of its age in the table, and its keys and values.
-    Returns logits, predicted IoU, object score and pointer (the first `EXACT`); then the memory's mask, rounded to
-    bfloat16, with its keys for each layer and its values for each layer.
-    """
-    nothing = pointers.new_empty(0)
-    memories = [(row, Projection(nothing, *both)) for row, both in zip(rows, read, strict=True)]
-    output, pointer = tracker._follow(features, Bank(memories, pointers, pointer_ages), position)
-    memory = tracker._projected(tracker._remember(features, output, pointer, from_prompt=False))
-    made = memory.projection
-    assert made is not None
-    scores = (output.logits, output.predicted_iou, output.object_score)
-    return (*scores, memory.pointer, memory.mask, *made.keys, *made.values)
 
 
 def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:

@@ -2,14 +2,13 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import torch
 
 from benchmarks.speedup import dice
 from medsam_core.inference.compilation import MOST_SHAPES, Compiled, relative_difference
+from medsam_core.inference.fixed_steps import WIDTHS
 from medsam_core.inference.predictor import Predictor
-from medsam_core.prompts.prompt import Prompt
 from tests.inference.test_parity import LONG, assert_equal, prompts_for
 
 CPU = torch.device("cpu")
@@ -108,20 +107,10 @@ def test_a_batch_carried_past_its_tracks_ends_equals_sam2s_predictor(small_model
     for prediction in predictor.predict(volume, prompts, keep_logits=True):
         assert_equal(prediction, oracle(small_model, volume).logits(prediction.prompt))
     assert predictor.notes == []
-    sizes = [shape[0] for shape in predictor._step.checks]
+    sizes = [shape[0] for shape in predictor.fixed.run.checks]
     assert sizes
-    assert all(size % 8 == 0 or size == max(sizes) for size in sizes)
+    assert set(sizes) <= set(WIDTHS)
     assert list(predictor._encoder.checks) == [predictor.encoder_batch]
-
-
-def test_a_thin_volume_never_fills_the_bank_and_runs_uncompiled(small_model, make_volume, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    predictor = Predictor(small_model, compiled=True)
-    volume, prompt = make_volume((6, 40, 36)), Prompt("box", 2, box=(8, 10, 20, 25))
-    found = predictor.predict(volume, prompt, keep_logits=True)
-    plain = Predictor(small_model).predict(volume, prompt, keep_logits=True)
-    np.testing.assert_allclose(found.logits, plain.logits, atol=1e-4)
-    assert predictor._step.checks == {}
 
 
 @pytest.mark.slow
@@ -132,9 +121,9 @@ def test_really_compiled_fp32_masks_are_the_plain_ones(small_model, make_volume)
     predictor = Predictor(small_model, batch_size=32, compiled=True)
     predictor.predict(volume, prompts)
     assert predictor.notes == []
-    print(predictor._encoder.checks, predictor._step.checks)  # with -s: what docs/engine.md quotes
-    assert None not in predictor._step.checks.values()
-    assert predictor._step.checks
+    print(predictor._encoder.checks, predictor.fixed.run.checks)  # with -s: what docs/engine.md quotes
+    assert None not in predictor.fixed.run.checks.values()
+    assert predictor.fixed.run.checks
     plain = Predictor(small_model, batch_size=32).predict(volume, prompts)
     for one, other in zip(predictor.predict(volume, prompts), plain, strict=True):
         assert dice(one.mask, other.mask) >= 0.9999

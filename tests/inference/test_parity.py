@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.attention import MemoryAttention
+from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor
 from medsam_core.prompts.prompt import Prompt
 
@@ -16,6 +16,7 @@ TOLERANCE = 1e-4  # of a logit, in fp32
 # sam2 makes the prompted slice's mask binary for its memory: where a logit is as near to 0 as this, rounding decides,
 # and the memories of one pixel more or less differ by 0.1
 UNDECIDED = 2e-5
+WAYS = {"growing": Plan(), "fixed": Plan(fixed=True), "narrow": Plan(fixed=True, narrow_values=True)}
 LONG = (26, 40, 36)  # more slices than the 7 memories and 16 pointers reach back
 
 DRAWN = np.zeros(LONG[1:], bool)
@@ -62,11 +63,18 @@ def long_volume(make_volume):
     return make_volume(LONG)
 
 
+@pytest.fixture(scope="module", params=WAYS)
+def way(request):
+    """How the tracks advance: as on a CPU, or as on a GPU."""
+    return WAYS[request.param]
+
+
 @pytest.fixture(scope="module")
-def together(small_model, long_volume):
+def together(small_model, long_volume, way):
     """Every prompt at once, both directions, in one batch."""
     prompts = prompts_for(LONG[0])
-    found = Predictor(small_model, batch_size=32).predict(long_volume, list(prompts.values()), keep_logits=True)
+    predictor = Predictor(small_model, batch_size=32, plan=way)
+    found = predictor.predict(long_volume, list(prompts.values()), keep_logits=True)
     return dict(zip(prompts, found, strict=True))
 
 
@@ -77,45 +85,40 @@ def test_one_batch_of_every_prompt_equals_sam2s_predictor_one_by_one(which, toge
 
 
 @pytest.mark.parametrize("limit", ["num_maskmem", "max_obj_ptrs_in_encoder"])
-def test_the_comparison_would_notice_a_memory_one_slice_shorter(limit, together, small_model, long_volume, monkeypatch):
+def test_the_comparison_would_notice_a_memory_one_slice_shorter(
+    limit, together, way, small_model, long_volume, monkeypatch
+):
     monkeypatch.setattr(small_model.module, limit, getattr(small_model.module, limit) - 1)
-    prediction = Predictor(small_model).predict(long_volume, prompts_for(LONG[0])["box, first"], keep_logits=True)
+    predictor = Predictor(small_model, plan=way)
+    prediction = predictor.predict(long_volume, prompts_for(LONG[0])["box, first"], keep_logits=True)
     assert np.abs(prediction.logits - together["box, first"].logits).max() > 10 * TOLERANCE
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_volumes_of_few_slices(depth, small_model, make_volume, oracle):
+def test_volumes_of_few_slices(depth, way, small_model, make_volume, oracle):
     volume = make_volume((depth, 40, 36))
     prompts = [p for name, p in prompts_for(depth).items() if depth > 1 or "first" in name or "mask" in name]
     reference = oracle(small_model, volume)
-    for prediction in Predictor(small_model).predict(volume, prompts, keep_logits=True):
+    for prediction in Predictor(small_model, plan=way).predict(volume, prompts, keep_logits=True):
         assert_equal(prediction, reference.logits(prediction.prompt))
 
 
-@pytest.mark.parametrize("heads", [1, 2])
-@pytest.mark.parametrize("explicit_matmul", [True, False])
-def test_both_ways_of_attention(explicit_matmul, heads, make_lively, make_volume, oracle, monkeypatch):
-    """The fused one is for GPUs, the products are for CPUs; both run on either."""
-    made = MemoryAttention.__init__
-
-    def chosen(self, *given, **named):
-        made(self, *given, **named)
-        self.explicit_matmul = explicit_matmul
-
-    monkeypatch.setattr(MemoryAttention, "__init__", chosen)
+@pytest.mark.parametrize("heads", [1, 2, 8])
+def test_several_heads(heads, way, make_lively, make_volume, oracle):
+    """With eight, a head's keys are narrower than a memory."""
     architecture = ARCHITECTURES["embedded"].with_image_size(64)
     model = make_lively(dataclasses.replace(architecture, memory_attention_heads=heads))
     volume = make_volume((12, 40, 36))
     prompts = [prompts_for(12)[name] for name in ("box, middle", "point, first")]
-    for prediction in Predictor(model).predict(volume, prompts, keep_logits=True):
+    for prediction in Predictor(model, plan=way).predict(volume, prompts, keep_logits=True):
         assert_lively(prediction)
         assert_equal(prediction, oracle(model, volume).logits(prediction.prompt))
 
 
-def test_forward_tracks_from_the_key_slice_on(small_model, long_volume, oracle):
+def test_forward_tracks_from_the_key_slice_on(way, small_model, long_volume, oracle):
     volume = long_volume[:9]
     prompts = [prompts_for(9)[name] for name in ("box, first", "point, middle")]
-    found = Predictor(small_model).predict(volume, prompts, protocol="forward", keep_logits=True)
+    found = Predictor(small_model, plan=way).predict(volume, prompts, protocol="forward", keep_logits=True)
     for prediction in found:
         assert_equal(prediction, oracle(small_model, volume).logits(prediction.prompt, "forward"))
         assert not prediction.mask[: prediction.prompt.key_slice].any()
@@ -137,10 +140,10 @@ def test_sam2s_newer_predictor_agrees_too(together, small_model, long_volume, or
     assert_equal(prediction, oracle(small_model, long_volume, legacy=False).logits(prediction.prompt))
 
 
-def test_objects_that_come_and_go(make_lively, make_volume, oracle):
+def test_objects_that_come_and_go(way, make_lively, make_volume, oracle):
     model, volume = make_lively(seed=3, presence=1.05), make_volume((12, 40, 36))
     prompts = [prompts_for(12)[name] for name in ("box, middle", "mask, off the middle")]
-    found = Predictor(model).predict(volume, prompts, keep_logits=True)
+    found = Predictor(model, plan=way).predict(volume, prompts, keep_logits=True)
     scores = np.concatenate([prediction.object_score for prediction in found])
     assert (scores > 0).any()
     assert (scores < 0).any()
@@ -150,7 +153,7 @@ def test_objects_that_come_and_go(make_lively, make_volume, oracle):
         assert (prediction.logits[gone] == -1024).all()
 
 
-def test_sam2_of_july_2024(make_lively, make_volume, oracle):
+def test_sam2_of_july_2024(way, make_lively, make_volume, oracle):
     old = ARCHITECTURES["sam2-tiny"]
     flags = ("no_obj_embed_spatial", "add_tpos_enc_to_obj_ptrs", "proj_tpos_enc_in_obj_ptrs")
     small = dataclasses.replace(
@@ -159,7 +162,7 @@ def test_sam2_of_july_2024(make_lively, make_volume, oracle):
         **{flag: getattr(old, flag) for flag in flags},
     )
     model, volume = make_lively(small), make_volume((9, 40, 36))
-    prediction = Predictor(model).predict(volume, prompts_for(9)["box, middle"], keep_logits=True)
+    prediction = Predictor(model, plan=way).predict(volume, prompts_for(9)["box, middle"], keep_logits=True)
     assert_lively(prediction)
     assert_equal(prediction, oracle(model, volume).logits(prediction.prompt))
 
@@ -183,7 +186,7 @@ def decided(model, volume, prompts):
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("which", ["box, middle", "point, first", "mask, off the middle"])
-def test_medsam2_at_full_size(which, threads, make_lively, make_volume, oracle):
+def test_medsam2_at_full_size(which, threads, way, make_lively, make_volume, oracle):
     model, volume = make_lively(ARCHITECTURES["medsam2"], seed=0), make_volume((4, 240, 240))
     prompt = prompts_for(4)[which]
     before = torch.get_num_threads()
@@ -193,7 +196,7 @@ def test_medsam2_at_full_size(which, threads, make_lively, make_volume, oracle):
             prompt = Prompt("mask", 3, mask=np.pad(DRAWN, ((50, 150), (60, 144))))
         else:
             prompt = decided(model, volume, [moved(prompt, 2.0 * by) for by in range(64)])
-        prediction = Predictor(model).predict(volume, prompt, keep_logits=True)
+        prediction = Predictor(model, plan=way).predict(volume, prompt, keep_logits=True)
         assert_equal(prediction, oracle(model, volume).logits(prompt))
     finally:
         torch.set_num_threads(before)

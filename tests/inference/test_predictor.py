@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 
 from medsam_core.errors import DataError, DeviceError, OptionError, PromptError
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.attention import MemoryAttention
+from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor, load_predictor
+from medsam_core.inference.tracking import Tracker
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
 
@@ -56,8 +57,8 @@ def test_untracked_slices_are_empty_and_without_scores(small_model, volume):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_the_batch_size_changes_nothing(batch_size, small_model, volume, expected):
-    predictor = Predictor(small_model, batch_size=batch_size, encoder_batch=batch_size)
+def test_the_batch_size_changes_nothing(batch_size, plan, small_model, volume, expected):
+    predictor = Predictor(small_model, batch_size=batch_size, encoder_batch=batch_size, plan=plan)
     assert_same(predictor.predict(volume, PROMPTS, keep_logits=True), expected)
 
 
@@ -78,8 +79,53 @@ def test_slices_nobody_asks_for_are_not_encoded(protocol, encoded_slices, small_
     assert encoded.encoded == encoded_slices
 
 
-def test_a_small_budget_encodes_again_and_gives_the_same(small_model, volume, expected):
-    predictor = Predictor(small_model, encoder_batch=1, feature_mib=0)
+def test_equal_prompts_are_tracked_once(small_model, volume, expected, monkeypatch):
+    tracked = []
+    advance = Tracker.advance
+    monkeypatch.setattr(
+        Tracker, "advance", lambda self, tracks, first: tracked.extend(tracks) or advance(self, tracks, first)
+    )
+    twice = [PROMPTS[0], PROMPTS[1], dataclasses.replace(PROMPTS[0]), PROMPTS[2]]
+    found = Predictor(small_model, batch_size=16).predict(volume, twice, keep_logits=True)
+    assert len(tracked) == 4  # one prompt inside the volume in both directions, two at its ends in one
+    assert [prediction.prompt for prediction in found] == twice
+    assert_same([found[0], found[1], found[3]], expected)
+    assert np.array_equal(found[0].mask, found[2].mask)
+
+
+def test_prompts_that_differ_in_one_number_are_tracked_apart(small_model, volume):
+    drawn = np.zeros(SHAPE[1:], bool)
+    drawn[10:20, 10:20] = True
+    other = drawn.copy()
+    other[20, 10:20] = True
+    points = {"points": ((14, 18), (20, 20))}
+    prompts = [
+        Prompt("mask", 4, mask=drawn),
+        Prompt("mask", 4, mask=other),
+        Prompt("points3", 4, **points, point_labels=(1, 1)),
+        Prompt("points3", 4, **points, point_labels=(1, 0)),
+        Prompt("box", 4, box=(8, 10, 20, 25)),
+        Prompt("box", 5, box=(8, 10, 20, 25)),
+    ]
+    found = Predictor(small_model).predict(volume, prompts, protocol="slicewise", keep_logits=True)
+    assert len({prediction.logits.tobytes() for prediction in found}) == len(prompts)
+
+
+def test_blank_slices_are_encoded_once(plan, small_model, volume):
+    padded = np.concatenate([np.zeros_like(volume[:2]), volume, np.zeros_like(volume[:3])])
+    predictor = Predictor(small_model, plan=plan)
+    encoded = predictor.encode(padded)
+    prompt = Prompt("box", 6, box=(8, 10, 20, 25))
+    found = predictor.predict(encoded, prompt, keep_logits=True)
+    assert encoded.encoded == 11
+    one_by_one = predictor.encode(padded)
+    one_by_one._twins = list(range(len(padded)))
+    assert_same([found], [predictor.predict(one_by_one, prompt, keep_logits=True)])
+    assert one_by_one.encoded == 15
+
+
+def test_a_small_budget_encodes_again_and_gives_the_same(plan, small_model, volume, expected):
+    predictor = Predictor(small_model, encoder_batch=1, feature_mib=0, plan=plan)
     encoded = predictor.encode(volume)
     assert_same(predictor.predict(encoded, PROMPTS, keep_logits=True), expected)
     assert encoded.encoded > 10
@@ -116,39 +162,31 @@ def test_a_device_without_room_for_one_says_so(small_model, volume, monkeypatch)
         Predictor(small_model, encoder_batch=1).predict(volume, PROMPTS[0])
 
 
-@pytest.fixture(params=[True, False], ids=["explicit matmul", "fused"])
-def attention(request, monkeypatch):
-    """Both ways in which bf16 attends to memories, whatever the processor."""
-    made = MemoryAttention.__init__
-
-    def chosen(self, *given, **named):
-        made(self, *given, **named)
-        self.explicit_matmul = request.param
-
-    monkeypatch.setattr(MemoryAttention, "__init__", chosen)
+@pytest.fixture(params=[Plan(), Plan(fixed=True)], ids=["growing", "fixed"])
+def plan(request):
+    """The ways in which tracks advance."""
+    return request.param
 
 
-def _shared(model, volume):
+def _shared(model, volume, plan):
     """Voxels that the masks in fp32 and in bf16 share, and half of the sum of both."""
     prompt = Prompt("box", 2, box=(8, 10, 20, 25))
     exact = Predictor(model).predict(volume, prompt).mask
-    fast = Predictor(dataclasses.replace(model, precision="bf16")).predict(volume, prompt).mask
+    fast = Predictor(dataclasses.replace(model, precision="bf16"), plan=plan).predict(volume, prompt).mask
     return np.array([(exact & fast).sum(), (exact.sum() + fast.sum()) / 2])
 
 
-@pytest.mark.usefixtures("attention")
-def test_bf16_masks_agree_with_fp32(small_model, make_lively, make_volume):
+def test_bf16_masks_agree_with_fp32(plan, small_model, make_lively, make_volume):
     as_medsam2 = dataclasses.replace(
         small_model.architecture, fpn_top_down_levels=ARCHITECTURES["medsam2"].fpn_top_down_levels
     )
-    both, voxels = _shared(make_lively(as_medsam2, seed=3), make_volume((5, 40, 36)))
+    both, voxels = _shared(make_lively(as_medsam2, seed=3), make_volume((5, 40, 36)), plan)
     assert both / voxels >= 0.99
 
 
-@pytest.mark.usefixtures("attention")
-def test_bf16_masks_of_the_embedded_architecture_agree_with_fp32(make_lively, make_volume):
+def test_bf16_masks_of_the_embedded_architecture_agree_with_fp32(plan, make_lively, make_volume):
     """Of five models together: of one that draws little a voxel is a large share."""
-    both, voxels = sum(_shared(make_lively(seed=seed), make_volume((5, 40, 36))) for seed in range(5))
+    both, voxels = sum(_shared(make_lively(seed=seed), make_volume((5, 40, 36)), plan) for seed in range(5))
     assert voxels > 5_000
     assert both / voxels >= 0.995
 
