@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
+from medsam_core.files import write_whole
 from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
@@ -16,6 +18,7 @@ from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
 from medsam_core.plugin.identity import sha256_of
+from medsam_core.plugin.placement import Placement
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
@@ -26,16 +29,18 @@ from medsam_core.text import counted, few
 class Recorder:
     """Keeps the run of a session and judges it."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, placement: Placement | None = None) -> None:
+        """placement: where the cases are scored; None for this process or workers on this machine."""
         self.configuration = configuration
         self.gates = configuration.loaded_gates
-        self.header = configuration.header()
+        self.header = configuration.header(placement)
         _ = configuration.replay  # prompts of another cohort are an error before anything is scored
         empty = Run(configuration.run_dir, self.header, ())
         self.baseline = reference_of(empty, self.gates)
         check_gates(self.gates, floor_of(empty))
         self._writer: RunWriter | None = None
         self._resumed: set[str] = set()  # cases of an earlier session
+        self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
         self._spare_overlays: dict[str, tuple[float, str]] = {}
         self._masks: dict[str, str] = {}  # SHA-256 of saved masks, which were read back when they were scored
@@ -47,11 +52,25 @@ class Recorder:
         """What has been scored so far."""
         return tuple(self.open().records.values()) if self._writer else ()
 
+    def receive(self, evaluated: Evaluated, files: Mapping[str, bytes]) -> None:
+        """Keep a case that was scored elsewhere; its test looks at it later.
+
+        files: path inside the run directory -> content, of what the record names.
+        """
+        directory = self.open().directory
+        for name, content in files.items():
+            write_whole(directory / name, content, error=RunError, fix="make room", make_folder=True)
+        self._received.add(evaluated.record.id)
+        self._write(evaluated)
+
     def add(self, evaluated: Evaluated) -> None:
-        """Keep one case, and the overlays of failed cases and of the few worst others."""
+        """Keep one case that a test asked for, and the overlays of failed cases and of the few worst others."""
+        self._seen.add(evaluated.record.id)
+        self._write(evaluated)
+
+    def _write(self, evaluated: Evaluated) -> None:
         writer = self.open()
         record = evaluated.record
-        self._seen.add(record.id)
         if record.id in writer.records:
             return
         expected = self.header.checkpoint.sha256
@@ -75,11 +94,12 @@ class Recorder:
                 best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
                 (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
 
-    def finish(self, events: SessionEvents | None = None, stopped: str = "") -> Verdict:
+    def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.
 
         events: what happened to the tests of the cases; None for nothing worth naming.
         stopped: how a session ended that did not run all its tests.
+        notes: what else a reader of the verdict should know.
         Raises MedsamError if the run cannot be read or something cannot be written: then there is no verdict.
         """
         writer, events = self.open(), events or SessionEvents()
@@ -93,6 +113,7 @@ class Recorder:
         if stopped:
             scored = len({record.id for record in run.records} & set(run.plan))
             reasons.append(f"the session {stopped}: {scored} of {counted(len(run.plan), 'planned case')} scored")
+        verdict = replace(verdict, notes=(*verdict.notes, *notes))
         if reasons:
             outcome = worst([verdict.outcome, Outcome.INCONCLUSIVE])
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
@@ -117,6 +138,7 @@ class Recorder:
             f"no longer in {CASES}, though this session wrote it": gone,
             f"not in {CASES} as this session wrote it": other,
             "scored by an earlier session, and no test of this one looked at it": unseen,
+            "scored, and no test looked at it": sorted(self._received - self._seen),
         }
         found["its saved mask is gone or not what was scored"] = self._lost_masks(run)
         found |= {what: sorted(cases & scored.keys()) for what, cases in events.objections().items()}

@@ -27,6 +27,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.cases import Settings
     from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
+    from medsam_core.plugin.ray_options import ray_options
 
     def get(name: str) -> Any:
         return value_of(config, name)
@@ -90,6 +91,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         save_masks=get("save-masks"),
         overlays=None if get("overlays") == "all" else number("overlays"),
         allow_no_gpu=get("allow-no-gpu"),
+        ray=ray_options(get, number, _workers(config)),
         workers=_workers(config),
         command=_command(config),
         ini=ini_summary(config),
