@@ -89,6 +89,12 @@ class Evaluator:
             self._evaluate_subject(case.subject, dict.fromkeys([*together, case]))
         return self._results[case]
 
+    def forget(self, subject: str) -> None:
+        """Drop a subject and its results; a case of it cannot be scored again."""
+        self.subjects.pop(subject, None)
+        if subject == self._subject:
+            self._subject, self._results, self._error = None, {}, None
+
     def close(self) -> None:
         """Drop the work on cases that will not be needed."""
         self._lookahead.close()

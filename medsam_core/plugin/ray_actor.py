@@ -166,7 +166,7 @@ class SubjectActor:
         except MedsamError as error:
             return Answer(work, error=self.sent.original(work, str(error)))
         finally:
-            self.evaluator.subjects.pop(work.subject.id, None)
+            self.evaluator.forget(work.subject.id)
             self.sent.drop(work)
 
     def close(self) -> None:

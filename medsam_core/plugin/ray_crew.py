@@ -51,9 +51,15 @@ class Hand:
 class Crew:
     """The actors of a session."""
 
-    def __init__(self, configuration: Configuration, options: RayOptions) -> None:
-        """Join or start Ray and make the actors. Raises MedsamError if that fails or an actor has another code."""
+    def __init__(
+        self, configuration: Configuration, options: RayOptions, kind: type[SubjectActor] = SubjectActor
+    ) -> None:
+        """Join or start Ray and make the actors. Raises MedsamError if that fails or an actor has another code.
+
+        kind: what runs in the actors.
+        """
         self.configuration = configuration
+        self._kind = kind
         self.hands: list[Hand] = []
         self.notes: list[str] = []
         self.problem = ""
@@ -88,7 +94,7 @@ class Crew:
     def hire(self) -> None:
         """Make another actor; it joins when its predictor is made."""
         self._made += 1
-        made = self.ray.remote(SubjectActor).options(
+        made = self.ray.remote(self._kind).options(
             name=f"medsam actor {self._made}",
             num_cpus=1,
             num_gpus=self._share.gpus,

@@ -22,6 +22,7 @@ from medsam_core.files import read_input
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.placement import Placement
+from medsam_core.plugin.ray_actor import SubjectActor
 from medsam_core.plugin.ray_crew import FIRST_SECONDS, Crew, Failure, Hand
 from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.streaming import Answer, StreamedEvaluator, Work
@@ -41,12 +42,17 @@ class _Task:
 class RayPool:
     """Actors of Ray, and the subjects that they score."""
 
-    def __init__(self, configuration: Configuration, options: RayOptions) -> None:
-        """Start the actors. Raises MedsamError if that fails or an actor has another code."""
+    def __init__(
+        self, configuration: Configuration, options: RayOptions, kind: type[SubjectActor] = SubjectActor
+    ) -> None:
+        """Start the actors. Raises MedsamError if that fails or an actor has another code.
+
+        kind: what runs in the actors.
+        """
         self.options = options
         self._queue: deque[_Task] = deque()
         self._done: deque[Answer] = deque()
-        self._crew = Crew(configuration, options)
+        self._crew = Crew(configuration, options, kind)
         self._on_gpu = self.placement.device != "cpu"
 
     @property

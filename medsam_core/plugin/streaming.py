@@ -84,9 +84,10 @@ class StreamedEvaluator:
         self._keep = keep
         self._subjects = {subject.id: subject for subject in configuration.cohort}
         self._stored = stored_records(configuration)
-        self._queued: set[Case] = set()
-        self._results: dict[Case, Evaluated] = {}
-        self._errors: dict[Case, str] = {}
+        self._begun = False
+        self._subject = ""
+        self._unasked: dict[str, set[Case]] = {}  # of queued subjects: cases that no test has asked for yet
+        self._results: dict[str, dict[Case, Evaluated | str]] = {}  # of queued subjects: the result, or the error
 
     @property
     def notes(self) -> list[str]:
@@ -102,34 +103,48 @@ class StreamedEvaluator:
         """As `Evaluator.evaluate`. Results of other subjects are kept on the way."""
         if case.id in self._stored:
             return judged(self._stored[case.id], self.gates)
-        if case not in self._queued:
-            first = bool(self._queued)  # a case that nobody announced: its test waits for it
-            self._queue({case: None} if first else dict.fromkeys([*together, case]), first=first)
-        while case not in self._results and case not in self._errors:
+        if case.subject != self._subject:
+            self._forget(self._subject)
+            self._subject = case.subject
+        if not self._begun:
+            self._queue(dict.fromkeys([*together, case]))
+        elif case not in self._unasked.get(case.subject, ()) and case not in self._results.get(case.subject, ()):
+            self._queue([case], first=True)  # nobody announced it, and its test waits for it
+        self._begun = True
+        self._unasked[case.subject].discard(case)
+        while case not in self._results.get(case.subject, ()):
             self._take(next(self.executor))
-        if case in self._errors:
-            raise MedsamError(self._errors[case])
-        return self._results[case]
+        result = self._results[case.subject][case]
+        if isinstance(result, str):
+            raise MedsamError(result)
+        return result
 
     def close(self) -> None:
         """End the executor."""
         self.executor.close()
 
-    def _queue(self, cases: Iterable[Case], *, first: bool) -> None:
+    def _forget(self, subject: str) -> None:
+        """Drop the results of a subject, unless tests will ask for more of them."""
+        if not self._unasked.get(subject):
+            self._unasked.pop(subject, None)
+            self._results.pop(subject, None)
+
+    def _queue(self, cases: Iterable[Case], *, first: bool = False) -> None:
         by_subject: dict[str, list[Case]] = {}
         for case in cases:
             if case.id not in self._stored:
                 by_subject.setdefault(case.subject, []).append(case)
         for name, own in by_subject.items():
-            self._queued.update(own)
+            self._unasked.setdefault(name, set()).update(own)
             self.executor.add(work_of(self._subjects[name], own, self.configuration.content_marks), first=first)
 
     def _take(self, answer: Answer) -> None:
+        results = self._results.setdefault(answer.work.subject.id, {})
         for kept in answer.kept:
-            self._results[kept.evaluated.record.case] = kept.evaluated
+            results[kept.evaluated.record.case] = kept.evaluated
             self._keep(kept.evaluated, kept.files)
         if answer.error:
-            self._errors |= dict.fromkeys(answer.work.cases, answer.error)
+            results |= dict.fromkeys(answer.work.cases, answer.error)
 
 
 def work_of(subject: Subject, cases: Iterable[Case], marks: Mapping[Path, str]) -> Work:
