@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,11 @@ class SubjectActor:
 
     def __init__(self) -> None:
         self.node = platform.node()
-        self.folder = Path(tempfile.mkdtemp(prefix="medsam-actor-"))
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where this actor keeps files; made on first use, so that one that cannot score leaves none."""
+        return Path(tempfile.mkdtemp(prefix="medsam-actor-"))
 
     def start(
         self, code: Mapping[str, str], path: Sequence[str], order: bytes, checkpoint: Mapping[str, Any] | None = None
@@ -120,6 +125,7 @@ class SubjectActor:
         try:
             return self._started(pickle.loads(order), checkpoint or {})
         except MedsamError as error:
+            self.close()
             return f"Ray node {self.node}: {error}"
 
     def _started(self, order: Order, checkpoint: Mapping[str, Any]) -> Ready:
@@ -136,9 +142,10 @@ class SubjectActor:
         for name, content in checkpoint.items():
             write_whole(self.folder / name, bytes(content), error=MedsamError, fix="free space for temporary files")
             given = _changed(given, checkpoint=str(self.folder / name))
+        made = given.predictor
         self.configuration = _changed(given, run_dir=self.folder / "run")
+        vars(self.configuration)["predictor"] = made
         self.sent = SentFiles(self.folder / "data")
-        _ = self.configuration.predictor
         self.evaluator = Evaluator(self.configuration)
         identity, source = self.configuration.predictor_identity, self.configuration.predictor_source
         return Ready(placement_of(self.configuration), identity, source, self.node, self.folder)
@@ -173,7 +180,8 @@ class SubjectActor:
         """Stop reading ahead and delete the files."""
         if hasattr(self, "evaluator"):
             self.evaluator.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if "folder" in vars(self):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _take_in(self, work: Work, files: Mapping[Path, Any] | None) -> None:
         """Make the subject known to the evaluator. Raises DataError if a file of it is not the session's."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from medsam_core.errors import OptionError
-from medsam_core.plugin.ray_options import LOCAL, RayOptions
+from medsam_core.plugin.ray_options import CLUSTER, LOCAL, RayOptions
 
 NO_STATISTICS = "RAY_USAGE_STATS_ENABLED"
+KNOCKING_SECONDS = 20.0
+"""How long the head of a cluster may take to accept a connection."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ class Cluster:
                 self.ray.init(address=LOCAL, num_cpus=count, include_dashboard=False, **quiet)
             return
         try:
+            if self.options.address != CLUSTER:
+                _knock(self.options.address)
             self.ray.init(address=self.options.address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise OptionError(
                 f"--medsam-ray={self.options.address}: got no connection ({lines[0].rstrip('.')}), expected a Ray "
-                "cluster; check the address, or leave it out to start Ray on this machine."
+                "cluster at HOST:PORT that lets this session in; check the address and, where the cluster asks for a "
+                "token, Ray's own settings for it, or leave the address out to start Ray on this machine."
             ) from None
 
     def share(self, device: str, most: int) -> Share:
@@ -89,6 +95,12 @@ class Cluster:
         """Leave the cluster; one that was started here ends with all its processes."""
         if self.joined:
             self.ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError if nothing listens there: Ray itself would wait for minutes, then end the process."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=KNOCKING_SECONDS).close()
 
 
 @contextmanager

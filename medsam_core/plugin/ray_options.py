@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """The address of a Ray that the session starts on this machine and ends again."""
 
+CLUSTER = "auto"
+"""The address of the cluster that this machine belongs to."""
+
 
 @dataclass(frozen=True)
 class RayOptions:
     """How the subjects are spread over actors of Ray."""
 
     address: str = LOCAL
-    """LOCAL, "auto" for the cluster that this machine belongs to, or HOST:PORT of a cluster's head."""
+    """LOCAL, CLUSTER, or HOST:PORT of a cluster's head."""
     actors: int | None = None
     """How many actors; None for as many as there are free GPUs, or free CPUs where no GPU is used."""
     gpus: float | None = None
