@@ -6,7 +6,7 @@ records and judges, from the reports of the workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from medsam_core.plugin.configuration import Configuration
     from medsam_core.plugin.evaluator import Evaluated, Evaluator
     from medsam_core.plugin.recorder import Recorder
-    from medsam_core.plugin.streaming import StreamedEvaluator
+    from medsam_core.plugin.streaming import Kept, StreamedEvaluator
 
 RECORDS = "medsam_records"
 """The attribute of a report that holds what its test scored, each an `Evaluated` as one JSON string."""
@@ -174,13 +174,13 @@ class MedsamSession(Collecting):
         except MedsamError as error:
             self.lost = self.lost or str(error)
 
-    def _receive(self, evaluated: Evaluated, files: Mapping[str, bytes]) -> None:
-        """Keep a result from another machine at once; its test reports it later."""
+    def _receive(self, scored: Sequence[Kept]) -> None:
+        """Keep results from another machine at once; their tests report them later."""
         try:
             if self.recorder is None:
                 self._open_recorder()
                 self._write_header()
-            self._open_recorder().receive(evaluated, files)
+            self._open_recorder().receive(scored)
         except MedsamError as error:
             self.lost = self.lost or str(error)
 

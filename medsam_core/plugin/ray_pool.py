@@ -9,7 +9,7 @@ try by another actor; if that dies too, the subject's cases are not scored and s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from medsam_core.data.nifti import LARGEST_FILE
 from medsam_core.errors import DataError, MedsamError
 from medsam_core.files import read_input
 from medsam_core.plugin.configuration import Configuration
-from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.ray_actor import SubjectActor
 from medsam_core.plugin.ray_crew import FIRST_SECONDS, Crew, Failure, Hand
 from medsam_core.plugin.ray_options import RayOptions
-from medsam_core.plugin.streaming import Answer, StreamedEvaluator, Work
+from medsam_core.plugin.streaming import Answer, Kept, StreamedEvaluator, Work
 
 
 @dataclass(eq=False)
@@ -192,9 +191,12 @@ class RayPool:
 
 
 def evaluator_on_ray(
-    configuration: Configuration, options: RayOptions, keep: Callable[[Evaluated, Mapping[str, bytes]], None]
+    configuration: Configuration, options: RayOptions, keep: Callable[[Sequence[Kept]], None]
 ) -> StreamedEvaluator:
-    """What a session uses in place of an `Evaluator`. keep: gets every result when it comes. Raises MedsamError."""
+    """What a session uses in place of an `Evaluator`. Raises MedsamError.
+
+    keep: gets the results of a subject when they come.
+    """
     return StreamedEvaluator(configuration, RayPool(configuration, options), keep)
 
 

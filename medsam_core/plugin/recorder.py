@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
@@ -19,6 +19,7 @@ from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
 from medsam_core.plugin.identity import sha256_of
 from medsam_core.plugin.placement import Placement
+from medsam_core.plugin.streaming import Kept
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
@@ -52,27 +53,33 @@ class Recorder:
         """What has been scored so far."""
         return tuple(self.open().records.values()) if self._writer else ()
 
-    def receive(self, evaluated: Evaluated, files: Mapping[str, bytes]) -> None:
-        """Keep a case that was scored elsewhere; its test looks at it later.
-
-        files: path inside the run directory -> content, of what the record names.
-        """
+    def receive(self, scored: Sequence[Kept]) -> None:
+        """Keep cases that were scored elsewhere, with the files that they name; their tests look at them later."""
         directory = self.open().directory
-        for name, content in files.items():
-            write_whole(directory / name, content, error=RunError, fix="make room", make_folder=True)
-        self._received.add(evaluated.record.id)
-        self._write(evaluated)
+        for one in scored:
+            for name, content in one.files.items():
+                write_whole(directory / name, content, error=RunError, fix="make room", make_folder=True)
+            self._received.add(one.evaluated.record.id)
+        self._write([one.evaluated for one in scored])
 
     def add(self, evaluated: Evaluated) -> None:
         """Keep one case that a test asked for, and the overlays of failed cases and of the few worst others."""
         self._seen.add(evaluated.record.id)
-        self._write(evaluated)
+        self._write([evaluated])
 
-    def _write(self, evaluated: Evaluated) -> None:
+    def _write(self, scored: Sequence[Evaluated]) -> None:
+        """Write what is new; it is flushed to the disk once for all."""
         writer = self.open()
+        new = [one for one in scored if one.record.id not in writer.records]
+        for one in new:
+            self._check(one)
+        writer.append(*(one.record for one in new))
+        for one in new:
+            self._after_writing(one)
+
+    def _check(self, evaluated: Evaluated) -> None:
+        """Raise RunError if something else scored the case than what the header names."""
         record = evaluated.record
-        if record.id in writer.records:
-            return
         expected = self.header.checkpoint.sha256
         if evaluated.checkpoint not in ("", expected):
             raise RunError(
@@ -84,15 +91,18 @@ class Recorder:
                 f"{record.id}: scored by the predictor {evaluated.predictor}, expected {self.header.predictor} as in "
                 "run.json: the session's processes chose differently; name the predictor with --medsam-predictor."
             )
-        writer.append(record)
+
+    def _after_writing(self, evaluated: Evaluated) -> None:
+        """Remember the mask, and drop the overlay if it is not among the few worst."""
+        record, directory = evaluated.record, self.open().directory
         if record.mask:
-            self._masks[record.id] = sha256_of(writer.directory / record.mask)
+            self._masks[record.id] = sha256_of(directory / record.mask)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
             self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
             if len(self._spare_overlays) > keep:
                 best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
-                (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
+                (directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
 
     def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.

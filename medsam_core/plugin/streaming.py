@@ -6,7 +6,7 @@ plan ─Work→ Executor ─Answer, whichever is ready first→ StreamedEvaluato
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -75,9 +75,9 @@ class StreamedEvaluator:
     """Stands in for `Evaluator` where an executor scores: the same calls, the same results."""
 
     def __init__(
-        self, configuration: Configuration, executor: Executor, keep: Callable[[Evaluated, Mapping[str, bytes]], None]
+        self, configuration: Configuration, executor: Executor, keep: Callable[[Sequence[Kept]], None]
     ) -> None:
-        """keep: is called with every result as soon as it comes, in whatever order."""
+        """keep: is called with the results of a subject as soon as they come, in whatever order."""
         self.configuration = configuration
         self.gates = configuration.loaded_gates
         self.executor = executor
@@ -142,7 +142,7 @@ class StreamedEvaluator:
         results = self._results.setdefault(answer.work.subject.id, {})
         for kept in answer.kept:
             results[kept.evaluated.record.case] = kept.evaluated
-            self._keep(kept.evaluated, kept.files)
+        self._keep(answer.kept)
         if answer.error:
             results |= dict.fromkeys(answer.work.cases, answer.error)
 

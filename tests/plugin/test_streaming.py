@@ -58,7 +58,9 @@ def stream(configuration, make_record):
         kept = []
         executor = Backwards(make_record, errors)
         evaluator = StreamedEvaluator(
-            changed or configuration, executor, lambda evaluated, files: kept.append((evaluated.record.id, dict(files)))
+            changed or configuration,
+            executor,
+            lambda scored: kept.extend((one.evaluated.record.id, dict(one.files)) for one in scored),
         )
         return evaluator, executor, kept
 
