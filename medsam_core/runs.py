@@ -1,7 +1,8 @@
 """A run on disk: `run.json` (what was asked), `cases.jsonl` (a line per case), `prompts.json`, `verdict.json`.
 
-`cases.jsonl` is append-only and flushed to the disk at every line, so a killed run loses at most the case that was
-being written; an incomplete last line is left out on reading. Every other file is written whole or not at all.
+`cases.jsonl` is append-only and flushed to the disk after every line, or once for a subject that Ray scored, so a
+killed run loses at most what was being written; an incomplete last line is left out on reading. Every other file is
+written whole or not at all.
 """
 
 from __future__ import annotations
@@ -217,21 +218,24 @@ class RunWriter:
         except OSError as error:
             raise RunError(f"{cases}: cannot be written ({error.strerror}); {_CANNOT_WRITE}.") from None
 
-    def append(self, record: CaseRecord) -> None:
-        """Add a record and flush it to the disk. Raises RunError, then and ever after, if that cannot be done."""
+    def append(self, *records: CaseRecord) -> None:
+        """Add records and flush them to the disk. Raises RunError, then and ever after, if that cannot be done."""
         if self._failure is not None:  # an incomplete line may be in the way of the next
             raise self._failure
+        if not records:
+            return
+        lines = [line_of(record) for record in records]
         try:
-            self._stream.write(line_of(record))
+            self._stream.write("".join(lines))
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._failure = RunError(
-                f"{self.directory / CASES}: {record.id} cannot be written ({error.strerror}); make room, then "
+                f"{self.directory / CASES}: {records[0].id} cannot be written ({error.strerror}); make room, then "
                 "--medsam-resume."
             )
             raise self._failure from None
-        self.records[record.id] = record
+        self.records |= {record.id: record for record in records}
 
     def write(self, name: str, content: Mapping[str, Any] | bytes) -> Path:
         """Write a JSON file of the run, or bytes as they are; whole or not at all."""

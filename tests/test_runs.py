@@ -46,6 +46,19 @@ def test_every_record_is_on_the_disk_as_soon_as_it_is_added(tmp_path):
     writer.close()
 
 
+def test_several_records_are_added_at_once_and_flushed_once(tmp_path, monkeypatch):
+    flushed, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(fsync(number)))
+    writer = RunWriter(tmp_path, HEADER_CONTENT)
+    flushed.clear()
+    writer.append(record(), record(region="TC"))
+    assert len(flushed) == 1
+    assert [r.id for r in read_run(tmp_path).records] == list(writer.records) == PLAN
+    writer.append()
+    assert len(flushed) == 1
+    writer.close()
+
+
 def test_a_torn_last_line_is_left_out_and_cut_when_the_run_goes_on(tmp_path):
     writer = RunWriter(tmp_path, HEADER_CONTENT)
     writer.append(record())

@@ -31,9 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     for option in OPTIONS:
-        kind = {"metavar": option.metavar} if option.metavar else {"action": "store_true"}
         text = option.help.replace("%", "%%")
-        parser.add_argument(f"--{option.name}", dest=option.key, default=None, help=text, **kind)  # type: ignore[arg-type]
+        parser.add_argument(f"--{option.name}", dest=option.key, default=None, help=text, **option.arguments)
     parser.add_argument("-n", dest="workers", metavar="N", help="score subjects in N processes (needs pytest-xdist)")
     parser.add_argument("-m", dest="mark", metavar="EXPR", help="-m gpu: on CUDA, and an error without a GPU")
     parser.add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, such as -- -x -k WT")

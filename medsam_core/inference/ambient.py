@@ -18,6 +18,8 @@ import torch
 from medsam_core.text import counted
 
 _DEVICES = ("cpu", "cuda")
+Found = tuple[dict[str, Any], dict[tuple[str, str], str], dict[str, Any]]
+"""What a process is set to: `_PROCESS` by name, float32's precision by its place, the older settings of that."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,29 @@ def differences() -> tuple[str, ...]:
 def sentence(found: Sequence[str]) -> str:
     """What was found, as a note of a report."""
     return f"set aside while the model works: {', '.join(found)}"
+
+
+def process_settings() -> Found:
+    """What this process is set to, for `apply_settings` in another process of the same torch. Can be pickled."""
+    tree = {} if _read_precision is None else {place: _read_precision(*place) for place in (*_OF_ALL, *_OF_KERNELS)}
+    matmul, convolutions = _legacy_precision()
+    return {setting.name: setting.read() for setting in _PROCESS}, tree, {"matmul": matmul, "conv": convolutions}
+
+
+def apply_settings(found: Found) -> None:
+    """Set this process to what `process_settings` found in another one."""
+    process, tree, legacy = found
+    if legacy["conv"] is not None:
+        torch.backends.cudnn.allow_tf32 = legacy["conv"]
+    if legacy["matmul"] is not None:
+        torch.set_float32_matmul_precision(legacy["matmul"])
+    if _read_precision is not None and _write_precision is not None:
+        for place in reversed(tree):  # as `_set_precision_aside` puts them back
+            if _read_precision(*place) != tree[place]:
+                _write_precision(*place, tree[place])
+    for setting in _PROCESS:
+        if setting.read() != process[setting.name]:
+            setting.write(process[setting.name])
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Collecting:
             self.refuse(
                 f"-m gpu: got --medsam-device={self.configuration.device}, expected cuda or cuda:N; leave it out"
             )
-        if has_gpu():
+        if has_gpu() or self.configuration.ray is not None:  # on Ray the actors have it, or say that they have none
             self.use_gpu()
         elif self.configuration.allow_no_gpu:
             for item in items:

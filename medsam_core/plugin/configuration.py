@@ -22,7 +22,6 @@ from medsam_core.header import (
     WHOLE_SCHEMA,
     CheckpointIdentity,
     CohortIdentity,
-    Decisions,
     GatesIdentity,
     PredictorName,
     RunHeader,
@@ -30,7 +29,9 @@ from medsam_core.header import (
 )
 from medsam_core.plugin.checking import check_cohort
 from medsam_core.plugin.choice import PredictorChoice
-from medsam_core.plugin.identity import cohort_identity, environment, host_name, kind_of, sha256_of
+from medsam_core.plugin.identity import cohort_identity, content_marks, host_name, kind_of, sha256_of
+from medsam_core.plugin.placement import Placement, placement_of
+from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.source import predictor_source
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
@@ -123,6 +124,8 @@ class Configuration:
     overlays: int | None = 4
     """How many of the worst cases keep their overlay in addition to the failed ones; None for every case."""
     allow_no_gpu: bool = False
+    ray: RayOptions | None = field(default=None, compare=False)
+    """How actors of Ray score the subjects; None: this process or the workers of xdist do."""
     workers: int = field(default=0, compare=False)
     """How many processes share this machine's cores; 0 for a single one."""
     worker: int | None = field(default=None, compare=False)
@@ -200,6 +203,11 @@ class Configuration:
         """
         return self._judged[0]
 
+    @property
+    def predictor_source(self) -> str:
+        """The SHA-256 of the source of what is judged."""
+        return self._judged[1]
+
     @cached_property
     def _judged(self) -> tuple[PredictorIdentity, str]:
         """The identity of what is judged, and the SHA-256 of its source."""
@@ -211,6 +219,10 @@ class Configuration:
                 made = self.choice.make(self._request)
         made = made or self.predictor
         return made.identity, predictor_source(made, self.choice.files)
+
+    def adopt(self, identity: PredictorIdentity, source: str) -> None:
+        """Take what a process elsewhere says of its predictor and its source, so that none is made here."""
+        vars(self)["_judged"] = identity, source
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -254,9 +266,15 @@ class Configuration:
         return kind_of(self.own_device, self.precision)
 
     @cached_property
+    def content_marks(self) -> dict[Path, str]:
+        """The content mark of every file of the cohort. Raises DataError if a file cannot be read."""
+        return content_marks(self.cohort)
+
+    @cached_property
     def cohort_identity(self) -> CohortIdentity:
         """What `run.json` says of the cohort. Raises DataError if a file cannot be read."""
-        return cohort_identity(str(self.brats_root or self.phantom.root.name), self.cohort, self.settings.labels)
+        root = str(self.brats_root or self.phantom.root.name)
+        return cohort_identity(root, self.cohort, self.settings.labels, self.content_marks)
 
     @cached_property
     def replay(self) -> dict[str, tuple[Prompt, ...]] | None:
@@ -269,12 +287,9 @@ class Configuration:
         cohort = self.cohort_identity
         return read_manifest(self.prompts_from, cohort=cohort.fingerprint, subjects=cohort.subjects)
 
-    def header(self) -> RunHeader:
-        """What is written into `run.json`."""
-        from medsam_core.inference import ambient, devices
-
-        device, gates = devices.resolve_device(self.device), self.loaded_gates
-        workers = devices.devices_of_workers(self.device, self.workers)
+    def header(self, placement: Placement | None = None) -> RunHeader:
+        """What is written into `run.json`. placement: where the cases are scored; None for this process."""
+        at, gates = placement or placement_of(self), self.loaded_gates
         return RunHeader(
             schema=SCHEMA if self.shard else WHOLE_SCHEMA,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -282,24 +297,16 @@ class Configuration:
             settings=self.scored,
             predictor=PredictorName(name=self.predictor_identity.name, version=self.predictor_identity.version),
             checkpoint=self.checkpoint_identity,
-            device=str(device),
-            precision=devices.resolve_precision(self.precision, device),
-            decided=Decisions(
-                device=self.choice.passed_on or devices.why_device(self.device, device, workers),
-                precision=self.choice.passed_on or devices.why_precision(self.precision, device),
-                threads=devices.threads_for(self.workers)[1],
-                compiled="asked for" if self.compiled else "",
-                ambient=", ".join(ambient.differences()),
-                options=self.ini,
-                workers=workers,
-            ),
+            device=at.device,
+            precision=at.precision,
+            decided=at.decided,
             cohort=self.cohort_identity,
             plan=tuple(case.id for case in self.plan),
             gates=GatesIdentity(file=gates.path.name, sha256=gates.sha256) if gates else None,
             baseline=self.baseline,
             prompts_from=sha256_of(self.prompts_from) if self.prompts_from else None,
             environment=replace(
-                environment(device), predictor_source=self._judged[1], host=host_name() if self.shard else None
+                at.environment, predictor_source=self.predictor_source, host=host_name() if self.shard else None
             ),
             shard=self.shard,
         )

@@ -7,7 +7,7 @@ string per case goes from one to the other, so a run is the same with and withou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
 from medsam_core.evaluation.saved_mask import check_saved_mask, digest
 from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
+from medsam_core.gates.gates_file import Gates
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.reports.overlay import write_overlay
@@ -57,15 +58,20 @@ class Evaluator:
         time (0.7 of 16 s for six cases of 155 slices on one core): threads would slow the model by what they save.
     """
 
+    notes: Sequence[str] = ()
+    """What a reader of the run should know of how its subjects were scored; here nothing."""
+    placement = None
+    """Where it scores: None for this process."""
+
     def __init__(self, configuration: Configuration, *, ahead: bool | None = None) -> None:
         self.configuration = configuration
         self.gates = configuration.loaded_gates
-        self._subjects = {subject.id: subject for subject in configuration.cohort}
+        self.subjects = {subject.id: subject for subject in configuration.cohort}
         _ = configuration.replay  # read by this thread, once
         self._subject: str | None = None
         self._results: dict[Case, Evaluated] = {}
         self._error: MedsamError | None = None
-        self._stored = self._stored_records()
+        self._stored = stored_records(configuration)
         if ahead is None:
             ahead = resolve_device(configuration.own_device).type != "cpu"
         self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=ahead)
@@ -76,7 +82,7 @@ class Evaluator:
         Raises MedsamError, the same for every case of a subject whose files cannot be used.
         """
         if case.id in self._stored:
-            return self._judged(self._stored[case.id])
+            return judged(self._stored[case.id], self.gates)
         if case.subject != self._subject:
             self._subject, self._results, self._error = case.subject, {}, None
         if self._error is not None:
@@ -84,6 +90,12 @@ class Evaluator:
         if case not in self._results:
             self._evaluate_subject(case.subject, dict.fromkeys([*together, case]))
         return self._results[case]
+
+    def forget(self, subject: str) -> None:
+        """Drop a subject and its results; a case of it cannot be scored again."""
+        self.subjects.pop(subject, None)
+        if subject == self._subject:
+            self._subject, self._results, self._error = None, {}, None
 
     def close(self) -> None:
         """Drop the work on cases that will not be needed."""
@@ -106,7 +118,7 @@ class Evaluator:
             raise
 
     def _read(self, part: tuple[Case, ...]) -> Prepared:
-        subject = self._subjects[part[0].subject]
+        subject = self.subjects[part[0].subject]
         predictor, settings = self.configuration.predictor, self.configuration.scored
         return prepare(subject, part[0].modality, part, predictor, settings, replay=self.configuration.replay)
 
@@ -128,10 +140,10 @@ class Evaluator:
         if self.configuration.save_masks:
             from medsam_core.data.volume import write_mask
 
-            as_npz = self._subjects[record.case.subject].layout == "npz"  # its evaluators read the same format
+            as_npz = self.subjects[record.case.subject].layout == "npz"  # its evaluators read the same format
             mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
             write_mask(result.prediction, result.image, directory / mask)
-            source = self._subjects[record.case.subject].images[record.case.modality].path
+            source = self.subjects[record.case.subject].images[record.case.modality].path
             check_saved_mask(directory / mask, result.prediction, result.image, source)
             record = replace(record, mask=str(mask), mask_sha256=digest(directory / mask))
         if broken:
@@ -139,16 +151,20 @@ class Evaluator:
             label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
             record = replace(record, diagnosis=f"{label}: {sentence}")
         made = self.configuration.predictor_identity
-        judged, kind = self._judged(record), self.configuration.kind
-        return replace(judged, checkpoint=made.sha256, predictor=f"{made.name} {made.version}", kind=kind)
+        found, kind = judged(record, self.gates), self.configuration.kind
+        return replace(found, checkpoint=made.sha256, predictor=f"{made.name} {made.version}", kind=kind)
 
-    def _judged(self, record: CaseRecord) -> Evaluated:
-        return Evaluated(record, tuple(v.text for v in self.gates.violations(record)) if self.gates else ())
 
-    def _stored_records(self) -> Mapping[str, CaseRecord]:
-        if not self.configuration.resume:
-            return {}
-        try:
-            return {record.id: record for record in read_run(self.configuration.run_dir).records}
-        except RunError:  # the Recorder reports what is wrong with the run
-            return {}
+def judged(record: CaseRecord, gates: Gates | None) -> Evaluated:
+    """The record with the case bounds that it breaks."""
+    return Evaluated(record, tuple(violation.text for violation in gates.violations(record)) if gates else ())
+
+
+def stored_records(configuration: Configuration) -> Mapping[str, CaseRecord]:
+    """What an earlier session scored of the run that this one resumes, by case id; {} if it resumes none."""
+    if not configuration.resume:
+        return {}
+    try:
+        return {record.id: record for record in read_run(configuration.run_dir).records}
+    except RunError:  # the Recorder reports what is wrong with the run
+        return {}

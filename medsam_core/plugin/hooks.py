@@ -7,7 +7,7 @@ records and judges, from the reports of the workers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from medsam_core.plugin.configuration import Configuration
     from medsam_core.plugin.evaluator import Evaluated, Evaluator
     from medsam_core.plugin.recorder import Recorder
+    from medsam_core.plugin.streaming import Kept, StreamedEvaluator
 
 RECORDS = "medsam_records"
 """The attribute of a report that holds what its test scored, each an `Evaluated` as one JSON string."""
@@ -48,7 +49,7 @@ class MedsamSession(Collecting):
         self.lost = ""  # why a record could not be kept
         self.recorder: Recorder | None = None
         self.verdict: Verdict | None = None
-        self._evaluator: Evaluator | None = None
+        self._evaluator: Evaluator | StreamedEvaluator | None = None
         self._records: dict[str, list[str]] = {}  # of tests in this process, by id: what their next report carries
         self._ran: set[str] = set()  # ids of tests in this process
         self._places: dict[Any, int] = {}  # of the workers that are alive, from 0
@@ -117,8 +118,12 @@ class MedsamSession(Collecting):
         return [one for subject in subjects for one in self.collected if one.subject == subject]
 
     @property
-    def evaluator(self) -> Evaluator:
+    def evaluator(self) -> Evaluator | StreamedEvaluator:
         """Made on first use, so that a session without cases never loads a model."""
+        if self._evaluator is None and self.configuration.ray is not None:
+            from medsam_core.plugin.ray_pool import evaluator_on_ray
+
+            self._evaluator = evaluator_on_ray(self.configuration, self.configuration.ray, self._receive)
         if self._evaluator is None:
             from medsam_core.plugin.evaluator import Evaluator
 
@@ -187,6 +192,16 @@ class MedsamSession(Collecting):
         except MedsamError as error:
             self.lost = self.lost or str(error)
 
+    def _receive(self, scored: Sequence[Kept]) -> None:
+        """Keep results from another machine at once; their tests report them later."""
+        try:
+            if self.recorder is None:
+                self._open_recorder()
+                self._write_header()
+            self._open_recorder().receive(scored)
+        except MedsamError as error:
+            self.lost = self.lost or str(error)
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that could not be collected is a failure of the session."""
         self.events.other_failures |= report.failed
@@ -232,7 +247,8 @@ class MedsamSession(Collecting):
         if stopped and (why := session.shouldfail or session.shouldstop):
             stopped += f" ({why})"
         try:
-            self.verdict = self.recorder.finish(self.events, stopped)
+            notes = self._evaluator.notes if self._evaluator is not None else ()
+            self.verdict = self.recorder.finish(self.events, stopped, notes)
         except MedsamError as error:
             self.lost = self.lost or str(error)
             self.recorder.close()
@@ -290,7 +306,7 @@ class MedsamSession(Collecting):
         from medsam_core.plugin.recorder import Recorder
 
         if self.recorder is None:
-            self.recorder = Recorder(self.configuration)
+            self.recorder = Recorder(self.configuration, self.evaluator.placement if self.configuration.ray else None)
         return self.recorder
 
     def _header_lines(self) -> list[str]:

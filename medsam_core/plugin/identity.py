@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,15 +65,19 @@ def host_name() -> str:
     return platform.node()
 
 
-def cohort_identity(root: str, subjects: Sequence[Subject], labels: str | None) -> CohortIdentity:
+def cohort_identity(
+    root: str, subjects: Sequence[Subject], labels: str | None, marks: Mapping[Path, str] | None = None
+) -> CohortIdentity:
     """Layouts, label conventions, subjects, and a fingerprint of the names and contents of their files.
 
-    labels: the convention for all subjects; None for each subject's own. Raises DataError if a file cannot be read.
+    labels: the convention for all subjects; None for each subject's own.
+    marks: `content_marks` of the subjects; None to read the files. Raises DataError if a file cannot be read.
     """
+    marks = content_marks(subjects) if marks is None else marks
     digest = hashlib.sha256()
     for subject in subjects:
         for path in files_of(subject):
-            digest.update(f"{subject.id}\0{path.name}\0{_content_mark(path)}\n".encode())
+            digest.update(f"{subject.id}\0{path.name}\0{marks[path]}\n".encode())
     return CohortIdentity(
         root=root,
         layouts=tuple(sorted({subject.layout for subject in subjects})),
@@ -81,6 +85,11 @@ def cohort_identity(root: str, subjects: Sequence[Subject], labels: str | None) 
         subjects=tuple(subject.id for subject in subjects),
         fingerprint=digest.hexdigest(),
     )
+
+
+def content_marks(subjects: Iterable[Subject]) -> dict[Path, str]:
+    """The `content_mark` of every file of the subjects. Raises DataError if one cannot be read."""
+    return {path: content_mark(path) for subject in subjects for path in files_of(subject)}
 
 
 def files_of(subject: Subject) -> list[Path]:
@@ -93,7 +102,7 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(read_input(path, what="a file of a run", error=OptionError)).hexdigest()
 
 
-def _content_mark(path: Path) -> str:
+def content_mark(path: Path) -> str:
     """CRC-32 and size of the content from the end of a gzip file, or the BLAKE2b of any other file.
 
     The former costs nothing and does not depend on which zlib packed the file. Files that only have the name of a gzip

@@ -39,6 +39,8 @@ class Option:
     """Stands for the value in --help; "" for a switch."""
     text: str
     """The help; {default} stands for the default."""
+    alone: str = ""
+    """The value where the option stands without one; "" if it needs one."""
 
     @property
     def flag(self) -> str:
@@ -54,6 +56,13 @@ class Option:
     def help(self) -> str:
         """For --help."""
         return self.text.format(default=self.default)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """For argparse, beyond flag, default, help and dest."""
+        if not self.metavar:
+            return {"action": "store_true"}
+        return {"metavar": self.metavar, **({"nargs": "?", "const": self.alone} if self.alone else {})}
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -104,6 +113,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against "
      "the model without compilation; not yet run on a GPU (docs/engine.md)"),
     Option("allow-no-gpu", False, "", "skip the gpu cases if there is no GPU, instead of ending with an error"),
+    Option("ray", None, "ADDRESS", "score the subjects in actors of Ray: without ADDRESS on this machine, auto on the "
+     "cluster that it belongs to, or HOST:PORT; needs medsam-core[ray], see docs/scale.md", alone="local"),
+    Option("ray-actors", None, "N", "how many actors (default: one for each free GPU, or CPU where no GPU is used)"),
+    Option("ray-gpus", None, "SHARE", "GPUs for each actor, such as 0.5, or 0 for none (default: 1 if Ray has GPUs)"),
+    Option("ship-data", False, "", "send the subjects' files to Ray's actors, which cannot read the session's paths"),
     Option("gates", None, "FILE", "bounds that the scores must hold (default: benchmarks/gates/phantom.toml for "
      "phantoms)"),
     Option("baseline", None, "PATH|NAME", "baseline or run that relative bounds refer to (default: as the gates file "
@@ -128,8 +142,7 @@ def declare(parser: pytest.Parser) -> None:
     """Declare every option, under one heading, and its key in the configuration file."""
     group = parser.getgroup("medsam", TITLE)
     for option in OPTIONS:
-        kind: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"action": "store_true"}
-        group.addoption(option.flag, default=None, help=option.help, dest=option.key, **kind)
+        group.addoption(option.flag, default=None, help=option.help, dest=option.key, **option.arguments)
         parser.addini(option.key, f"see {option.flag}", default=None)
 
 

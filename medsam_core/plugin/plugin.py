@@ -80,14 +80,19 @@ def _check_named(config: pytest.Config, configuration: Configuration) -> None:
         from medsam_core.gates.reference import find_reference
 
         find_reference(configuration.baseline)
-    if (configuration.device, configuration.precision) != ("auto", "auto"):
+    if configuration.ray is not None:  # the device is the actors'
+        configuration.ray.check(configuration.choice, configuration.device)
+    elif (configuration.device, configuration.precision) != ("auto", "auto"):
         from medsam_core.inference.devices import resolve_device, resolve_precision
 
         resolve_precision(configuration.precision, resolve_device(configuration.device))
     configuration.choice.check()
     model = (configuration.checkpoint, configuration.architecture, configuration.image_size, configuration.weights)
     if any(given is not None for given in model):
-        _ = configuration.predictor
+        if configuration.ray is None:
+            _ = configuration.predictor
+        elif configuration.choice.runs_here:
+            _ = configuration.predictor_identity
 
 
 def _session(config: pytest.Config) -> MedsamSession:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import RunError
 from medsam_core.evaluation.saved_mask import lost_masks
+from medsam_core.files import write_whole
 from medsam_core.gates.baseline import identity_of
 from medsam_core.gates.gates_file import IN_RUN
 from medsam_core.gates.noise import check_gates, floor_of
@@ -17,6 +19,8 @@ from medsam_core.outcome import Outcome, worst
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
+from medsam_core.plugin.placement import Placement
+from medsam_core.plugin.streaming import Kept
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
@@ -27,10 +31,11 @@ from medsam_core.text import counted, few
 class Recorder:
     """Keeps the run of a session and judges it."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, placement: Placement | None = None) -> None:
+        """placement: where the cases are scored; None for this process or workers on this machine."""
         self.configuration = configuration
         self.gates = configuration.loaded_gates
-        self.header = configuration.header()
+        self.header = configuration.header(placement)
         _ = configuration.replay  # prompts of another cohort are an error before anything is scored
         empty = Run(configuration.run_dir, self.header, ())
         self._kind = identity_of(empty).kind
@@ -38,6 +43,7 @@ class Recorder:
         check_gates(self.gates, floor_of(empty))
         self._writer: RunWriter | None = None
         self._resumed: set[str] = set()  # cases of an earlier session
+        self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
         self._spare_overlays: dict[str, tuple[float, str]] = {}
         self.judged: tuple[CaseRecord, ...] = ()
@@ -48,13 +54,33 @@ class Recorder:
         """What has been scored so far."""
         return tuple(self.open().records.values()) if self._writer else ()
 
+    def receive(self, scored: Sequence[Kept]) -> None:
+        """Keep cases that were scored elsewhere, with the files that they name; their tests look at them later."""
+        directory = self.open().directory
+        for one in scored:
+            for name, content in one.files.items():
+                write_whole(directory / name, content, error=RunError, fix="make room", make_folder=True)
+            self._received.add(one.evaluated.record.id)
+        self._write([one.evaluated for one in scored])
+
     def add(self, evaluated: Evaluated) -> None:
-        """Keep one case, and the overlays of failed cases and of the few worst others."""
+        """Keep one case that a test asked for, and the overlays of failed cases and of the few worst others."""
+        self._seen.add(evaluated.record.id)
+        self._write([evaluated])
+
+    def _write(self, scored: Sequence[Evaluated]) -> None:
+        """Write what is new; it is flushed to the disk once for all."""
         writer = self.open()
+        new = [one for one in scored if one.record.id not in writer.records]
+        for one in new:
+            self._check(one)
+        writer.append(*(one.record for one in new))
+        for one in new:
+            self._after_writing(one)
+
+    def _check(self, evaluated: Evaluated) -> None:
+        """Raise RunError if something else scored the case than what the header names."""
         record = evaluated.record
-        self._seen.add(record.id)
-        if record.id in writer.records:
-            return
         expected = self.header.checkpoint.sha256
         if evaluated.checkpoint not in ("", expected):
             raise RunError(
@@ -71,19 +97,23 @@ class Recorder:
                 f"{record.id}: scored on {evaluated.kind}, expected {self._kind} as in run.json: the session's workers "
                 "have different devices; give them devices of one model, or name one with --medsam-device."
             )
-        writer.append(record)
+
+    def _after_writing(self, evaluated: Evaluated) -> None:
+        """Drop the overlay if it is not among the few worst."""
+        record, directory = evaluated.record, self.open().directory
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
             self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
             if len(self._spare_overlays) > keep:
                 best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
-                (writer.directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
+                (directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
 
-    def finish(self, events: SessionEvents | None = None, stopped: str = "") -> Verdict:
+    def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.
 
         events: what happened to the tests of the cases; None for nothing worth naming.
         stopped: how a session ended that did not run all its tests.
+        notes: what else a reader of the verdict should know.
         Raises MedsamError if the run cannot be read or something cannot be written: then there is no verdict.
         """
         writer, events = self.open(), events or SessionEvents()
@@ -97,6 +127,7 @@ class Recorder:
         if stopped:
             scored = len({record.id for record in run.records} & set(run.plan))
             reasons.append(f"the session {stopped}: {scored} of {counted(len(run.plan), 'planned case')} scored")
+        verdict = replace(verdict, notes=(*verdict.notes, *notes))
         if reasons:
             outcome = worst([verdict.outcome, Outcome.INCONCLUSIVE])
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
@@ -121,6 +152,7 @@ class Recorder:
             f"no longer in {CASES}, though this session wrote it": gone,
             f"not in {CASES} as this session wrote it": other,
             "scored by an earlier session, and no test of this one looked at it": unseen,
+            "scored, and no test looked at it": sorted(self._received - self._seen),
         }
         found["its saved mask is gone or not what was scored"] = lost_masks(run.directory, run.records)
         found |= {what: sorted(cases & scored.keys()) for what, cases in events.objections().items()}

@@ -27,6 +27,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.cases import Settings
     from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
+    from medsam_core.plugin.ray_options import ray_options
     from medsam_core.sharding import shard_named
 
     def get(name: str) -> Any:
@@ -95,6 +96,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         save_masks=get("save-masks"),
         overlays=None if get("overlays") == "all" else number("overlays"),
         allow_no_gpu=get("allow-no-gpu"),
+        ray=ray_options(get, number, _workers(config)),
         workers=_workers(config),
         worker=getattr(config, "workerinput", {}).get("medsam_worker"),
         command=_command(config),
