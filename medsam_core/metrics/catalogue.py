@@ -64,6 +64,7 @@ def score(
     key_slices: Sequence[int] = (),
     predicted_iou: ArrayLike | None = None,
     region: str | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """Score a prediction against a truth.
 
@@ -75,11 +76,13 @@ def score(
     predicted_iou: (D,) float, the model's own estimate for each slice; the predicted_iou metrics need it and are NaN
         without.
     region: the region's name, such as "ET": in some profiles the rule for lesions depends on it.
+    image_shape: of the image, if the masks are cut out of it and both are empty outside; None for whole masks.
     Returns {"<profile>/<metric>": value} in the order of `metrics`, plain floats. NaN means that the profile leaves
     the metric undefined for this pair; a gate has to treat it as not passed.
     Raises OptionError for an unknown metric or profile, MaskError or ShapeMismatch for unusable masks or spacing.
     """
-    pair = MaskPair(prediction, truth, spacing_mm, find_profile(profile), key_slices, predicted_iou, region)
+    found = find_profile(profile)
+    pair = MaskPair(prediction, truth, spacing_mm, found, key_slices, predicted_iou, region, image_shape)
     return score_pair(pair, metrics)
 
 

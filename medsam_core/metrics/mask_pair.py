@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medsam_core.errors import MaskError
+from medsam_core.errors import MaskError, ShapeMismatch
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
 from medsam_core.metrics.joined_lesions import LabelMaps
 from medsam_core.metrics.lesion_pairs import PairScores, pair_scores
@@ -42,21 +42,33 @@ class MaskPair:
     """(D,) float, the model's own estimate for each slice, NaN where it gave none; None if unknown."""
     region: str | None = None
     """The region's name, on which the rule for lesions may depend; None if unknown."""
+    image_shape: Sequence[int] | None = None
+    """Of the image that the masks are cut out of, both empty outside; None for whole masks."""
 
     def __post_init__(self) -> None:
         check_pair(self.prediction, self.truth)
+        self._check_image_shape()
         self.spacing_mm = check_spacing(self.spacing_mm, self.prediction.ndim)
         self.key_slices = tuple(self.key_slices)
 
     @cached_property
     def counts(self) -> Counts:
-        """True and false positives and negatives, in voxels."""
-        return count(self.prediction, self.truth)
+        """True and false positives and negatives of the image, in voxels."""
+        inside = count(self.prediction, self.truth)
+        return replace(inside, tn=inside.tn + math.prod(self._shape) - self.prediction.size)
 
     @property
     def _shape(self) -> tuple[int, ...]:
         """Of the image."""
-        return self.prediction.shape
+        return self.prediction.shape if self.image_shape is None else tuple(self.image_shape)
+
+    def _check_image_shape(self) -> None:
+        whole, part = self._shape, self.prediction.shape
+        if len(whole) != len(part) or any(length < cut for length, cut in zip(whole, part, strict=True)):
+            raise ShapeMismatch(
+                f"image_shape: got {whole}, expected the shape of an image that masks of {part} are cut out of; leave "
+                "it out for whole masks."
+            )
 
     @cached_property
     def diagonal_mm(self) -> float:
