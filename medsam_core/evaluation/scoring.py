@@ -9,7 +9,7 @@ import numpy as np
 
 from medsam_core.cases import Settings, score_key
 from medsam_core.metrics import score
-from medsam_core.metrics.lesionwise import around
+from medsam_core.metrics.boxes import around
 from medsam_core.metrics.masks import bounding_box
 from medsam_core.metrics.overlap import Counts, count, dice, iou
 from medsam_core.prompts.controls import CONTROLS

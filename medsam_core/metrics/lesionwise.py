@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
+from medsam_core.metrics.boxes import Box, around, cut, shifted
 from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_mask, check_pair, check_spacing, diagonal_mm
 from medsam_core.metrics.overlap import count, dice
 from medsam_core.metrics.profiles import IMAGE_DIAGONAL, LesionRule, Surface
@@ -131,14 +132,22 @@ class LesionScores:
 
 @dataclass(frozen=True, eq=False)
 class Numbered:
-    """The lesions of one mask, numbered."""
+    """The lesions of one mask, numbered; the arrays cover the box around them, and there is none outside."""
 
     zones: NDArray[np.int32]
-    """The mask's shape: 1, 2, … in a lesion and its dilation, 0 outside."""
+    """1, 2, … in a lesion and its dilation, 0 elsewhere."""
     lesions: NDArray[np.int32]
     """The same inside the mask alone."""
     number: int
     """The largest number; a lesion that was removed leaves a gap."""
+    box: Box
+    """Where the arrays are in the mask."""
+
+    def whole(self, shape: Sequence[int]) -> Numbered:
+        """The same with arrays of the mask's shape."""
+        everywhere = tuple(slice(0, length) for length in shape)
+        zones, lesions = (cut(array, self.box, everywhere) for array in (self.zones, self.lesions))
+        return Numbered(zones, lesions, self.number, everywhere)
 
 
 def number_lesions(mask: Mask, dilations: int) -> Numbered:
@@ -146,15 +155,21 @@ def number_lesions(mask: Mask, dilations: int) -> Numbered:
 
     mask: (D, H, W) bool; may be empty. They are numbered in the order of their first voxels.
     """
-    zones, number = label_components(dilate(mask, dilations))
-    return Numbered(zones, zones * mask if dilations else zones, number)
+    tight = bounding_box(mask) or (slice(0, 1),) * mask.ndim
+    box = tuple(
+        slice(max(side.start - dilations, 0), min(side.stop + dilations, length))
+        for side, length in zip(tight, mask.shape, strict=True)
+    )
+    inside = np.ascontiguousarray(mask[box])
+    zones, number = label_components(dilate(inside, dilations))
+    return Numbered(zones, zones * inside if dilations else zones, number, box)
 
 
 def without_small(found: Numbered, minimum_mm3: float, spacing_mm: Spacing) -> Numbered:
     """The lesions larger than that, under the same numbers."""
     sizes = np.bincount(found.lesions.reshape(-1), minlength=found.number + 1)
     numbers = np.where(sizes * math.prod(spacing_mm) > minimum_mm3, np.arange(found.number + 1, dtype=np.int32), 0)
-    return Numbered(numbers[found.zones], numbers[found.lesions], found.number)
+    return replace(found, zones=numbers[found.zones], lesions=numbers[found.lesions])
 
 
 def number_prediction(prediction: Mask, spacing_mm: Spacing, rule: LesionRule) -> Numbered:
@@ -173,7 +188,8 @@ def without_small_lesions(prediction: Mask, spacing_mm: Spacing, rule: LesionRul
     if box is None or prediction.ndim != 3 or not rule.prediction_too:
         return prediction
     kept = np.zeros_like(prediction)
-    kept[box] = number_prediction(prediction[box], spacing_mm, rule).lesions > 0
+    found = number_prediction(prediction[box], spacing_mm, rule)
+    kept[box][found.box] = found.lesions > 0
     return kept
 
 
@@ -202,21 +218,24 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
 
 def compare(prediction: Numbered, truth: Numbered, spacing_mm: Spacing, rule: LesionRule) -> LesionScores:
     """Match numbered lesions and score each of the truth's. The rule's penalty is a finite number of mm."""
-    zones, parts = truth.zones, prediction.lesions
     # touching[zone, part]: whether a dilated lesion holds a voxel of a part; row and column 0 are False
     touching = np.zeros((truth.number + 1, prediction.number + 1), bool)
-    inside = parts > 0
-    touching[zones[inside], parts[inside]] = True
-    touching[0] = False
-    zone_boxes, part_boxes = ndimage.find_objects(zones), ndimage.find_objects(parts)
+    zones = cut(truth.zones, truth.box, prediction.box)
+    inside = (zones > 0) & (prediction.lesions > 0)
+    touching[zones[inside], prediction.lesions[inside]] = True
+    zone_boxes, part_boxes = (
+        [shifted(box, by) for box in ndimage.find_objects(array)]
+        for array, by in ((truth.zones, truth.box), (prediction.lesions, prediction.box))
+    )
     lesions = []
     for number, zone_box in enumerate(zone_boxes, 1):  # each inside the small window around the lesion and its matches
         if zone_box is None:
             continue
         matches = np.flatnonzero(touching[number])
-        window = around(zone_box, *(part_boxes[match - 1] for match in matches))
-        lesion = truth.lesions[window] == number
-        found = touching[number][parts[window]]  # a row of the table, looked up by component: the union of matches
+        window = around(zone_box, *filter(None, (part_boxes[match - 1] for match in matches)))
+        lesion = cut(truth.lesions, truth.box, window) == number
+        parts = cut(prediction.lesions, prediction.box, window)
+        found = touching[number][parts]  # a row of the table, looked up by component: the union of matches
         lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing_mm, rule))
     present = np.array([box is not None for box in part_boxes], bool)
     alone = 1 + np.flatnonzero(present & ~touching[:, 1 : present.size + 1].any(axis=0))
@@ -272,13 +291,6 @@ def _spread(flat: Mask, step: int) -> Mask:
     spread[step:] |= flat[:-step]
     spread[:-step] |= flat[step:]
     return spread
-
-
-def around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
-    """The smallest box around all boxes."""
-    return tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
-    )
 
 
 def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule) -> Lesion:

@@ -217,13 +217,13 @@ def _nearest(ours: _Surface, theirs: _Surface, shape: tuple[int, ...], spacing: 
         return np.full(own.size, math.inf)
     left = np.flatnonzero(~theirs.present[own])  # elements in both surfaces have distance 0
     distances = np.zeros(own.size)
-    at = own[left]
+    at, steps = own[left], np.array(_steps(shape))
     for distance, vectors in _shells(spacing):  # the nearest offsets first: the first hit is the distance
         if not left.size:
             return distances
         hit = np.zeros(left.size, bool)
-        for vector in vectors:
-            hit |= theirs.present[at + sum(by * along for by, along in zip(vector, _steps(shape), strict=True))]
+        for offset in (vectors @ steps).tolist():
+            hit |= theirs.present[at + offset]
         distances[left[hit]] = distance
         left, at = left[~hit], at[~hit]
     if left.size:
@@ -232,15 +232,15 @@ def _nearest(ours: _Surface, theirs: _Surface, shape: tuple[int, ...], spacing: 
 
 
 @lru_cache(maxsize=64)
-def _shells(spacing: Spacing) -> tuple[tuple[float, tuple[tuple[int, ...], ...]], ...]:
-    """The offsets to all neighbours within the reach, grouped by their length in mm, the shortest first."""
+def _shells(spacing: Spacing) -> tuple[tuple[float, NDArray[np.intp]], ...]:
+    """The offsets to all neighbours within the reach, (n, axes), by their length in mm, the shortest first."""
     shells: dict[float, list[tuple[int, ...]]] = {}
     for vector in itertools.product(range(-_REACH, _REACH + 1), repeat=len(spacing)):
         length = math.sqrt(sum((by * step) ** 2 for by, step in zip(vector, spacing, strict=True)))
         # a longer offset might miss a nearer element outside of the tried cube
         if 0 < length <= _REACH * min(spacing):
             shells.setdefault(length, []).append(vector)
-    return tuple((length, tuple(shells[length])) for length in sorted(shells))
+    return tuple((length, np.array(shells[length])) for length in sorted(shells))
 
 
 def _far(own: NDArray[np.intp], others: NDArray[np.intp], shape: tuple[int, ...], spacing: Spacing) -> Values:
