@@ -57,6 +57,7 @@ def score_case(
             predicted_iou=estimates,
             region=region,
             image_shape=(len(found), *prediction.shape[1:]),
+            truth_lesions=truth.lesions_on(slices),
         )
         scores |= {f"{key}@{scope}": value for key, value in values.items()}
     return scores

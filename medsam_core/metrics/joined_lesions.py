@@ -19,15 +19,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
-from medsam_core.metrics.lesionwise import (
-    LesionScores,
-    Numbered,
-    compare,
-    dilate,
-    number_lesions,
-    number_prediction,
-)
+from medsam_core.metrics.lesionwise import LesionScores, compare, number_prediction
 from medsam_core.metrics.masks import Labels, Mask, Spacing
+from medsam_core.metrics.numbering import Numbered, dilate, number_lesions
 from medsam_core.metrics.profiles import LesionRule, Profile
 
 

@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics.boxes import Box, around, cut, shifted
-from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_mask, check_pair, check_spacing, diagonal_mm
+from medsam_core.metrics.boxes import around, cut, shifted
+from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_pair, check_spacing, diagonal_mm
+from medsam_core.metrics.numbering import Numbered, TruthLesions, number_lesions
 from medsam_core.metrics.overlap import count, dice
 from medsam_core.metrics.profiles import IMAGE_DIAGONAL, LesionRule, Surface
 from medsam_core.metrics.surface import NsdDirected, SurfaceDistances, hausdorff, nsd, surface_distances
@@ -130,41 +130,6 @@ class LesionScores:
         return (found + false * worst) / judged if judged else nothing
 
 
-@dataclass(frozen=True, eq=False)
-class Numbered:
-    """The lesions of one mask, numbered; the arrays cover the box around them, and there is none outside."""
-
-    zones: NDArray[np.int32]
-    """1, 2, … in a lesion and its dilation, 0 elsewhere."""
-    lesions: NDArray[np.int32]
-    """The same inside the mask alone."""
-    number: int
-    """The largest number; a lesion that was removed leaves a gap."""
-    box: Box
-    """Where the arrays are in the mask."""
-
-    def whole(self, shape: Sequence[int]) -> Numbered:
-        """The same with arrays of the mask's shape."""
-        everywhere = tuple(slice(0, length) for length in shape)
-        zones, lesions = (cut(array, self.box, everywhere) for array in (self.zones, self.lesions))
-        return Numbered(zones, lesions, self.number, everywhere)
-
-
-def number_lesions(mask: Mask, dilations: int) -> Numbered:
-    """The lesions of a mask: its parts, joined where `dilations` dilations join them.
-
-    mask: (D, H, W) bool; may be empty. They are numbered in the order of their first voxels.
-    """
-    tight = bounding_box(mask) or (slice(0, 1),) * mask.ndim
-    box = tuple(
-        slice(max(side.start - dilations, 0), min(side.stop + dilations, length))
-        for side, length in zip(tight, mask.shape, strict=True)
-    )
-    inside = np.ascontiguousarray(mask[box])
-    zones, number = label_components(dilate(inside, dilations))
-    return Numbered(zones, zones * inside if dilations else zones, number, box)
-
-
 def without_small(found: Numbered, minimum_mm3: float, spacing_mm: Spacing) -> Numbered:
     """The lesions larger than that, under the same numbers."""
     sizes = np.bincount(found.lesions.reshape(-1), minlength=found.number + 1)
@@ -193,13 +158,20 @@ def without_small_lesions(prediction: Mask, spacing_mm: Spacing, rule: LesionRul
     return kept
 
 
-def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], rule: LesionRule) -> LesionScores:
+def lesion_scores(
+    prediction: Mask,
+    truth: Mask,
+    spacing_mm: Sequence[float],
+    rule: LesionRule,
+    known: TruthLesions | None = None,
+) -> LesionScores:
     """Match the lesions of two masks and score each of them.
 
     prediction, truth: (D, H, W) bool, same shape; either may be empty.
     spacing_mm: (dz, dy, dx). Dilations count voxels whatever their size, as in BraTS.
     rule: dilations, minimum volume and penalty, for instance PROFILES["brats2023"].lesions. Masks do not know other
         tissues: `joined_by` changes nothing here.
+    known: what earlier predictions needed of the same truth; None if there are none.
     Raises MaskError for masks that are not 3-D or otherwise unusable, ShapeMismatch for different shapes.
     """
     check_pair(prediction, truth)
@@ -213,7 +185,8 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
         return LesionScores((), (), rule.penalty_mm, spacing, rule.false_positives)
     # dilation may stop at the box: a path outside of it, pushed back onto its rim, connects the same parts
     prediction, truth = prediction[box], truth[box]
-    return compare(number_prediction(prediction, spacing, rule), number_lesions(truth, rule.dilations), spacing, rule)
+    wholes = (known or TruthLesions()).numbered(truth, rule.dilations)
+    return compare(number_prediction(prediction, spacing, rule), wholes, spacing, rule)
 
 
 def compare(prediction: Numbered, truth: Numbered, spacing_mm: Spacing, rule: LesionRule) -> LesionScores:
@@ -240,57 +213,6 @@ def compare(prediction: Numbered, truth: Numbered, spacing_mm: Spacing, rule: Le
     present = np.array([box is not None for box in part_boxes], bool)
     alone = 1 + np.flatnonzero(present & ~touching[:, 1 : present.size + 1].any(axis=0))
     return LesionScores(tuple(lesions), tuple(alone.tolist()), rule.penalty_mm, spacing_mm, rule.false_positives)
-
-
-def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """The connected components of a mask: (int32 of its shape with 1, 2, … inside and 0 outside, their number).
-
-    mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty. Raises MaskError.
-    """
-    check_mask(mask, "mask")
-    labels, number = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, bool))
-    return labels, int(number)
-
-
-def count_components(mask: Mask) -> int:
-    """How many connected components a mask has (26 neighbours, 8 in 2-D); 0 for an empty mask.
-
-    mask: (D, H, W) or (H, W) bool. Raises MaskError for an unusable mask.
-    """
-    check_mask(mask, "mask")
-    box = bounding_box(mask)
-    return label_components(mask[box])[1] if box else 0
-
-
-def dilate(mask: Mask, times: int) -> Mask:
-    """The mask dilated `times` times with the 18-neighbour element (across faces and edges, not corners).
-
-    mask: (D, H, W) bool; may be empty. The result has the same shape: dilation stops at the array's border.
-    """
-    if not times:
-        return mask
-    depth, height, width = (length + 2 * times for length in mask.shape)
-    inner = (slice(times, -times),) * 3
-    grown = np.zeros((depth, height, width), bool)
-    grown[inner] = mask
-    # on the flat array a neighbour is a fixed number of elements away: 1, a row or a plane
-    flat = grown.reshape(-1)
-    plane = height * width
-    for _ in range(times):
-        # the 18 neighbours are three squares, each spanned by two axes
-        along_row, along_column = _spread(flat, 1), _spread(flat, width)
-        flat = _spread(along_row, width)
-        flat |= _spread(along_row, plane)
-        flat |= _spread(along_column, plane)
-    return flat.reshape(grown.shape)[inner]
-
-
-def _spread(flat: Mask, step: int) -> Mask:
-    """The mask with the two neighbours at that step added. The margin of `dilate` keeps neighbouring rows apart."""
-    spread = flat.copy()
-    spread[step:] |= flat[:-step]
-    spread[:-step] |= flat[step:]
-    return spread
 
 
 def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule) -> Lesion:

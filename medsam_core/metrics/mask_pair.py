@@ -16,6 +16,7 @@ from medsam_core.metrics.joined_lesions import LabelMaps
 from medsam_core.metrics.lesion_pairs import PairScores, pair_scores
 from medsam_core.metrics.lesionwise import LesionScores, lesion_scores, without_small_lesions
 from medsam_core.metrics.masks import Mask, check_pair, check_spacing, diagonal_mm
+from medsam_core.metrics.numbering import TruthLesions
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import IMAGE_DIAGONAL, EmptyRule, LesionRule, PairRule, Profile, Surface
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
@@ -44,6 +45,8 @@ class MaskPair:
     """The region's name, on which the rule for lesions may depend; None if unknown."""
     image_shape: Sequence[int] | None = None
     """Of the image that the masks are cut out of, both empty outside; None for whole masks."""
+    truth_lesions: TruthLesions | None = None
+    """What earlier predictions needed of the same truth; None if there are none."""
 
     def __post_init__(self) -> None:
         check_pair(self.prediction, self.truth)
@@ -121,7 +124,7 @@ class MaskPair:
             return pair_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule)
         if self.lesion_rule is None:
             return None
-        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule)
+        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule, self.truth_lesions)
 
     @cached_property
     def pairs(self) -> PairScores | None:
@@ -167,6 +170,7 @@ class RegionPair(MaskPair):
         self.__dict__["counts"] = counts
         self.spacing_mm = check_spacing(maps.spacing_mm, len(shape))
         self.profile, self.region = maps.profile, region
+        self.truth_lesions = None
 
     @property
     def _shape(self) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from medsam_core.metrics.lesionwise import label_components
 from medsam_core.metrics.masks import bounding_box
+from medsam_core.metrics.numbering import TruthLesions, label_components
 
 
 class Truth:
@@ -19,6 +19,7 @@ class Truth:
     def __init__(self, mask: np.ndarray) -> None:
         """mask: (D, H, W); what is not bool counts where it is not 0."""
         self.mask = mask if mask.dtype == np.bool_ else mask != 0
+        self._lesions: dict[tuple[int, ...], TruthLesions] = {}
 
     @classmethod
     def of(cls, mask: np.ndarray | Truth) -> Truth:
@@ -39,6 +40,13 @@ class Truth:
     def box(self) -> tuple[slice, ...] | None:
         """The smallest box around the region, (z, y, x); None if it is empty."""
         return bounding_box(self.mask)
+
+    def lesions_on(self, slices: np.ndarray | slice) -> TruthLesions:
+        """The lesions on some slices put one after another, or in the volume, where slices between them count."""
+        if isinstance(slices, slice):
+            occupied = self.slices[[0, -1]].tolist() if self.slices.size else [0, -1]
+            slices = np.arange(occupied[0], occupied[1] + 1)
+        return self._lesions.setdefault(tuple(slices.tolist()), TruthLesions())
 
     @cached_property
     def components(self) -> tuple[np.ndarray, int]:

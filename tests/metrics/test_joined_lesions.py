@@ -14,7 +14,8 @@ from scipy import ndimage
 from medsam_core.errors import OptionError
 from medsam_core.metrics import PROFILES, score, score_regions
 from medsam_core.metrics.joined_lesions import joined
-from medsam_core.metrics.lesionwise import Numbered, lesion_scores, number_lesions, without_small_lesions
+from medsam_core.metrics.lesionwise import lesion_scores, without_small_lesions
+from medsam_core.metrics.numbering import Numbered, number_lesions
 from medsam_core.metrics.profiles import LesionRule
 
 ISO = (1.0, 1.0, 1.0)

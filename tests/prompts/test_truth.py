@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from medsam_core.metrics.lesionwise import count_components
+from medsam_core.metrics.numbering import count_components
 from medsam_core.prompts.geometry import depth
 from medsam_core.prompts.prompt import MODES
 from medsam_core.prompts.simulation import simulate
