@@ -185,12 +185,20 @@ def lesion_scores(
         return LesionScores((), (), rule.penalty_mm, spacing, rule.false_positives)
     # dilation may stop at the box: a path outside of it, pushed back onto its rim, connects the same parts
     prediction, truth = prediction[box], truth[box]
-    wholes = (known or TruthLesions()).numbered(truth, rule.dilations)
-    return compare(number_prediction(prediction, spacing, rule), wholes, spacing, rule)
+    known = known or TruthLesions()
+    wholes = known.numbered(truth, rule.dilations)
+    return compare(number_prediction(prediction, spacing, rule), wholes, spacing, rule, known)
 
 
-def compare(prediction: Numbered, truth: Numbered, spacing_mm: Spacing, rule: LesionRule) -> LesionScores:
+def compare(
+    prediction: Numbered,
+    truth: Numbered,
+    spacing_mm: Spacing,
+    rule: LesionRule,
+    known: TruthLesions | None = None,
+) -> LesionScores:
     """Match numbered lesions and score each of the truth's. The rule's penalty is a finite number of mm."""
+    known = known or TruthLesions()
     # touching[zone, part]: whether a dilated lesion holds a voxel of a part; row and column 0 are False
     touching = np.zeros((truth.number + 1, prediction.number + 1), bool)
     zones = cut(truth.zones, truth.box, prediction.box)
@@ -209,18 +217,26 @@ def compare(prediction: Numbered, truth: Numbered, spacing_mm: Spacing, rule: Le
         lesion = cut(truth.lesions, truth.box, window) == number
         parts = cut(prediction.lesions, prediction.box, window)
         found = touching[number][parts]  # a row of the table, looked up by component: the union of matches
-        lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing_mm, rule))
+        lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing_mm, rule, known, number))
     present = np.array([box is not None for box in part_boxes], bool)
     alone = 1 + np.flatnonzero(present & ~touching[:, 1 : present.size + 1].any(axis=0))
     return LesionScores(tuple(lesions), tuple(alone.tolist()), rule.penalty_mm, spacing_mm, rule.false_positives)
 
 
-def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule) -> Lesion:
+def _judge(
+    matches: tuple[int, ...],
+    found: Mask,
+    lesion: Mask,
+    spacing: Spacing,
+    rule: LesionRule,
+    known: TruthLesions,
+    number: int,
+) -> Lesion:
     volume = int(np.count_nonzero(lesion)) * math.prod(spacing)
     scored = volume > rule.minimum_mm3
     if not matches:
         return Lesion(volume, (), 0.0, rule.penalty_mm, scored)
-    distances = surface_distances(found, lesion, spacing, definition="surfel")
+    distances = known.distances(found, lesion, spacing, definition="surfel", lesion=number)
     overlap, hd95_mm = dice(count(found, lesion)), hausdorff(distances, 95)
     return Lesion(volume, matches, overlap, hd95_mm, scored, (found, lesion), {"surfel": distances})
 

@@ -115,7 +115,8 @@ class MaskPair:
         return self.distances if same else self._measure(self.profile.nsd_surface)
 
     def _measure(self, surface: Surface) -> SurfaceDistances:
-        return surface_distances(self.kept_prediction, self.truth, self.spacing_mm, definition=surface)
+        measure = surface_distances if self.truth_lesions is None else self.truth_lesions.distances
+        return measure(self.kept_prediction, self.truth, tuple(self.spacing_mm), definition=surface)
 
     @cached_property
     def lesions(self) -> LesionScores | None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.metrics.boxes import Box, cut
-from medsam_core.metrics.masks import Mask, bounding_box, check_mask
+from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_mask
+from medsam_core.metrics.surface import Definition, SurfaceDistances, surface_distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,24 @@ class TruthLesions:
 
     def __init__(self) -> None:
         self._found: dict[int, Numbered] = {}
+        self._measured: dict[tuple[int, Definition], tuple[Mask, Mask, Spacing, SurfaceDistances]] = {}
+
+    def distances(
+        self, prediction: Mask, truth: Mask, spacing_mm: Spacing, *, definition: Definition, lesion: int = 0
+    ) -> SurfaceDistances:
+        """As `surface_distances`, which is left out if it measured the same two masks before.
+
+        prediction, truth: (D, H, W) bool, of one lesion or of all (lesion 0). The last two masks of each are kept: one
+        lesion often has the same two in several scopes, and a single lesion has those of the whole.
+        """
+        box = bounding_box(prediction, truth) or (slice(0, 1),) * prediction.ndim
+        pair = np.ascontiguousarray(prediction[box]), np.ascontiguousarray(truth[box])
+        for (_, same), (*masks, spacing, known) in self._measured.items():
+            if same == definition and spacing == spacing_mm and all(map(np.array_equal, masks, pair)):
+                return known
+        found = surface_distances(*pair, spacing_mm, definition=definition)
+        self._measured[lesion, definition] = (*pair, spacing_mm, found)
+        return found
 
     def numbered(self, truth: Mask, dilations: int) -> Numbered:
         """As `number_lesions(truth, dilations)`.

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from medsam_core.metrics import numbering
 from medsam_core.metrics.boxes import cut, shifted
 from medsam_core.metrics.numbering import TruthLesions, dilate, label_components, number_lesions
+from medsam_core.metrics.surface import surface_distances
 
 SPARSE = st.sampled_from([False] * 15 + [True])
 
@@ -77,3 +79,29 @@ def test_a_window_shows_zeros_outside_of_the_box() -> None:
     assert cut(array, box, box) is array
     assert shifted((slice(0, 1), slice(1, 2)), box) == (slice(2, 3), slice(6, 7))
     assert shifted(None, box) is None
+
+
+def test_the_same_two_masks_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counting(*given: object, **more: object) -> object:
+        calls.append(more)
+        return surface_distances(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(numbering, "surface_distances", counting)
+    prediction, truth = np.zeros((2, 6, 7, 8), bool)
+    prediction[1:4, 2:5, 1:4] = truth[2:5, 2:5, 2:6] = True
+    iso, known = (1.0, 1.0, 1.0), TruthLesions()
+    first = known.distances(prediction, truth, iso, definition="surfel")
+    cut_out = known.distances(prediction[1:, 2:], truth[1:, 2:], iso, definition="surfel", lesion=1)
+    assert cut_out is first
+    assert len(calls) == 1
+    wider = prediction.copy()
+    wider[1, 2, 5] = True
+    for changed in ((wider, truth, iso), (prediction, truth, (2.0, 1.0, 1.0)), (truth, prediction, iso)):
+        found = known.distances(*changed, definition="surfel")
+        expected = surface_distances(*changed, definition="surfel")
+        assert found.to_truth.tolist() == expected.to_truth.tolist()
+        assert found.to_prediction.tolist() == expected.to_prediction.tolist()
+    known.distances(truth, prediction, iso, definition="voxel")
+    assert len(calls) == 5
