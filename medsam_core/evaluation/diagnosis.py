@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import ShapeMismatch
-from medsam_core.metrics.lesionwise import count_components, label_components
 from medsam_core.metrics.masks import bounding_box
+from medsam_core.metrics.numbering import count_components, label_components
 from medsam_core.metrics.propagation import half_life
 from medsam_core.text import few
 

@@ -9,14 +9,17 @@ import numpy as np
 
 from medsam_core.cases import Settings, score_key
 from medsam_core.metrics import score
+from medsam_core.metrics.boxes import around
+from medsam_core.metrics.masks import bounding_box
 from medsam_core.metrics.overlap import Counts, count, dice, iou
 from medsam_core.prompts.controls import CONTROLS
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.truth import Truth, slice_areas
 
 
 def score_case(
     prediction: np.ndarray,
-    truth: np.ndarray,
+    truth: np.ndarray | Truth,
     spacing_mm: tuple[float, float, float],
     prompts: Sequence[Prompt],
     settings: Settings,
@@ -31,48 +34,56 @@ def score_case(
     Keys as in `CaseRecord.scores`. A scope without a slice (the region is absent) is scored as two empty masks.
     The half-life counts slices of the volume and is NaN in the other scopes.
     """
-    region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
+    truth = Truth.of(truth)
     key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
+    # what is outside of the box around both masks is counted, not read
+    boxes = [box for box in (truth.box, bounding_box(prediction)) if box]
+    _, rows, columns = around(*boxes) if boxes else (slice(0), slice(0, 1), slice(0, 1))
+    predicted, true = (np.ascontiguousarray(mask[:, rows, columns]) for mask in (prediction, truth.mask))
     scores: dict[str, float] = {}
-    for scope, slices in (("volume", slice(None)), ("region_slices", region_slices), ("key_slice", key_slices)):
-        pair, estimates = (prediction[slices], truth[slices]), None
-        if not len(pair[0]):
-            pair = np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])
+    for scope, slices in (("volume", slice(None)), ("region_slices", truth.slices), ("key_slice", key_slices)):
+        found, wanted, estimates = predicted[slices], true[slices], None
+        if not len(found):
+            found, wanted = np.zeros_like(predicted[:1]), np.zeros_like(true[:1])
         elif predicted_iou is not None:
             estimates = predicted_iou[slices]
         values = score(
-            *pair,
+            found,
+            wanted,
             spacing_mm,
             profile=settings.profile,
             metrics=settings.metrics,
             key_slices=key_slices.tolist() if scope == "volume" else (),
             predicted_iou=estimates,
             region=region,
+            image_shape=(len(found), *prediction.shape[1:]),
+            truth_lesions=truth.lesions_on(slices),
         )
         scores |= {f"{key}@{scope}": value for key, value in values.items()}
     return scores
 
 
-def count_case(prediction: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt]) -> dict[str, Counts]:
+def count_case(prediction: np.ndarray, truth: np.ndarray | Truth, prompts: Sequence[Prompt]) -> dict[str, Counts]:
     """The voxels of the three scopes of `score_case`, counted apart from the metrics, so that the two can be compared.
 
     prediction, truth: (D, H, W) bool.
     """
-    key_slices = np.array(sorted({prompt.key_slice for prompt in prompts}), dtype=int)
-    region_slices = np.flatnonzero(truth.any(axis=(1, 2)))
+    truth = Truth.of(truth)
+    predicted, both = slice_areas(prediction), np.zeros(len(prediction), np.int64)
+    for index in truth.slices[predicted[truth.slices] > 0]:
+        both[index] = np.count_nonzero(prediction[index] & truth.mask[index])
+    key_slices = sorted({prompt.key_slice for prompt in prompts})
     found = {}
-    for scope, slices in (("volume", slice(None)), ("region_slices", region_slices), ("key_slice", key_slices)):
-        predicted, true = prediction[slices], truth[slices]
-        if not len(predicted):  # scored as two empty masks of one slice
-            predicted, true = np.zeros_like(prediction[:1]), np.zeros_like(truth[:1])
-        tp, fp = np.count_nonzero(predicted & true), np.count_nonzero(predicted & ~true)
-        fn = np.count_nonzero(true & ~predicted)
-        found[scope] = Counts(int(tp), int(fp), int(fn), int(true.size - tp - fp - fn))
+    for scope, slices in (("volume", slice(None)), ("region_slices", truth.slices), ("key_slice", key_slices)):
+        tp = int(both[slices].sum())
+        fp, fn = int(predicted[slices].sum()) - tp, int(truth.areas[slices].sum()) - tp
+        planes = len(predicted[slices]) or 1  # no slice is scored as two empty masks of one
+        found[scope] = Counts(tp, fp, fn, planes * prediction[0].size - tp - fp - fn)
     return found
 
 
 def score_controls(
-    image: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt], protocol: str, settings: Settings
+    image: np.ndarray, truth: np.ndarray | Truth, prompts: Sequence[Prompt], protocol: str, settings: Settings
 ) -> dict[str, dict[str, float]]:
     """Dice and IoU of every control over the whole volume and on the prompted slices; {} without prompts.
 
@@ -83,17 +94,17 @@ def score_controls(
     found: dict[str, dict[str, float]] = {}
     if not prompts:
         return found
+    truth = Truth.of(truth)
     key_slices = sorted({prompt.key_slice for prompt in prompts})
-    wholes = {"volume": truth, "key_slice": truth[key_slices]}
-    totals = {scope: int(np.count_nonzero(whole)) for scope, whole in wholes.items()}
     for name, control in CONTROLS.items():
-        window = control(image, prompts, truth, protocol)
-        own, found[name] = truth[window.where], {}
+        window = control(image, prompts, truth.mask, protocol)
+        own, found[name] = truth.mask[window.where], {}
         rows = [index - window.where[0].start for index in key_slices]
-        for scope, part in (("volume", slice(None)), ("key_slice", rows)):
+        for scope, slices, part in (("volume", slice(None), slice(None)), ("key_slice", key_slices, rows)):
             inside = count(window.mask[part], own[part])
-            fn = totals[scope] - inside.tp
-            counts = replace(inside, fn=fn, tn=wholes[scope].size - inside.prediction - fn)
+            areas = truth.areas[slices]
+            fn = int(areas.sum()) - inside.tp
+            counts = replace(inside, fn=fn, tn=len(areas) * truth.mask[0].size - inside.prediction - fn)
             found[name] |= {
                 score_key(settings.profile, "dice", scope): dice(counts),
                 score_key(settings.profile, "iou", scope): iou(counts),

@@ -20,9 +20,9 @@ from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
 from medsam_core.errors import DataError, PromptError
 from medsam_core.evaluation.scoring import count_case, score_case, score_controls
-from medsam_core.metrics.lesionwise import count_components
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
+from medsam_core.prompts.truth import Truth
 
 if TYPE_CHECKING:
     from medsam_core.data.cohort import LoadedSubject
@@ -52,8 +52,8 @@ class Prepared:
     loaded: LoadedSubject
     encoded: Any
     """What the predictor made of the image; None if there is no prompt, and after segmentation."""
-    truths: Mapping[str, np.ndarray]
-    """Region -> (D, H, W) bool."""
+    truths: Mapping[str, Truth]
+    """By region."""
     prompts: Mapping[Case, tuple[Prompt, ...]]
     """One entry per case; () where the region is absent."""
     data: str
@@ -94,11 +94,11 @@ def prepare(
     """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
-    truths: dict[str, np.ndarray] = {}
+    truths: dict[str, Truth] = {}
     prompts = {}
     for case in cases:
         if case.region not in truths:
-            truths[case.region] = region_mask(loaded.labels.voxels, case.region, loaded.convention)
+            truths[case.region] = Truth(region_mask(loaded.labels.voxels, case.region, loaded.convention))
         prompts[case] = _prompts(case, truths[case.region], settings, replay)
     encoded = predictor.encode(loaded.image) if any(prompts.values()) else None
     data = data_hash(loaded.image, loaded.labels)
@@ -141,7 +141,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
     loaded, prompts, truths = prepared.loaded, prepared.prompts, prepared.truths
     image, estimates = loaded.image, segmented.predicted_iou
     counted = score_key(settings.profile, "truth_components", "volume")  # always: gates filter by it
-    components = {region: float(count_components(truth)) for region, truth in truths.items()}
+    components = {region: float(truth.components[1]) for region, truth in truths.items()}
     scores, controls = {}, {}
     for case, asked in prompts.items():
         truth = truths[case.region]
@@ -165,7 +165,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
             counts=count_case(masks[case], truths[case.region], asked),
             spacing_mm=image.spacing_mm,
         )
-        yield ScoredCase(record, image, masks[case], truths[case.region], asked)
+        yield ScoredCase(record, image, masks[case], truths[case.region].mask, asked)
 
 
 def data_hash(image: Volume, labels: Volume) -> str:
@@ -178,7 +178,7 @@ def data_hash(image: Volume, labels: Volume) -> str:
 
 
 def _prompts(
-    case: Case, truth: np.ndarray, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
+    case: Case, truth: Truth, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
 ) -> tuple[Prompt, ...]:
     """Simulated prompts, or those of the manifest. Raises PromptError if they were not recorded on this case."""
     if replay is None:
@@ -196,9 +196,9 @@ def _prompts(
         raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it again.")
     prompts = replay[case.id]
     where = f"{case.id}: prompts in the manifest"
-    if any(prompt.key_slice >= len(truth) for prompt in prompts):
+    if any(prompt.key_slice >= len(truth.mask) for prompt in prompts):
         raise PromptError(
-            f"{where}: got a slice beyond the volume's {len(truth)}, expected one of them; "
+            f"{where}: got a slice beyond the volume's {len(truth.mask)}, expected one of them; "
             "the manifest is of another cohort: record it again."
         )
     other = sorted({prompt.mode for prompt in prompts} - {case.prompt})
@@ -208,8 +208,9 @@ def _prompts(
             "id; the manifest was changed by hand: record it again."
         )
     # no bound counts a case without prompts, so only the labels may decide whether a case has some
-    if bool(prompts) != bool(truth.any()):
-        got, expected, state = ("none", "some", "present") if truth.any() else (len(prompts), "none", "absent")
+    present = bool(truth.slices.size)
+    if bool(prompts) != present:
+        got, expected, state = ("none", "some", "present") if present else (len(prompts), "none", "absent")
         raise PromptError(
             f"{where}: got {got}, expected {expected}, because the region is {state}; "
             "the manifest was recorded on other labels: use those, or record it again."

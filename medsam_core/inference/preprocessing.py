@@ -26,6 +26,8 @@ def background_of(voxels: np.ndarray) -> float:
     contrast.
     """
     faces = np.concatenate([np.take(voxels, end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    if 2 * np.count_nonzero(faces == faces[0]) > len(faces):
+        return float(faces[0])  # as almost always; the same without sorting
     values, counts = np.unique(faces, return_counts=True)
     commonest = np.argmax(counts)
     return float(values[commonest]) if 2 * counts[commonest] >= len(faces) else 0.0
@@ -40,21 +42,22 @@ def to_uint8(voxels: np.ndarray) -> np.ndarray:
     voxels = np.asarray(voxels)
     if voxels.ndim != 3 or 0 in voxels.shape:
         raise DataError(f"image: got shape {voxels.shape}, expected (D, H, W) with voxels; give one modality's volume.")
-    if not np.isfinite(voxels).all():
+    if not (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):  # NaN and infinity reach one of the two
         count = int((~np.isfinite(voxels)).sum())
         raise DataError(f"image: got {count} voxels that are NaN or infinite, expected finite ones; repair the file.")
     background = background_of(voxels)
     inside = voxels != background
-    foreground = voxels[inside].astype(np.float64)
+    foreground = voxels[inside]
     if foreground.size == 0 or (foreground.size == voxels.size and foreground.min() == foreground.max()):
         raise DataError(f"image: got {voxels.flat[0]} in every voxel, expected contrast; choose another file.")
-    low, high = np.percentile(foreground, PERCENTILES)
+    low, high = np.percentile(foreground.astype(np.float64), PERCENTILES)
     if low == high:  # almost all voxels are equal
-        low, high = foreground.min(), foreground.max()
+        low, high = np.float64(foreground.min()), np.float64(foreground.max())
         low = low if low < high else high - 1
-    scaled = (np.clip(voxels, low, high).astype(np.float64) - low) / (high - low) * 255.0
-    scaled[~inside] = 0
-    return scaled.astype(np.uint8)
+    pixels = np.zeros(voxels.shape, np.uint8)
+    scaled = (np.clip(foreground, low, high).astype(np.float64) - low) / (high - low) * 255.0
+    pixels[inside] = scaled.astype(np.uint8)
+    return pixels
 
 
 def resize_slices(slices: Sequence[np.ndarray], image_size: int) -> np.ndarray:

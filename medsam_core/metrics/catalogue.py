@@ -19,9 +19,10 @@ from medsam_core.metrics import overlap, surface
 from medsam_core.metrics.iou_calibration import IouCalibration
 from medsam_core.metrics.joined_lesions import LabelMaps
 from medsam_core.metrics.lesion_pairs import PairScores
-from medsam_core.metrics.lesionwise import LesionScores, count_components
+from medsam_core.metrics.lesionwise import LesionScores
 from medsam_core.metrics.mask_pair import MaskPair, RegionPair
 from medsam_core.metrics.masks import Labels, Mask, bounding_box, check_spacing, diagonal_mm
+from medsam_core.metrics.numbering import TruthLesions, count_components
 from medsam_core.metrics.overlap import Counts, check_label_maps, count_regions
 from medsam_core.metrics.profiles import IMAGE_DIAGONAL, EmptyRule, Profile, find_profile
 from medsam_core.metrics.propagation import half_life
@@ -64,6 +65,8 @@ def score(
     key_slices: Sequence[int] = (),
     predicted_iou: ArrayLike | None = None,
     region: str | None = None,
+    image_shape: Sequence[int] | None = None,
+    truth_lesions: TruthLesions | None = None,
 ) -> dict[str, float]:
     """Score a prediction against a truth.
 
@@ -75,11 +78,14 @@ def score(
     predicted_iou: (D,) float, the model's own estimate for each slice; the predicted_iou metrics need it and are NaN
         without.
     region: the region's name, such as "ET": in some profiles the rule for lesions depends on it.
+    image_shape: of the image, if the masks are cut out of it and both are empty outside; None for whole masks.
+    truth_lesions: kept from earlier predictions on the same truth, to number its lesions once; None if there are none.
     Returns {"<profile>/<metric>": value} in the order of `metrics`, plain floats. NaN means that the profile leaves
     the metric undefined for this pair; a gate has to treat it as not passed.
     Raises OptionError for an unknown metric or profile, MaskError or ShapeMismatch for unusable masks or spacing.
     """
-    pair = MaskPair(prediction, truth, spacing_mm, find_profile(profile), key_slices, predicted_iou, region)
+    found = find_profile(profile)
+    pair = MaskPair(prediction, truth, spacing_mm, found, key_slices, predicted_iou, region, image_shape, truth_lesions)
     return score_pair(pair, metrics)
 
 

@@ -19,15 +19,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
-from medsam_core.metrics.lesionwise import (
-    LesionScores,
-    Numbered,
-    compare,
-    dilate,
-    number_lesions,
-    number_prediction,
-)
+from medsam_core.metrics.lesionwise import LesionScores, compare, number_prediction
 from medsam_core.metrics.masks import Labels, Mask, Spacing
+from medsam_core.metrics.numbering import Numbered, dilate, number_lesions
 from medsam_core.metrics.profiles import LesionRule, Profile
 
 
@@ -83,7 +77,8 @@ class LabelMaps:
             mask = self.mask(side, region).transpose()
             spacing = self.spacing_mm[::-1]
             found = number_lesions(mask, rule.dilations) if side else number_prediction(mask, spacing, rule)
-            turned = Numbered(found.zones.transpose(), found.lesions.transpose(), found.number)
+            found = found.whole(mask.shape)
+            turned = Numbered(found.zones.transpose(), found.lesions.transpose(), found.number, found.box[::-1])
             self._numbered[side, region] = turned
         return self._numbered[side, region]
 
@@ -104,4 +99,4 @@ def joined(found: Numbered, others: NDArray[np.int32]) -> Numbered:
         touched = touched[touched > 0]
         group = int(touched.min()) if touched.size else -number
         new[number] = groups.setdefault(group, len(groups) + 1)
-    return Numbered(new[found.zones], new[found.lesions], len(groups))
+    return Numbered(new[found.zones], new[found.lesions], len(groups), found.box)

@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics.lesionwise import Lesion, LesionScores, around, label_components
+from medsam_core.metrics.boxes import around
+from medsam_core.metrics.lesionwise import Lesion, LesionScores
 from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_pair, check_spacing
+from medsam_core.metrics.numbering import label_components
 from medsam_core.metrics.profiles import PairRule
 from medsam_core.metrics.surface import hausdorff, surface_distances
 

@@ -20,11 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_mask, check_pair, check_spacing, diagonal_mm
+from medsam_core.metrics.boxes import around, cut, shifted
+from medsam_core.metrics.masks import Mask, Spacing, bounding_box, check_pair, check_spacing, diagonal_mm
+from medsam_core.metrics.numbering import Numbered, TruthLesions, number_lesions
 from medsam_core.metrics.overlap import count, dice
 from medsam_core.metrics.profiles import IMAGE_DIAGONAL, LesionRule, Surface
 from medsam_core.metrics.surface import NsdDirected, SurfaceDistances, hausdorff, nsd, surface_distances
@@ -129,32 +130,11 @@ class LesionScores:
         return (found + false * worst) / judged if judged else nothing
 
 
-@dataclass(frozen=True, eq=False)
-class Numbered:
-    """The lesions of one mask, numbered."""
-
-    zones: NDArray[np.int32]
-    """The mask's shape: 1, 2, … in a lesion and its dilation, 0 outside."""
-    lesions: NDArray[np.int32]
-    """The same inside the mask alone."""
-    number: int
-    """The largest number; a lesion that was removed leaves a gap."""
-
-
-def number_lesions(mask: Mask, dilations: int) -> Numbered:
-    """The lesions of a mask: its parts, joined where `dilations` dilations join them.
-
-    mask: (D, H, W) bool; may be empty. They are numbered in the order of their first voxels.
-    """
-    zones, number = label_components(dilate(mask, dilations))
-    return Numbered(zones, zones * mask if dilations else zones, number)
-
-
 def without_small(found: Numbered, minimum_mm3: float, spacing_mm: Spacing) -> Numbered:
     """The lesions larger than that, under the same numbers."""
     sizes = np.bincount(found.lesions.reshape(-1), minlength=found.number + 1)
     numbers = np.where(sizes * math.prod(spacing_mm) > minimum_mm3, np.arange(found.number + 1, dtype=np.int32), 0)
-    return Numbered(numbers[found.zones], numbers[found.lesions], found.number)
+    return replace(found, zones=numbers[found.zones], lesions=numbers[found.lesions])
 
 
 def number_prediction(prediction: Mask, spacing_mm: Spacing, rule: LesionRule) -> Numbered:
@@ -173,17 +153,25 @@ def without_small_lesions(prediction: Mask, spacing_mm: Spacing, rule: LesionRul
     if box is None or prediction.ndim != 3 or not rule.prediction_too:
         return prediction
     kept = np.zeros_like(prediction)
-    kept[box] = number_prediction(prediction[box], spacing_mm, rule).lesions > 0
+    found = number_prediction(prediction[box], spacing_mm, rule)
+    kept[box][found.box] = found.lesions > 0
     return kept
 
 
-def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], rule: LesionRule) -> LesionScores:
+def lesion_scores(
+    prediction: Mask,
+    truth: Mask,
+    spacing_mm: Sequence[float],
+    rule: LesionRule,
+    known: TruthLesions | None = None,
+) -> LesionScores:
     """Match the lesions of two masks and score each of them.
 
     prediction, truth: (D, H, W) bool, same shape; either may be empty.
     spacing_mm: (dz, dy, dx). Dilations count voxels whatever their size, as in BraTS.
     rule: dilations, minimum volume and penalty, for instance PROFILES["brats2023"].lesions. Masks do not know other
         tissues: `joined_by` changes nothing here.
+    known: what earlier predictions needed of the same truth; None if there are none.
     Raises MaskError for masks that are not 3-D or otherwise unusable, ShapeMismatch for different shapes.
     """
     check_pair(prediction, truth)
@@ -197,96 +185,58 @@ def lesion_scores(prediction: Mask, truth: Mask, spacing_mm: Sequence[float], ru
         return LesionScores((), (), rule.penalty_mm, spacing, rule.false_positives)
     # dilation may stop at the box: a path outside of it, pushed back onto its rim, connects the same parts
     prediction, truth = prediction[box], truth[box]
-    return compare(number_prediction(prediction, spacing, rule), number_lesions(truth, rule.dilations), spacing, rule)
+    known = known or TruthLesions()
+    wholes = known.numbered(truth, rule.dilations)
+    return compare(number_prediction(prediction, spacing, rule), wholes, spacing, rule, known)
 
 
-def compare(prediction: Numbered, truth: Numbered, spacing_mm: Spacing, rule: LesionRule) -> LesionScores:
+def compare(
+    prediction: Numbered,
+    truth: Numbered,
+    spacing_mm: Spacing,
+    rule: LesionRule,
+    known: TruthLesions | None = None,
+) -> LesionScores:
     """Match numbered lesions and score each of the truth's. The rule's penalty is a finite number of mm."""
-    zones, parts = truth.zones, prediction.lesions
+    known = known or TruthLesions()
     # touching[zone, part]: whether a dilated lesion holds a voxel of a part; row and column 0 are False
     touching = np.zeros((truth.number + 1, prediction.number + 1), bool)
-    inside = parts > 0
-    touching[zones[inside], parts[inside]] = True
-    touching[0] = False
-    zone_boxes, part_boxes = ndimage.find_objects(zones), ndimage.find_objects(parts)
+    zones = cut(truth.zones, truth.box, prediction.box)
+    inside = (zones > 0) & (prediction.lesions > 0)
+    touching[zones[inside], prediction.lesions[inside]] = True
+    zone_boxes, part_boxes = (
+        [shifted(box, by) for box in ndimage.find_objects(array)]
+        for array, by in ((truth.zones, truth.box), (prediction.lesions, prediction.box))
+    )
     lesions = []
     for number, zone_box in enumerate(zone_boxes, 1):  # each inside the small window around the lesion and its matches
         if zone_box is None:
             continue
         matches = np.flatnonzero(touching[number])
-        window = around(zone_box, *(part_boxes[match - 1] for match in matches))
-        lesion = truth.lesions[window] == number
-        found = touching[number][parts[window]]  # a row of the table, looked up by component: the union of matches
-        lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing_mm, rule))
+        window = around(zone_box, *filter(None, (part_boxes[match - 1] for match in matches)))
+        lesion = cut(truth.lesions, truth.box, window) == number
+        parts = cut(prediction.lesions, prediction.box, window)
+        found = touching[number][parts]  # a row of the table, looked up by component: the union of matches
+        lesions.append(_judge(tuple(matches.tolist()), found, lesion, spacing_mm, rule, known, number))
     present = np.array([box is not None for box in part_boxes], bool)
     alone = 1 + np.flatnonzero(present & ~touching[:, 1 : present.size + 1].any(axis=0))
     return LesionScores(tuple(lesions), tuple(alone.tolist()), rule.penalty_mm, spacing_mm, rule.false_positives)
 
 
-def label_components(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """The connected components of a mask: (int32 of its shape with 1, 2, … inside and 0 outside, their number).
-
-    mask: (D, H, W) bool, 26 neighbours, or (H, W) bool, 8 neighbours; may be empty. Raises MaskError.
-    """
-    check_mask(mask, "mask")
-    labels, number = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, bool))
-    return labels, int(number)
-
-
-def count_components(mask: Mask) -> int:
-    """How many connected components a mask has (26 neighbours, 8 in 2-D); 0 for an empty mask.
-
-    mask: (D, H, W) or (H, W) bool. Raises MaskError for an unusable mask.
-    """
-    check_mask(mask, "mask")
-    box = bounding_box(mask)
-    return label_components(mask[box])[1] if box else 0
-
-
-def dilate(mask: Mask, times: int) -> Mask:
-    """The mask dilated `times` times with the 18-neighbour element (across faces and edges, not corners).
-
-    mask: (D, H, W) bool; may be empty. The result has the same shape: dilation stops at the array's border.
-    """
-    if not times:
-        return mask
-    depth, height, width = (length + 2 * times for length in mask.shape)
-    inner = (slice(times, -times),) * 3
-    grown = np.zeros((depth, height, width), bool)
-    grown[inner] = mask
-    # on the flat array a neighbour is a fixed number of elements away: 1, a row or a plane
-    flat = grown.reshape(-1)
-    plane = height * width
-    for _ in range(times):
-        # the 18 neighbours are three squares, each spanned by two axes
-        along_row, along_column = _spread(flat, 1), _spread(flat, width)
-        flat = _spread(along_row, width)
-        flat |= _spread(along_row, plane)
-        flat |= _spread(along_column, plane)
-    return flat.reshape(grown.shape)[inner]
-
-
-def _spread(flat: Mask, step: int) -> Mask:
-    """The mask with the two neighbours at that step added. The margin of `dilate` keeps neighbouring rows apart."""
-    spread = flat.copy()
-    spread[step:] |= flat[:-step]
-    spread[:-step] |= flat[step:]
-    return spread
-
-
-def around(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
-    """The smallest box around all boxes."""
-    return tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
-    )
-
-
-def _judge(matches: tuple[int, ...], found: Mask, lesion: Mask, spacing: Spacing, rule: LesionRule) -> Lesion:
+def _judge(
+    matches: tuple[int, ...],
+    found: Mask,
+    lesion: Mask,
+    spacing: Spacing,
+    rule: LesionRule,
+    known: TruthLesions,
+    number: int,
+) -> Lesion:
     volume = int(np.count_nonzero(lesion)) * math.prod(spacing)
     scored = volume > rule.minimum_mm3
     if not matches:
         return Lesion(volume, (), 0.0, rule.penalty_mm, scored)
-    distances = surface_distances(found, lesion, spacing, definition="surfel")
+    distances = known.distances(found, lesion, spacing, definition="surfel", lesion=number)
     overlap, hd95_mm = dice(count(found, lesion)), hausdorff(distances, 95)
     return Lesion(volume, matches, overlap, hd95_mm, scored, (found, lesion), {"surfel": distances})
 

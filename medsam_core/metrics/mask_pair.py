@@ -10,12 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medsam_core.errors import MaskError
+from medsam_core.errors import MaskError, ShapeMismatch
 from medsam_core.metrics.iou_calibration import IouCalibration, iou_calibration, slice_iou
 from medsam_core.metrics.joined_lesions import LabelMaps
 from medsam_core.metrics.lesion_pairs import PairScores, pair_scores
 from medsam_core.metrics.lesionwise import LesionScores, lesion_scores, without_small_lesions
 from medsam_core.metrics.masks import Mask, check_pair, check_spacing, diagonal_mm
+from medsam_core.metrics.numbering import TruthLesions
 from medsam_core.metrics.overlap import Counts, count
 from medsam_core.metrics.profiles import IMAGE_DIAGONAL, EmptyRule, LesionRule, PairRule, Profile, Surface
 from medsam_core.metrics.surface import SurfaceDistances, surface_distances
@@ -42,21 +43,35 @@ class MaskPair:
     """(D,) float, the model's own estimate for each slice, NaN where it gave none; None if unknown."""
     region: str | None = None
     """The region's name, on which the rule for lesions may depend; None if unknown."""
+    image_shape: Sequence[int] | None = None
+    """Of the image that the masks are cut out of, both empty outside; None for whole masks."""
+    truth_lesions: TruthLesions | None = None
+    """What earlier predictions needed of the same truth; None if there are none."""
 
     def __post_init__(self) -> None:
         check_pair(self.prediction, self.truth)
+        self._check_image_shape()
         self.spacing_mm = check_spacing(self.spacing_mm, self.prediction.ndim)
         self.key_slices = tuple(self.key_slices)
 
     @cached_property
     def counts(self) -> Counts:
-        """True and false positives and negatives, in voxels."""
-        return count(self.prediction, self.truth)
+        """True and false positives and negatives of the image, in voxels."""
+        inside = count(self.prediction, self.truth)
+        return replace(inside, tn=inside.tn + math.prod(self._shape) - self.prediction.size)
 
     @property
     def _shape(self) -> tuple[int, ...]:
         """Of the image."""
-        return self.prediction.shape
+        return self.prediction.shape if self.image_shape is None else tuple(self.image_shape)
+
+    def _check_image_shape(self) -> None:
+        whole, part = self._shape, self.prediction.shape
+        if len(whole) != len(part) or any(length < cut for length, cut in zip(whole, part, strict=True)):
+            raise ShapeMismatch(
+                f"image_shape: got {whole}, expected the shape of an image that masks of {part} are cut out of; leave "
+                "it out for whole masks."
+            )
 
     @cached_property
     def diagonal_mm(self) -> float:
@@ -100,7 +115,8 @@ class MaskPair:
         return self.distances if same else self._measure(self.profile.nsd_surface)
 
     def _measure(self, surface: Surface) -> SurfaceDistances:
-        return surface_distances(self.kept_prediction, self.truth, self.spacing_mm, definition=surface)
+        measure = surface_distances if self.truth_lesions is None else self.truth_lesions.distances
+        return measure(self.kept_prediction, self.truth, tuple(self.spacing_mm), definition=surface)
 
     @cached_property
     def lesions(self) -> LesionScores | None:
@@ -109,7 +125,7 @@ class MaskPair:
             return pair_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule)
         if self.lesion_rule is None:
             return None
-        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule)
+        return lesion_scores(self.prediction, self.truth, self.spacing_mm, self.lesion_rule, self.truth_lesions)
 
     @cached_property
     def pairs(self) -> PairScores | None:
@@ -155,6 +171,7 @@ class RegionPair(MaskPair):
         self.__dict__["counts"] = counts
         self.spacing_mm = check_spacing(maps.spacing_mm, len(shape))
         self.profile, self.region = maps.profile, region
+        self.truth_lesions = None
 
     @property
     def _shape(self) -> tuple[int, ...]:

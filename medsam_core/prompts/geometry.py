@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from medsam_core.metrics.masks import bounding_box
+
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in voxels of the slice, both ends inclusive."""
 Point = tuple[float, float]
@@ -36,8 +38,12 @@ def jittered_box(box: Box, jitter_voxels: float, shape: tuple[int, int], rng: np
 
 def depth(region: np.ndarray) -> np.ndarray:
     """(H, W) float64: distance in voxels to the nearest voxel outside the region; beyond the image is outside."""
-    # without the padding, SciPy would treat a region at the image's border as if it continued beyond it
-    return ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    box = bounding_box(region) or (slice(0), slice(0))
+    # the nearest voxel outside is at most one voxel beyond the box; without the padding, SciPy would treat a region at
+    # the border as if it continued beyond it
+    depths = np.zeros(region.shape)
+    depths[box] = ndimage.distance_transform_edt(np.pad(region[box], 1))[1:-1, 1:-1]
+    return depths
 
 
 def deepest_point(region: np.ndarray) -> Point:

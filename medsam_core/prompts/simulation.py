@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from medsam_core.errors import OptionError, PromptError
-from medsam_core.metrics.lesionwise import label_components
 from medsam_core.prompts.geometry import Point, deepest_point, jittered_box, nearby_point, spread_points, tight_box
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, Prompt
+from medsam_core.prompts.truth import Truth
 
 MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxels are 1 mm³
 
 
-def key_slice_of(truth: np.ndarray, key_slice: str) -> int:
+def key_slice_of(truth: np.ndarray | Truth, key_slice: str) -> int:
     """The index of the slice to prompt.
 
     truth: (D, H, W) bool, not empty.
@@ -24,10 +24,10 @@ def key_slice_of(truth: np.ndarray, key_slice: str) -> int:
         two) or `first` (with the region).
     Raises OptionError for another word.
     """
-    areas = truth.sum(axis=(1, 2))
-    slices = np.flatnonzero(areas)
+    truth = Truth.of(truth)
+    slices = truth.slices
     if key_slice == "largest":
-        return int(np.argmax(areas))
+        return int(np.argmax(truth.areas))
     if key_slice == "middle":
         return int(slices[(len(slices) - 1) // 2])
     if key_slice == "first":
@@ -36,7 +36,7 @@ def key_slice_of(truth: np.ndarray, key_slice: str) -> int:
 
 
 def simulate(
-    truth: np.ndarray,
+    truth: np.ndarray | Truth,
     mode: str,
     *,
     key_slice: str = "largest",
@@ -49,7 +49,7 @@ def simulate(
 ) -> tuple[Prompt, ...]:
     """The prompts that a person who knows the truth would give; () if the truth is empty.
 
-    truth: (D, H, W) bool.
+    truth: (D, H, W) bool; a Truth, so that several calls share what they find.
     mode: one of MODES.
     key_slice: see `key_slice_of`. Ignored by two protocols: `forward` takes the first slice, `slicewise` prompts every
         slice where the region exists.
@@ -61,9 +61,9 @@ def simulate(
     protocol: one of PROTOCOLS.
     Raises PromptError if `truth` is not 3-D, OptionError for an unknown word or an unusable jitter.
     """
-    truth = np.asarray(truth)
-    if truth.ndim != 3:
-        raise PromptError(f"truth: got shape {truth.shape}, expected (D, H, W); give the whole volume's mask.")
+    truth = Truth.of(truth)
+    if truth.mask.ndim != 3:
+        raise PromptError(f"truth: got shape {truth.mask.shape}, expected (D, H, W); give the whole volume's mask.")
     for what, got, known in (("prompt mode", mode, MODES), ("protocol", protocol, PROTOCOLS)):
         if got not in known:
             raise OptionError(f"{what}: got {got!r}, expected one of {', '.join(known)}; choose one of them.")
@@ -71,31 +71,32 @@ def simulate(
         raise OptionError(
             f"jitter: got {jitter_voxels} voxels, expected a finite number ≥ 0; give the half-width of the jitter."
         )
-    truth = truth != 0
-    if not truth.any():
+    if not truth.slices.size:
         return ()
     prompts = []
     for number, region in enumerate(_components(truth, min_component_voxels) if per_component else [truth]):
         if protocol == "slicewise":
-            slices = np.flatnonzero(region.any(axis=(1, 2))).tolist()
+            slices = region.slices.tolist()
         else:
             slices = [key_slice_of(region, "first" if protocol == "forward" else key_slice)]
         for index in slices:
             # not hash(), which Python salts differently in every process
             digest = hashlib.sha256(json.dumps((seed, key, number, index)).encode()).digest()
             rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-            prompts.append(_draw(region[index], index, mode, jitter_voxels, rng))
+            prompts.append(_draw(region.mask[index], index, mode, jitter_voxels, rng))
     return tuple(prompts)
 
 
-def _components(truth: np.ndarray, min_voxels: int) -> Iterator[np.ndarray]:
+def _components(truth: Truth, min_voxels: int) -> Iterator[Truth]:
     """The large components, or else the largest; by size, equal ones in the order of their first voxel."""
-    labels, count = label_components(truth)
+    labels, count = truth.components
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
     for index in order:
         if sizes[index] >= min_voxels or index == order[0]:
-            yield labels == index + 1
+            mask = np.zeros_like(truth.mask)
+            mask[truth.box] = labels == index + 1
+            yield Truth(mask)
 
 
 def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:

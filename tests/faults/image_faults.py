@@ -221,7 +221,7 @@ def _leak(patch: Any, leaked: Callable[[np.ndarray, np.ndarray], np.ndarray]) ->
 
     def leaking(prepared, predictor):
         made = segment(prepared, predictor)
-        masks = {case: leaked(mask, prepared.truths[case.region]) for case, mask in made.masks.items()}
+        masks = {case: leaked(mask, prepared.truths[case.region].mask) for case, mask in made.masks.items()}
         return dataclasses.replace(made, masks=masks)
 
     patch.setattr(session, "segment", leaking)

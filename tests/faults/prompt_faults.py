@@ -50,7 +50,7 @@ def _(patch, runner):
 
 @fault("key slice wrong: the region's first instead of its largest", "features")
 def _(patch, runner):
-    patch.setattr(simulation, "key_slice_of", lambda truth, _: int(np.flatnonzero(truth.any(axis=(1, 2)))[0]))
+    patch.setattr(simulation, "key_slice_of", lambda truth, _: int(truth.slices[0]))
 
 
 @fault("slice off by one: the features of the next slice", "features")
@@ -105,9 +105,7 @@ def _(patch, runner):
 
 @fault("key slice wrong: the region's second largest", "features")
 def _(patch, runner):
-    patch.setattr(
-        simulation, "key_slice_of", lambda truth, _: int(np.argsort(-truth.sum(axis=(1, 2)), kind="stable")[1])
-    )
+    patch.setattr(simulation, "key_slice_of", lambda truth, _: int(np.argsort(-truth.areas, kind="stable")[1]))
 
 
 @fault("prompts of another subject", "features")

@@ -69,7 +69,7 @@ def _(patch, runner):
 @fault("the truth scored in place of the prediction", "masks")
 def _(patch, runner):
     score_case = evaluation.score_case
-    patch.setattr(evaluation, "score_case", lambda _, truth, *more: score_case(truth, truth, *more))
+    patch.setattr(evaluation, "score_case", lambda _, truth, *more: score_case(truth.mask, truth, *more))
 
 
 @fault("a region left out of a subject's results", "masks", crashes=True)

@@ -126,7 +126,7 @@ def _(patch, runner):
     patch.setattr(
         evaluation,
         "score_case",
-        lambda mask, truth, *more: score_case(mask, ndimage.binary_dilation(truth, element), *more),
+        lambda mask, truth, *more: score_case(mask, ndimage.binary_dilation(truth.mask, element), *more),
     )
 
 

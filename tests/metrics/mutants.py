@@ -39,8 +39,8 @@ from mutmut.mutation.file_mutation import mutate_file_contents
 ROOT = Path(__file__).parents[2]
 WANTED = 0.9
 MODULES = ("overlap", "surface", "lesionwise", "profiles", "surfels", "masks", "catalogue", "mask_pair",
-           "propagation", "iou_calibration", "lesion_pairs", "joined_lesions")  # fmt: skip
-ELSEWHERE = {"mask_pair": "catalogue"}
+           "propagation", "iou_calibration", "lesion_pairs", "joined_lesions", "numbering", "boxes")  # fmt: skip
+ELSEWHERE = {"mask_pair": "catalogue", "boxes": "numbering"}
 """Modules with their tests in another module's file."""
 OFFICIAL = ("lesion_pairs", "joined_lesions")
 """Modules whose changes the official tables of 2024 and 2025 test too."""

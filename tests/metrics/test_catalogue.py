@@ -324,6 +324,29 @@ def test_a_slice_has_scores_but_no_volume() -> None:
     assert str(error.value) == "prediction: shape (5, 6), expected (D, H, W); leave volumes out in 2-D."
 
 
+@settings(max_examples=40)
+@given(profile=st.sampled_from(sorted(PROFILES)), data=st.data())
+def test_masks_cut_out_of_an_image_score_as_the_whole_ones(profile: str, data: st.DataObject) -> None:
+    shape = (5, 9, 10)
+    prediction, truth = np.zeros(shape, bool), np.zeros(shape, bool)
+    window = (slice(None), slice(2, 7), slice(4, 9))
+    for mask in (prediction, truth):
+        mask[window] = data.draw(hnp.arrays(bool, mask[window].shape))
+    asked = {
+        "profile": profile, "metrics": tuple(METRICS), "key_slices": (2,), "region": "ET",
+        "predicted_iou": np.full(5, 0.5),
+    }  # fmt: skip
+    whole = score(prediction, truth, (2.0, 1.0, 0.5), **asked)
+    cut = score(prediction[window], truth[window], (2.0, 1.0, 0.5), image_shape=shape, **asked)
+    np.testing.assert_equal(cut, whole)  # to the last digit, NaN included
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 5), (3, 5, 6)])
+def test_masks_do_not_fit_into_a_smaller_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeMismatch, match=r"image_shape: got .*, expected .* masks of \(4, 5, 6\) are cut out of"):
+        score(SOME, MORE, ISO, image_shape=shape)
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(OptionError, match=r"^metric: got 'dise', expected one of dice, iou, .*; choose among these\.$"):
         score(SOME, MORE, ISO, metrics=("dice", "dise"))

@@ -14,7 +14,8 @@ from scipy import ndimage
 from medsam_core.errors import OptionError
 from medsam_core.metrics import PROFILES, score, score_regions
 from medsam_core.metrics.joined_lesions import joined
-from medsam_core.metrics.lesionwise import lesion_scores, number_lesions, without_small_lesions
+from medsam_core.metrics.lesionwise import lesion_scores, without_small_lesions
+from medsam_core.metrics.numbering import Numbered, number_lesions
 from medsam_core.metrics.profiles import LesionRule
 
 ISO = (1.0, 1.0, 1.0)
@@ -103,19 +104,23 @@ def test_the_nsd_is_the_mean_of_both_shares() -> None:
     assert score(prediction, truth, ISO, metrics=("nsd_0.5mm",))["brats2019/nsd_0.5mm"] == pytest.approx(8 / 12)
 
 
+def numbered(mask: np.ndarray) -> Numbered:
+    return number_lesions(mask, 0).whole(mask.shape)
+
+
 def numbers(mask: np.ndarray) -> np.ndarray:
-    return number_lesions(mask, 0).lesions
+    return numbered(mask).lesions
 
 
 def test_lesions_that_touch_one_lesion_of_another_tissue_are_one() -> None:
-    found = number_lesions(line((2, 5), (8, 11), (20, 23)), 0)
+    found = numbered(line((2, 5), (8, 11), (20, 23)))
     assert joined(found, numbers(line((5, 8)))).lesions[1, 1, [2, 8, 20]].tolist() == [1, 1, 2]
     # a gap of a voxel is no touch
     assert joined(found, numbers(line((6, 7)))).number == 3
 
 
 def test_a_lesion_that_touches_two_goes_with_the_first() -> None:
-    found = number_lesions(line((2, 4), (6, 8), (10, 12)), 0)
+    found = numbered(line((2, 4), (6, 8), (10, 12)))
     others = numbers(line((4, 6), (8, 10)))
     # the middle one touches both; the last one touches the second alone and stays apart
     assert joined(found, others).lesions[1, 1, [2, 6, 10]].tolist() == [1, 1, 2]
@@ -153,7 +158,7 @@ def test_a_region_that_joins_lesions_has_to_be_given() -> None:
 @given(*[hnp.arrays(bool, (4, 5, 6), elements=st.sampled_from([False, False, False, True]))] * 2)
 @settings(deadline=None, max_examples=60)
 def test_joining_against_a_search_of_all_pairs(mask: np.ndarray, other: np.ndarray) -> None:
-    found, others = number_lesions(mask, 0), numbers(other)
+    found, others = numbered(mask), numbers(other)
     result = joined(found, others).lesions
     element = ndimage.generate_binary_structure(3, 2)
     first = {}

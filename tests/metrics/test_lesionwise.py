@@ -13,15 +13,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from medsam_core.errors import MaskError
-from medsam_core.metrics import lesionwise
-from medsam_core.metrics.lesionwise import (
-    Lesion,
-    LesionScores,
-    count_components,
-    dilate,
-    label_components,
-    lesion_scores,
-)
+from medsam_core.metrics.boxes import around
+from medsam_core.metrics.lesionwise import Lesion, LesionScores, lesion_scores
+from medsam_core.metrics.numbering import count_components, dilate, label_components
 from medsam_core.metrics.profiles import LesionRule
 from medsam_core.metrics.surface import hausdorff, surface_distances
 
@@ -175,7 +169,7 @@ def test_dilation_is_that_with_the_18_neighbour_element(mask: np.ndarray, times:
 
 def test_a_lesion_and_its_matches_are_compared_in_the_smallest_box_around_them() -> None:
     boxes = (slice(2, 5), slice(1, 4)), (slice(3, 9), slice(0, 2))
-    assert lesionwise.around(*boxes) == (slice(2, 9), slice(0, 4))
+    assert around(*boxes) == (slice(2, 9), slice(0, 4))
 
 
 def test_components_touch_at_corners() -> None:
