@@ -121,7 +121,7 @@ def steps_of(predictor: Predictor, volume: np.ndarray, prompts: list[Prompt]) ->
 
 
 def shapes_of(steps: list[Operations]) -> set[frozenset[tuple[tuple[int, ...], ...]]]:
-    """The distinct steps, told apart by the shapes that their attention has."""
+    """The distinct steps, by the shapes that their attention has."""
     return {frozenset(step.attention) for step in steps}
 
 

@@ -208,7 +208,7 @@ class FullBank:
 
 
 def main() -> int:
-    """The command line. Returns its exit code: 2 for a mistake of the user's, told in one sentence."""
+    """The command line. Returns its exit code: 2 for a user's mistake, reported in one sentence."""
     try:
         return _run(_parser().parse_args())
     except MedsamError as error:

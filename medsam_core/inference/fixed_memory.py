@@ -53,7 +53,7 @@ class FixedMemoryEncoder:
         return depthwise, Norm.of(block.norm, self.dtype), Linear.of([block.pwconv1], self.dtype), scaled
 
     def __call__(self, features: torch.Tensor, logits: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-        """(n, h * w, memory_dim), rounded to bfloat16, in the compute precision.
+        """(n, h * w, memory_dim) bfloat16.
 
         features: (n, h * w, d_model) of the slice. logits: (n, 1, s, s) float32. score: (n,), above 0 if the object is
         there.
@@ -72,4 +72,4 @@ class FixedMemoryEncoder:
         x = (x if self._out is None else self._out(x)).view(n, self.side**2, -1)
         if self._absent is not None:
             x = torch.addcmul(x, (score <= 0).to(self.dtype)[:, None, None], self._absent)
-        return x.to(torch.bfloat16).to(self.dtype)
+        return x.to(torch.bfloat16)

@@ -64,7 +64,7 @@ class FixedStep:
         """features: fine to coarse, each (n, side, side, channels); for the rest see `FixedAttention`.
 
         Returns logits (n, 1, s, s), predicted IoU (n,), object score (n,), the pointer's tokens and their keys (the
-        first `EXACT`), then the memory, rounded to bfloat16, and its keys.
+        first `EXACT`), then the memory in bfloat16 and its keys.
         """
         with torch.autocast(keys.device.type, enabled=False):
             fine, middle, coarse = (level.to(self.dtype) for level in features)
@@ -73,7 +73,8 @@ class FixedStep:
             logits, predicted, score, pointer = self.heads(image, middle.permute(0, 3, 1, 2), fine.permute(0, 3, 1, 2))
             memory = self.memory(coarse, logits, score)
             tokens = pointer.unflatten(1, (self.attention.pointer_tokens, -1))
-            of_pointer, of_memory = self.attention.pointer_keys_of(tokens), self.attention.keys_of(memory)
+            of_pointer = self.attention.pointer_keys_of(tokens)
+            of_memory = self.attention.keys_of(memory.to(self.dtype))
         return logits, predicted, score, tokens, of_pointer, memory, of_memory
 
 
