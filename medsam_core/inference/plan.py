@@ -20,8 +20,11 @@ class Plan:
     """See `FixedAttention`; not yet timed on a GPU."""
 
     @classmethod
-    def for_device(cls, device: torch.device, *, compiled: bool = False) -> Plan:
+    def for_device(cls, device: torch.device, *, compiled: bool = False, graphs: bool = False) -> Plan:
         """compiled: whether `torch.compile` is asked for, which needs few shapes on the CPU too and takes the place of
-        the graphs."""
+        the graphs.
+
+        graphs: whether to record CUDA graphs. They were not yet run on a GPU, so nobody gets them unasked.
+        """
         cuda = device.type == "cuda"
-        return cls(fixed=cuda or compiled, replayed=cuda and not compiled)
+        return cls(fixed=cuda or compiled, replayed=graphs and cuda and not compiled)

@@ -236,8 +236,12 @@ def load_predictor(
     weights: str | None = None,
     batch_size: int | None = None,
     compiled: bool = False,
+    graphs: bool = False,
 ) -> Predictor:
-    """A Predictor for weights by path or name (None: the embedded ones); see `load_model` and `Predictor`."""
+    """A Predictor for weights by path or name (None: the embedded ones); see `load_model` and `Predictor`.
+
+    graphs: whether to record CUDA graphs (`inference/replay.py`); without effect on the CPU and with `compiled`.
+    """
     model = load_model(
         checkpoint,
         device=device,
@@ -246,4 +250,5 @@ def load_predictor(
         image_size=image_size,
         weights=weights,
     )
-    return Predictor(model, batch_size=batch_size, compiled=compiled)
+    plan = Plan.for_device(model.device, compiled=compiled, graphs=graphs)
+    return Predictor(model, batch_size=batch_size, compiled=compiled, plan=plan)

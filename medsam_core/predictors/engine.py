@@ -82,7 +82,10 @@ def from_request(request: PredictorRequest) -> EnginePredictor:
     """The engine for what a session asked. Raises CheckpointError, DeviceError, OptionError or PredictorError."""
     from medsam_core.inference.predictor import load_predictor
 
-    request.known_options("engine", ("feature-mib",))
+    request.known_options("engine", ("feature-mib", "graphs"))
+    graphs = request.options.get("graphs", "off")
+    if graphs not in ("on", "off"):
+        raise PredictorError(f"predictor engine: got graphs {graphs!r}, expected on or off; correct the option.")
     engine = load_predictor(
         request.checkpoint,
         device=request.device,
@@ -91,6 +94,7 @@ def from_request(request: PredictorRequest) -> EnginePredictor:
         image_size=request.image_size,
         weights=request.weights,
         compiled=request.compiled,
+        graphs=graphs == "on",
     )
     engine.feature_mib = int(request.number("engine", "feature-mib", engine.feature_mib))
     engine.threads = request.threads or engine.threads

@@ -63,5 +63,8 @@ def test_another_architecture_goes_the_way_of_the_cpu_and_says_so(change, make_l
 def test_the_device_decides():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert Plan.for_device(cpu) == Plan()
-    assert Plan.for_device(cuda) == Plan(fixed=True, replayed=True)
+    assert Plan.for_device(cuda) == Plan(fixed=True), "no graph was run on a GPU yet, so nobody gets one unasked"
+    assert Plan.for_device(cuda, graphs=True) == Plan(fixed=True, replayed=True)
+    assert Plan.for_device(cpu, graphs=True) == Plan()
+    assert Plan.for_device(cuda, compiled=True, graphs=True) == Plan(fixed=True)
     assert Plan.for_device(cuda, compiled=True) == Plan.for_device(cpu, compiled=True) == Plan(fixed=True)
