@@ -213,6 +213,22 @@ def test_a_file_that_would_be_read_wrongly_is_refused(
         (changed((PIXDIM, "f", 0.0)), 1.0),
         (changed((72, "h", 99)), 1.0),
     ],
+    ids=[  # else they would be the bytes, which hold the time
+        "newline after gzip",
+        "zeros after gzip",
+        "half a magic after gzip",
+        "no member after gzip",
+        "two members",
+        "bgzip",
+        "unknown unit",
+        "metres",
+        "metres by qform",
+        "microns",
+        "moved within tolerance",
+        "quaternion a little over 1",
+        "spacing 0 with sform",
+        "unknown code",
+    ],
 )
 def test_what_other_tools_write_and_read_is_read_exactly(tmp_path: Path, content: bytes, spacing: float) -> None:
     path = tmp_path / "a.nii.gz"
