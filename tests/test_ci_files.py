@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -109,3 +110,19 @@ def test_the_gitlab_example_is_of_its_published_schema_and_a_misspelling_is_not(
 
 def test_hadolint_finds_nothing_in_the_dockerfile():
     assert check("hadolint", DOCKERFILE) == (0, "")
+
+
+def test_the_container_is_no_root_and_no_service():
+    lines = Path(DOCKERFILE).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
+    assert not [line for line in lines if line.startswith("HEALTHCHECK")]
+
+
+@pytest.mark.parametrize(("device", "code", "index"), [("cpu", 0, "cpu"), ("cuda", 0, ""), ("cud", 1, "")])
+def test_the_container_takes_torch_for_the_cpu_or_for_cuda(device, code, index):
+    choice = re.search(r"^RUN (case .*? esac)", Path(DOCKERFILE).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    script = choice[1].replace("\\\n", "") + "\necho ${PIP_EXTRA_INDEX_URL##*/}"
+    environment = {"DEVICE": device, "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (code, index)
+    assert done.stderr.strip() == ("" if code == 0 else "DEVICE is cud, expected cpu or cuda")

@@ -9,6 +9,7 @@ from medsam_core.outcome import Outcome
 from medsam_core.reports.markdown import block, code, escaped
 from medsam_core.reports.tables import case_lines, markdown_table, shortened
 from medsam_core.runs import Run, StoredVerdict, read_run, stored_verdict
+from medsam_core.text import counted
 
 TITLE = "MedSAM-2 gate"
 _MOST_REASONS = 20
@@ -61,7 +62,7 @@ def _read(directory: Path) -> tuple[Run, StoredVerdict | None]:
         missing = set(run.plan) - {record.id for record in run.records}
         if missing or not run.plan:
             raise RunError(
-                f"{directory}: its verdict is PASS, but {_cases(run)} have a record, expected one for every case; "
+                f"{directory}: its verdict is PASS, but it has records of {_cases(run)}, expected one for every case; "
                 "copy the whole run, or score it again."
             )
     return run, verdict
@@ -72,7 +73,7 @@ def _outcome(verdict: StoredVerdict | None) -> str:
 
 
 def _cases(run: Run) -> str:
-    return f"{len(run.records)} of {len(run.plan)} cases"
+    return f"{len(run.records)} of {counted(len(run.plan), 'case')}"
 
 
 def _reasons(verdict: StoredVerdict | None) -> list[str]:

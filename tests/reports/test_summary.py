@@ -117,7 +117,7 @@ def test_a_badge_is_green_for_pass_alone(make_record, make_run, outcome, color, 
     assert badge(run.directory) == {
         "schemaVersion": 1,
         "label": "MedSAM-2 gate",
-        "message": f"{outcome}, 1 of 1 cases",
+        "message": f"{outcome}, 1 of 1 case",
         "color": color,
         "isError": error,
     }
@@ -127,14 +127,16 @@ def test_a_run_without_a_verdict_says_so_and_its_badge_is_red(make_record, make_
     run = make_run([make_record()])
     assert summary(run.directory).startswith("### MedSAM-2 gate: no verdict\n")
     assert "its session left no verdict" in summary(run.directory)
-    assert (badge(run.directory)["color"], badge(run.directory)["message"]) == ("red", "no verdict, 1 of 1 cases")
+    assert (badge(run.directory)["color"], badge(run.directory)["message"]) == ("red", "no verdict, 1 of 1 case")
 
 
 @pytest.mark.parametrize("show", [summary, badge])
 def test_a_pass_that_lacks_a_record_is_an_error(make_record, make_run, show):
     run = make_run([make_record()], plan=["S1/t1ce/WT/box", "S2/t1ce/WT/box"])
     write_verdict(run, "PASS")
-    with pytest.raises(RunError, match=r"its verdict is PASS, but 1 of 2 cases have a record, expected one for every"):
+    with pytest.raises(
+        RunError, match=r"its verdict is PASS, but it has records of 1 of 2 cases, expected one for every"
+    ):
         show(run.directory)
 
 
