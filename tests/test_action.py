@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,65 @@ def test_the_gpu_job_is_skipped_where_no_runner_is_named():
     gate = yaml.safe_load((ROOT / ".github" / "workflows" / "gpu.yml").read_text(encoding="utf-8"))["jobs"]["gate"]
     assert gate["if"].startswith("vars.GPU_RUNNER != '' && (")
     assert gate["runs-on"] == ["self-hosted", "${{ vars.GPU_RUNNER }}"]
+
+
+def gpu_step(name, folder, script):
+    """Run a step of gpu.yml in that folder with a shell script as medsam-core and tox; gives (exit code, job page)."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "gpu.yml").read_text(encoding="utf-8"))
+    (step,) = [one for one in workflow["jobs"]["gate"]["steps"] if one.get("name") == name]
+    programs = [folder / ".tox" / "gpu" / "bin" / "medsam-core", folder / ".tox" / "latency" / "bin" / "medsam-core"]
+    for program in [*programs, folder / "bin" / "tox"]:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f"#!/bin/bash\n{script}\n")
+        program.chmod(0o755)
+    (folder / "temp").mkdir()
+    environment = {
+        **os.environ,
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "GITHUB_STEP_SUMMARY": str(folder / "page"),
+        "RUNNER_TEMP": str(folder / "temp"),
+        "LATENCY_FACTOR": "1.25",
+        "CHECKPOINT": "",
+        "IMAGE_SIZE": "",
+    }
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=folder, env=environment, check=False)
+    return done.returncode, (folder / "page").read_text()
+
+
+COMPARISON = "Comparison with the last green run, and history"
+
+
+def test_the_gpu_job_shows_the_comparison_and_the_history_and_leaves_the_history_as_it_was(
+    make_record, make_run, tmp_path
+):
+    names = ["history/runs/20260101T000000Z-aaa", "history/runs/20260201T000000Z-bbb", "runs/gpu"]
+    for number, name in enumerate(names):
+        make_run([make_record(dice=0.9 - number / 100)], name=name)
+    code, page = gpu_step(COMPARISON, tmp_path, f'exec {sys.executable} -m medsam_core "$@"')
+    assert code == 0
+    assert "### Against the last green run\n\n**INCONCLUSIVE**: " in page
+    assert "0.890 | 0.880 | −0.010" in page
+    history = page.partition("### History\n\n````text\n")[2]
+    assert len(re.findall(r"this-run|Z-aaa|Z-bbb", history)) >= 3
+    assert sorted(path.name for path in (tmp_path / "history" / "runs").iterdir()) == [
+        Path(one).name for one in names[:2]
+    ]
+
+
+def test_a_comparison_that_cannot_be_made_is_shown_and_not_enforced(make_record, make_run, tmp_path):
+    for name in ("history/runs/20260101T000000Z-aaa", "runs/gpu"):
+        make_run([make_record()], name=name)
+    code, page = gpu_step(COMPARISON, tmp_path, "exit 2")
+    assert code == 0
+    assert "No comparison, exit code 2: see the log." in page
+
+
+@pytest.mark.parametrize(("compared", "code"), [(0, 0), (1, 1), (2, 1), (10, 0)])
+def test_a_stage_that_is_slower_fails_the_gpu_job_and_no_verdict_does_not(tmp_path, compared, code):
+    (tmp_path / "history").mkdir()
+    (tmp_path / "history" / "latency.json").touch()
+    script = f'case $0 in */tox) ;; *) echo "figures of $1"; exit {compared} ;; esac'
+    got, page = gpu_step("Latency, against the last green run", tmp_path, script)
+    assert got == code
+    assert "figures of latency" in page
