@@ -27,6 +27,8 @@ COMMANDS = (
     "accept",
     "compare",
     "history",
+    "summary",
+    "badge",
     "calibrate",
     "latency",
 )

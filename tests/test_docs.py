@@ -14,7 +14,7 @@ from medsam_core.cli import COMMANDS, parser
 from medsam_core.plugin.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 README_WORDS = 700
 
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)

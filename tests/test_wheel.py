@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import venv
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+import medsam_core
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +45,31 @@ def test_it_holds_the_embedded_checkpoint_its_gates_its_baseline_and_no_tests_bu
     assert "medsam_core/py.typed" in names
     assert "medsam_core/suite/test_accuracy.py" in names
     assert not [name for name in names if name.startswith(("tests/", "medsam_core/fixtures/training", "benchmarks/"))]
+
+
+def test_its_metadata_has_the_one_version_and_no_invented_address(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    metadata = Parser().parsestr(archive.read(name).decode())
+    assert metadata["Version"] == medsam_core.__version__
+    assert metadata.get_all("Project-URL") is None
+    assert "Typing :: Typed" in metadata.get_all("Classifier")
+
+
+def test_what_the_dockerfile_copies_is_what_the_wheel_is_built_of(wheel, tmp_path):
+    for sources, target in re.findall(r"^COPY (?!--from)(.+) (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        for source in map(ROOT.joinpath, sources.split()):
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, tmp_path / "src" / target, ignore=ignored)
+            else:
+                (tmp_path / "src").mkdir(exist_ok=True)
+                shutil.copy(source, tmp_path / "src" / target)
+    command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"))
+    done = run(*command, str(tmp_path / "src"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (copied,) = (tmp_path / "dist").glob("*.whl")
+    assert zipfile.ZipFile(copied).namelist() == zipfile.ZipFile(wheel).namelist()
 
 
 def test_a_three_line_test_elsewhere_uses_its_fixtures(wheel, tmp_path):

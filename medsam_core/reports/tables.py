@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.gates.wording import of_case
+from medsam_core.reports.markdown import code, escaped
 from medsam_core.text import aligned, counted, few
 
 _NONE = "–"
@@ -100,11 +101,12 @@ def summary_lines(records: Sequence[CaseRecord], *, profile: str, width: int = 1
 
 
 def markdown_table(records: Sequence[CaseRecord], *, profile: str) -> str:
-    """The table of `summary_lines` in GitHub's Markdown, without a trailing newline."""
+    """The table of `summary_lines` in GitHub's Markdown, its names escaped, without a trailing newline."""
     table = rows(records, profile=profile)
     if not table:
         return "No case was scored."
-    titles, *lines = [[cell.replace("|", "\\|") for cell in line] for line in table]
+    titles, *lines = table
+    lines = [[*map(escaped, line[:-1]), line[-1] if line[-1] == _NONE else code(line[-1])] for line in lines]
     rule = ["---" if title in WORDS else "---:" for title in titles]
     return "\n".join(f"| {' | '.join(line)} |" for line in (titles, rule, *lines))
 

@@ -57,7 +57,7 @@ def test_the_table_of_a_pull_request(make_record: Make) -> None:
     assert markdown_table([make_record("a|b", dice=0.5)], profile="brats2019").splitlines() == [
         "| modality | region | prompt | n | absent | mean Dice | median | key slice | worst | worst case |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-        r"| t1ce | WT | box | 1 | 0 | 0.500 | 0.500 | 0.500 | 0.500 | a\|b/t1ce/WT/box |",
+        "| t1ce | WT | box | 1 | 0 | 0.500 | 0.500 | 0.500 | 0.500 | <code>a&#124;b/t1ce/WT/box</code> |",
     ]
 
 
