@@ -11,6 +11,7 @@ around `track_step` in MedSAM2's procedure (prompt, track forward, reset, prompt
   their ages;
 - on the CPU the prompt encoder and the mask decoder run in float32 at both precisions: bfloat16 would save almost
   nothing there, and the masks would no longer agree with sam2's;
+- further prompted slices of an object are in the bank of its tracks (`inference/conditioning.py`);
 - objects do not influence one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
 
