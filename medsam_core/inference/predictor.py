@@ -206,7 +206,8 @@ class Predictor:
                 Memory(torch.cat([m.mask for m in column]), torch.cat([m.pointer for m in column]))
                 for column in zip(*padded, strict=True)
             )
-            for t, active, output in tracker.advance(batch, first, others):
+            steps = tracker.advance(batch, first, others) if others else tracker.advance(batch, first)
+            for t, active, output in steps:
                 slices = [track.key_slice + track.direction * t for track in active]
                 builder.record([track.prompt for track in active], slices, output)
 
