@@ -1,4 +1,4 @@
-"""Several prompted slices in one track: which memories and pointers a batch element reads, by sam2's rules. No torch.
+"""Several prompted slices in one track: which memories and pointers a batch element reads, by sam2's rules.
 
 sam2 calls prompted slices conditioning frames. The memory of each is read in every step, also of those that the track
 has not reached yet, and with the same age, the oldest. Their pointers are read only once they are past. Where the track

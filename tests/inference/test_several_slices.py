@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from medsam_core.errors import OptionError, PromptError
+from medsam_core.inference import tracking
 from medsam_core.inference.architectures import ARCHITECTURES
-from medsam_core.inference.conditioning import Rules, reading
+from medsam_core.inference.conditioning import Reading, Rules, reading
 from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor
 from medsam_core.predictors.sam2_flow import Sam2Predictor
@@ -101,6 +102,34 @@ def test_a_prompted_slice_that_is_passed_keeps_the_prompts_own_output(together, 
 def test_more_slices_change_the_mask_of_the_others(together):
     two, five = (of(together, "box", count)[0] for count in (2, 5))
     assert np.abs(two.logits - five.logits).max() > 100 * TOLERANCE
+
+
+def _pointers_of_the_future(found, room, coming):
+    return dataclasses.replace(found, ages=tuple(7 if place in coming else age for place, age in enumerate(found.ages)))
+
+
+def _no_memory_of_what_comes(found, room, coming):
+    return dataclasses.replace(
+        found, rows=tuple(None if place in coming else row for place, row in enumerate(found.rows))
+    )
+
+
+def _a_second_memory_of_what_is_passed(found, room, coming):
+    later = len(found.rows) - room
+    return Reading((*found.rows[:room], *range(later)), found.ages)
+
+
+@pytest.mark.parametrize(
+    "wrong", [_pointers_of_the_future, _no_memory_of_what_comes, _a_second_memory_of_what_is_passed]
+)
+def test_the_comparison_would_notice_a_wrong_rule(wrong, together, small_model, long_volume, monkeypatch):
+    def changed(rules, keys, direction, t, room, recent):
+        coming = [place for place, index in enumerate(keys) if (index - keys[0]) * direction > t]
+        return wrong(reading(rules, keys, direction, t, room, recent), room, coming)
+
+    monkeypatch.setattr(tracking, "reading", changed)
+    prediction = Predictor(small_model).predict(long_volume, everything()["box", 3], keep_logits=True)[0]
+    assert np.abs(prediction.logits - of(together, "box", 3)[0].logits).max() > 10 * TOLERANCE
 
 
 def test_modes_may_differ_between_slices_of_one_object(small_model, long_volume, oracle):
