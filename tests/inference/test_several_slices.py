@@ -104,19 +104,19 @@ def test_more_slices_change_the_mask_of_the_others(together):
     assert np.abs(two.logits - five.logits).max() > 100 * TOLERANCE
 
 
-def _pointers_of_the_future(found, room, coming):
-    return dataclasses.replace(found, ages=tuple(7 if place in coming else age for place, age in enumerate(found.ages)))
+def _pointers_of_the_future(found, coming, later):
+    assert len(later) + 3 == len(found.rows)
+    return Reading(found.rows, tuple(7 if place in coming else age for place, age in enumerate(found.ages)))
 
 
-def _no_memory_of_what_comes(found, room, coming):
-    return dataclasses.replace(
-        found, rows=tuple(None if place in coming else row for place, row in enumerate(found.rows))
-    )
+def _no_memory_of_what_comes(found, coming, later):
+    assert len(later) + 3 == len(found.rows)
+    return Reading(tuple(None if place in coming else row for place, row in enumerate(found.rows)), found.ages)
 
 
-def _a_second_memory_of_what_is_passed(found, room, coming):
-    later = len(found.rows) - room
-    return Reading((*found.rows[:room], *range(later)), found.ages)
+def _a_second_memory_of_what_is_passed(found, coming, later):
+    assert set(coming) <= {1, 2}
+    return Reading((*found.rows[:3], *later), found.ages)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,9 @@ def _a_second_memory_of_what_is_passed(found, room, coming):
 )
 def test_the_comparison_would_notice_a_wrong_rule(wrong, together, small_model, long_volume, monkeypatch):
     def changed(rules, keys, direction, t, room, recent):
+        found = reading(rules, keys, direction, t, room, recent)
         coming = [place for place, index in enumerate(keys) if (index - keys[0]) * direction > t]
-        return wrong(reading(rules, keys, direction, t, room, recent), room, coming)
+        return wrong(found, coming, range(len(found.rows) - room))
 
     monkeypatch.setattr(tracking, "reading", changed)
     prediction = Predictor(small_model).predict(long_volume, everything()["box", 3], keep_logits=True)[0]
