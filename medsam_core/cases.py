@@ -59,7 +59,8 @@ CASE_WORDS = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "proto
 class Settings:
     """How cases are made, prompted and scored: the same for every case of a run, and written into the run.
 
-    Raises OptionError for an unknown or repeated choice, or a jitter that is negative or not finite.
+    Raises OptionError for an unknown or repeated choice, a number of key slices below 1 or above 1 with `slicewise`, or
+    a jitter that is negative or not finite.
     """
 
     modalities: tuple[str, ...] = ("t1ce",)
@@ -72,6 +73,8 @@ class Settings:
     """Of `prompts.prompt.PROTOCOLS`, each once."""
     key_slice: str = "largest"
     """`largest`, `middle` or `first` slice of the region; the protocol `forward` always takes `first`."""
+    key_slices: int = 1
+    """How many slices of an object are prompted in one track, ≥ 1; see `simulation.key_slices_of`."""
     jitter_voxels: float = 0.0
     """Half-width of the uniform jitter of boxes and points, ≥ 0."""
     per_component: bool = False
@@ -100,6 +103,15 @@ class Settings:
                 convention_named(chosen[0])  # the labels themselves, as 1=oedema,2=core,3=enhancing
             else:
                 check_choices(what, chosen, known)
+        if self.key_slices < 1:
+            raise OptionError(
+                f"key slices: got {self.key_slices}, expected a whole number from 1 on; correct --medsam-key-slices."
+            )
+        if self.key_slices > 1 and "slicewise" in self.protocols:
+            raise OptionError(
+                f"key slices: got {self.key_slices} with the protocol slicewise, expected 1 because it prompts every "
+                "slice and has no memory; leave out --medsam-key-slices or this protocol."
+            )
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
             raise OptionError(
                 f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --medsam-jitter."

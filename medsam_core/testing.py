@@ -10,7 +10,7 @@ def test_my_model_follows_the_contract():
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,10 @@ def check_predictor(
         from one batch size to another.
     Checked are: the identity, which must be complete and stay the same; the answers' number, type, shape and dtype; the
     empty list of prompts; the slices of each protocol; the same answer twice, alone, in a batch, in another order, from
-    another predictor and after another volume; the place of the mask; and that the volume is left as it was. The masks'
-    quality is not checked, except that on the prompted slice of a bright object more of the mask must be in the
-    object's place than in its mirror images and than where x and y are swapped.
+    another predictor and after another volume; the place of the mask; one mask for the prompts on several slices of an
+    object, if the predictor takes them; and that the volume is left as it was. The masks' quality is not checked,
+    except that on the prompted slice of a bright object more of the mask must be in the object's place than in its
+    mirror images and than where x and y are swapped.
     """
     predictor, other = checked(factory(), "check_predictor"), checked(factory(), "check_predictor")
     identity = predictor.identity
@@ -81,6 +82,9 @@ def check_predictor(
         for scene, one in zip(scenes, encoded, strict=True):
             _check_place(scene, _masks(predictor, one, scene.prompts, protocol), protocol)
     _check_repeats(predictor, other, scenes[0], encoded[0], protocols[0], tolerance)
+    if predictor.several_slices:
+        for protocol in [one for one in protocols if one != "slicewise"]:
+            _check_several_slices(predictor, scenes[0].prompts[0], encoded[0], protocol)
     for scene, voxels in zip(scenes, before, strict=True):
         if not np.array_equal(scene.volume.voxels, voxels):
             raise _broken("volume", "got changed voxels", "them as they were", "work on a copy")
@@ -110,6 +114,19 @@ def _check_repeats(
                     f"at most {tolerance:.0%}",
                     "keep nothing from one prompt or call to the next",
                 )
+
+
+def _check_several_slices(predictor: Checked, prompt: Prompt, encoded: Any, protocol: str) -> None:
+    # the same prompt on the next slice
+    pair = [replace(prompt, key_slice=prompt.key_slice + more, object_id=0) for more in (0, 1)]
+    first, second = _masks(predictor, encoded, pair, protocol)
+    if not np.array_equal(first, second):
+        raise _broken(
+            f"several slices of an object ({protocol})",
+            f"got masks that differ in {np.count_nonzero(first != second)} voxels for its two prompts",
+            "the object's mask for each",
+            "track the prompts of one object_id together, or leave out several_slices",
+        )
 
 
 def _check_place(scene: Scene, masks: Sequence[np.ndarray], protocol: str) -> None:

@@ -25,6 +25,14 @@ from medsam_core.errors import OptionError
             "region: got none, expected at least one of WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV; name one.",
         ),
         ({"regions": ("WT", "WT")}, "region: got WT, WT with a repetition"),
+        (
+            {"key_slices": 0},
+            "key slices: got 0, expected a whole number from 1 on; correct --medsam-key-slices.",
+        ),
+        (
+            {"key_slices": 3, "protocols": ("bidirectional", "slicewise")},
+            "key slices: got 3 with the protocol slicewise, expected 1 because it prompts every slice",
+        ),
         ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number ≥ 0"),
     ],
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
 from medsam_core.errors import DataError, PromptError
 from medsam_core.evaluation.scoring import count_case, score_case, score_controls
-from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.prompts.simulation import simulate
 from medsam_core.prompts.truth import Truth
 
@@ -60,6 +60,8 @@ class Prepared:
     """`data_hash` of image and labels."""
     seconds: float
     """Wall time of the preparation."""
+    notes: Mapping[Case, tuple[str, ...]] = field(default_factory=dict)
+    """What was unusual about a case's prompts; no entry for most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class Segmented:
     masks: Mapping[Case, np.ndarray]
     """Case -> (D, H, W) bool."""
     predicted_iou: Mapping[Case, np.ndarray]
-    """Case -> (D,), the model's own estimate for each slice; only cases with one prompt, a union has no estimate."""
+    """Case -> (D,), the model's own estimate for each slice; only cases with one object, a union has no estimate."""
     seconds: float
     """Wall time of the segmentation."""
     notes: tuple[str, ...] = ()
@@ -95,31 +97,41 @@ def prepare(
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
     truths: dict[str, Truth] = {}
-    prompts = {}
+    prompts, notes = {}, {}
     for case in cases:
         if case.region not in truths:
             truths[case.region] = Truth(region_mask(loaded.labels.voxels, case.region, loaded.convention))
         prompts[case] = _prompts(case, truths[case.region], settings, replay)
+        if replay is None:
+            notes[case] = _few_slices(case, prompts[case], settings)
     encoded = predictor.encode(loaded.image) if any(prompts.values()) else None
     data = data_hash(loaded.image, loaded.labels)
-    return Prepared(loaded, encoded, truths, prompts, data, time.perf_counter() - started)
+    return Prepared(loaded, encoded, truths, prompts, data, time.perf_counter() - started, notes)
 
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     """Segment the prompts of all cases on the device. Raises DeviceError, DataError or PromptError.
 
-    A case's mask is the union of the masks of its prompts, empty where nothing was prompted.
+    A case's mask is the union of the masks of its objects, empty where nothing was prompted.
     """
     started, noted = time.perf_counter(), len(predictor.notes)
     prompts, shape = prepared.prompts, prepared.loaded.image.shape
     predicted_iou: dict[Case, np.ndarray] = {}
     masks = {case: np.zeros(shape, bool) for case in prompts}
     for protocol in dict.fromkeys(case.protocol for case in prompts):
-        asked = [(case, prompt) for case in prompts if case.protocol == protocol for prompt in prompts[case]]
+        objects = [(case, own) for case in prompts if case.protocol == protocol for own in objects_of(prompts[case])]
+        asked = [
+            # numbers of objects are of a case, here they must be of all cases
+            (case, prompt if prompt.object_id is None else replace(prompt, object_id=number), prompt is own[0])
+            for number, (case, own) in enumerate(objects)
+            for prompt in own
+        ]
         if not asked or prepared.encoded is None:
             continue
-        predictions = predictor.predict(prepared.encoded, [prompt for _, prompt in asked], protocol=protocol)
-        for (case, _), prediction in zip(asked, predictions, strict=True):
+        predictions = predictor.predict(prepared.encoded, [prompt for _, prompt, _ in asked], protocol=protocol)
+        for (case, _, first), prediction in zip(asked, predictions, strict=True):
+            if not first:
+                continue  # the same mask again
             mask = prediction.mask  # unpacked at every call
             if mask.shape != shape:
                 raise DataError(
@@ -127,7 +139,7 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
                     "return masks on the image's grid."
                 )
             masks[case] |= mask
-            if len(prompts[case]) == 1:
+            if len(objects_of(prompts[case])) == 1:
                 predicted_iou[case] = prediction.predicted_iou
     without_encoding = replace(prepared, encoded=None)  # frees the device's memory for the next volume
     notes = tuple(predictor.notes[noted:])
@@ -160,7 +172,7 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
             seconds=seconds,
             data=prepared.data,
             prompts=tuple(prompt.to_json() for prompt in asked),
-            notes=(*loaded.subject.notes, *segmented.notes),
+            notes=(*loaded.subject.notes, *segmented.notes, *prepared.notes.get(case, ())),
             controls=controls[case],
             counts=count_case(masks[case], truths[case.region], asked),
             spacing_mm=image.spacing_mm,
@@ -186,6 +198,7 @@ def _prompts(
             truth,
             case.prompt,
             key_slice=settings.key_slice,
+            key_slices=settings.key_slices,
             protocol=case.protocol,
             jitter_voxels=settings.jitter_voxels,
             seed=settings.seed,
@@ -216,3 +229,14 @@ def _prompts(
             "the manifest was recorded on other labels: use those, or record it again."
         )
     return prompts
+
+
+def _few_slices(case: Case, prompts: tuple[Prompt, ...], settings: Settings) -> tuple[str, ...]:
+    """A sentence if an object has fewer slices than are to be prompted."""
+    if settings.key_slices == 1 or not prompts:
+        return ()
+    fewest = min(map(len, objects_of(prompts)))
+    if fewest >= settings.key_slices:
+        return ()
+    what = f"a component of {case.region}" if settings.per_component else case.region
+    return (f"{settings.key_slices} key slices were asked for, but {what} has {fewest}: all of them are prompted.",)

@@ -120,7 +120,8 @@ def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -
         f"cohort: {root}, {counted(len(cohort.subjects), 'subject')}, labels {'/'.join(cohort.labels)}, "
         f"fingerprint {cohort.fingerprint[:12]}",
         f"device: {header.device}, precision {header.precision}; key slice {settings.key_slice}, "
-        f"jitter {settings.jitter_voxels} voxels",
+        + (f"{settings.key_slices} key slices in one track, " if settings.key_slices > 1 else "")
+        + f"jitter {settings.jitter_voxels} voxels",
         *(f"and from its repeat of {one.header.created}: {identity_of(one).machine}" for one in repeats),
         f"case_minimum = worst case - {margin:g}; mean_minimum = mean - {mean_margin:g}; rounded down to 3 decimals",
     ):

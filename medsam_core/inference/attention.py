@@ -25,6 +25,7 @@ import torch
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from medsam_core.inference.conditioning import Reading
 from medsam_core.inference.model import LoadedModel
 
 ROWS = 256  # queries at a time, so that their scores stay in a core's cache
@@ -53,7 +54,20 @@ class Bank:
     pointers: torch.Tensor
     """(p, n, d_model), of the object."""
     pointer_ages: torch.Tensor
-    """(p,) int64, in slices."""
+    """(p,) int64, in slices; (p, n) if the batch elements have their own."""
+    readings: Sequence[Reading] = ()
+    """What each batch element reads, instead of all memories at the rows above; () if all elements read all."""
+
+    def memories_of(self, element: int) -> Sequence[tuple[int, Projection]]:
+        """What a batch element reads: (row, projection)."""
+        if not self.readings:
+            return self.memories
+        rows = zip(self.readings[element].rows, self.memories, strict=True)
+        return [(row, memory) for row, (_, memory) in rows if row is not None]
+
+    def pointers_of(self, element: int) -> list[int]:
+        """Which pointers a batch element reads."""
+        return [place for place, age in enumerate(self.readings[element].ages) if age is not None]
 
 
 class MemoryAttention:
@@ -91,7 +105,7 @@ class MemoryAttention:
         n, _, h, w = features.shape
         x = (features + 0.1 * position).flatten(2).transpose(1, 2).contiguous()
         pointers, aged = self._pointers(bank, n)
-        everything = torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
+        everything = self._tokens_read(bank, pointers)
         for place, layer in enumerate(self.layers):
             x = x + self._to_itself(layer.self_attn, layer.norm1(x).to(self.dtype))
             cross = layer.cross_attn_image
@@ -118,18 +132,42 @@ class MemoryAttention:
         return own.out_proj(_joined(found))
 
     def _to_memories(
-        self, place: int, query: torch.Tensor, pointers: torch.Tensor, bank: Bank, everything: torch.Tensor
+        self,
+        place: int,
+        query: torch.Tensor,
+        pointers: torch.Tensor,
+        bank: Bank,
+        everything: Sequence[torch.Tensor] | torch.Tensor,
     ) -> torch.Tensor:
         """(n, heads, tokens, memory_dim): cross-attention of layer `place`, one batch element after the other."""
-        key = self._scratch.take("key", (self.heads, everything.shape[1], query.shape[-1]))
         side = query.shape[-2]
         found = []
         for element in range(len(query)):
-            for at, (row, memory) in enumerate(bank.memories):
+            key = self._scratch.take("key", (self.heads, len(everything[element]), query.shape[-1]))
+            memories = bank.memories_of(element)
+            for at, (row, memory) in enumerate(memories):
                 torch.add(memory.keys[place][element], self._ages[place][row], out=key[:, at * side : (at + 1) * side])
-            key[:, len(bank.memories) * side :] = pointers[element]
+            own = pointers[element]
+            key[:, len(memories) * side :] = own[:, self._pointer_tokens(bank, element)] if bank.readings else own
             found.append(_attend(query[element], key, everything[element].expand(self.heads, -1, -1), self._scratch))
         return torch.stack(found)
+
+    def _tokens_read(self, bank: Bank, pointers: torch.Tensor) -> Sequence[torch.Tensor] | torch.Tensor:
+        """For each batch element the tokens that it reads, (m, memory_dim): those of memories, then of pointers."""
+        if not bank.readings:
+            return torch.cat([*(memory.tokens for _, memory in bank.memories), pointers], 1)
+        found = []
+        for element, own in enumerate(pointers):
+            tokens = [memory.tokens[element] for _, memory in bank.memories_of(element)]
+            found.append(torch.cat([*tokens, own[self._pointer_tokens(bank, element)]]))
+        return found
+
+    def _pointer_tokens(self, bank: Bank, element: int) -> list[int]:
+        """The tokens of the pointers that a batch element reads."""
+        if not self.module.use_obj_ptrs_in_encoder:
+            return []
+        count = self.module.hidden_dim // self.module.mem_dim
+        return [place * count + token for place in bank.pointers_of(element) for token in range(count)]
 
     def _pointers(self, bank: Bank, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Pointers split into tokens of memory_dim, (n, p * d_model / memory_dim, memory_dim): (plain, with age)."""
@@ -141,7 +179,10 @@ class MemoryAttention:
             return tokens.to(self.dtype), tokens.to(self.dtype)
         width = module.hidden_dim if module.proj_tpos_enc_in_obj_ptrs else module.mem_dim
         ages = get_1d_sine_pe(bank.pointer_ages / self.oldest_pointer, dim=width)
-        encoded = module.obj_ptr_tpos_proj(ages).repeat_interleave(module.hidden_dim // module.mem_dim, dim=0)
+        encoded = module.obj_ptr_tpos_proj(ages)
+        if encoded.dim() == 3:  # (p, n, memory_dim)
+            encoded = encoded.transpose(0, 1)
+        encoded = encoded.repeat_interleave(module.hidden_dim // module.mem_dim, dim=-2)
         return tokens.to(self.dtype), (tokens + encoded).to(self.dtype)
 
     def _ages_of(self, cross: Any) -> torch.Tensor:

@@ -43,12 +43,15 @@ class Prediction:
 
 
 class PredictionBuilder:
-    """Plans the slices of each prompt, and collects the outputs of all steps on the device."""
+    """Plans the slices of each object, and collects the outputs of all steps on the device."""
 
-    def __init__(self, prompts: Sequence[Prompt], volume: EncodedVolume, protocol: str, *, keep_logits: bool) -> None:
-        self.prompts = prompts
+    def __init__(
+        self, objects: Sequence[Sequence[Prompt]], volume: EncodedVolume, protocol: str, *, keep_logits: bool
+    ) -> None:
+        """objects: the prompts of each, first the one where its tracks start."""
+        self.objects = objects
         self.shape = depth, height, width = volume.shape
-        self.spans = [prompt.slices_seen(depth, protocol) for prompt in prompts]
+        self.spans = [prompts[0].slices_seen(depth, protocol) for prompts in objects]
         self._starts = np.cumsum([0, *map(len, self.spans)]).tolist()
         total, side, device = self._starts[-1], volume.model.architecture.mask_size, volume.model.device
         self._device = device
@@ -60,14 +63,15 @@ class PredictionBuilder:
     def tracks(self) -> list[Track]:
         """The tracks to follow after the key slices, in no particular order."""
         return [
-            Track(place, prompt.key_slice, direction, steps)
-            for place, (prompt, span) in enumerate(zip(self.prompts, self.spans, strict=True))
-            for direction, steps in ((1, span.stop - 1 - prompt.key_slice), (-1, prompt.key_slice - span.start))
+            Track(place, start, direction, steps, tuple(others))
+            for place, (prompts, span) in enumerate(zip(self.objects, self.spans, strict=True))
+            for start, *others in [[prompt.key_slice for prompt in prompts]]
+            for direction, steps in ((1, span.stop - 1 - start), (-1, start - span.start))
             if steps
         ]
 
     def record(self, places: Sequence[int], slices: Sequence[int], output: Output) -> None:
-        """Store the outputs of one step. places, slices: each batch element's prompt (by index) and slice."""
+        """Store the outputs of one step. places, slices: each batch element's object (by index) and slice."""
         _, height, width = self.shape
         rows = [self._starts[p] + self.spans[p].index(index) for p, index in zip(places, slices, strict=True)]
         at = on_device(rows, self._device)
@@ -82,11 +86,11 @@ class PredictionBuilder:
             self._logits[at] = output.logits[:, 0]
 
     def predictions(self) -> list[Prediction]:
-        """One prediction for each prompt, in their order, on the host."""
+        """One prediction for each object, in their order, on the host; its prompt is the first."""
         packed, scores = self._packed.cpu().numpy(), self._scores.cpu().numpy()
         logits = None if self._logits is None else self._logits.cpu().numpy()
         found = []
-        for place, (prompt, span) in enumerate(zip(self.prompts, self.spans, strict=True)):
+        for place, ((prompt, *_), span) in enumerate(zip(self.objects, self.spans, strict=True)):
             own = slice(self._starts[place], self._starts[place + 1])
             per_slice = np.full((2, self.shape[0]), np.nan, np.float32)
             per_slice[:, span.start : span.stop] = scores[:, own]

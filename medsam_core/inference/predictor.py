@@ -22,7 +22,7 @@ from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictions import Prediction, PredictionBuilder
 from medsam_core.inference.replay import Replayed
 from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of
-from medsam_core.prompts.prompt import PROTOCOLS, Prompt
+from medsam_core.prompts.prompt import PROTOCOLS, Prompt, objects_of
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Image = Volume | np.ndarray | EncodedVolume
 
 Item = TypeVar("Item")
+_SEVERAL_IN_FIXED_STEPS = (
+    "objects with several prompted slices are tracked as on a CPU, which is slow on a GPU: its steps of few shapes "
+    "have room for one prompted slice"
+)
 
 
 class Predictor:
@@ -135,15 +139,20 @@ class Predictor:
         protocol: str = "bidirectional",
         keep_logits: bool = False,
     ) -> Prediction | list[Prediction]:
-        """One prediction for a prompt, or a list with one for each of several, which do not influence one another.
+        """One prediction for a prompt, or a list with one for each of several.
+
+        Prompts do not influence one another, unless they are on several slices of one object (`Prompt.object_id`). Then
+        the object is tracked once, from the first of them (with `forward` from the lowest slice), and the prediction of
+        each is that of the object.
 
         volume: a Volume, an array (D, H, W), or what `encode` made of one.
         prompts: [] gives [].
         protocol: `bidirectional` tracks from the key slice to both ends, `forward` to the last slice only,
             `slicewise` segments the key slice alone, without memory.
         keep_logits: whether predictions keep their low-resolution logits.
-        Raises PromptError for a prompt outside of the volume, OptionError for another protocol or for a volume that
-        another model encoded.
+        Raises PromptError for a prompt outside of the volume or two prompts of one object on one slice, OptionError
+        for another protocol, for several slices of an object with `slicewise`, or for a volume that another model
+        encoded.
         """
         if protocol not in PROTOCOLS:
             known = ", ".join(PROTOCOLS)
@@ -158,19 +167,26 @@ class Predictor:
             _check_inside(prompt, encoded.shape)
         if not asked:
             return []
+        objects = objects_of(asked, protocol)
         with ambient.set_aside(self.threads) as found:
             if found and (note := ambient.sentence(found)) not in self.notes:
                 self.notes.append(note)
-            distinct = {_content(prompt): prompt for prompt in asked}
+            contents = [tuple(map(_content, one)) for one in objects]
+            distinct = dict(zip(contents, objects, strict=True))
             builder = PredictionBuilder([*distinct.values()], encoded, protocol, keep_logits=keep_logits)
             # one context around everything: autocast drops its cast weights when the outermost context ends
             with autocast(self.model.device, self.model.precision):
                 self._run(Tracker(encoded, self.fixed), [*distinct.values()], builder)
             found_by = dict(zip(distinct, builder.predictions(), strict=True))
-            predictions = [replace(found_by[_content(prompt)], prompt=prompt) for prompt in asked]
+            of_prompt = {
+                id(prompt): found_by[key] for key, one in zip(contents, objects, strict=True) for prompt in one
+            }
+            predictions = [replace(of_prompt[id(prompt)], prompt=prompt) for prompt in asked]
         return predictions[0] if isinstance(prompts, Prompt) else predictions
 
-    def _run(self, tracker: Tracker, prompts: list[Prompt], builder: PredictionBuilder) -> None:
+    def _run(self, tracker: Tracker, objects: list[tuple[Prompt, ...]], builder: PredictionBuilder) -> None:
+        prompts = [prompt for one in objects for prompt in one]
+        owners = [number for number, one in enumerate(objects) for _ in one]
         tracks = builder.tracks()
         places = sorted(range(len(prompts)), key=lambda place: prompts[place].key_slice)
         memories: dict[int, Memory] = {}
@@ -178,21 +194,34 @@ class Predictor:
         def see(batch: list[int]) -> None:
             upcoming = [prompts[place].key_slice for place in places]
             output, memory = tracker.prompt([prompts[place] for place in batch], upcoming)
-            builder.record(batch, [prompts[place].key_slice for place in batch], output)
+            builder.record([owners[place] for place in batch], [prompts[place].key_slice for place in batch], output)
             if tracks:
                 memories.update((place, memory.of(slice(row, row + 1))) for row, place in enumerate(batch))
 
-        def follow(batch: list[Track]) -> None:
-            known = [memories[track.prompt] for track in batch]
-            start = Memory(torch.cat([m.mask for m in known]), torch.cat([m.pointer for m in known]))
-            for t, active, output in tracker.advance(batch, start):
+        def follow(batch: list[Track], tracker: Tracker = tracker) -> None:
+            known = [[memories[place] for place, owner in enumerate(owners) if owner == t.prompt] for t in batch]
+            most = max(map(len, known))
+            padded = [[*own, *own[:1] * (most - len(own))] for own in known]
+            first, *others = (
+                Memory(torch.cat([m.mask for m in column]), torch.cat([m.pointer for m in column]))
+                for column in zip(*padded, strict=True)
+            )
+            steps = tracker.advance(batch, first, others) if others else tracker.advance(batch, first)
+            for t, active, output in steps:
                 slices = [track.key_slice + track.direction * t for track in active]
                 builder.record([track.prompt for track in active], slices, output)
 
         for kind in dict.fromkeys(map(kind_of, prompts)):
             self._in_batches([place for place in places if kind_of(prompts[place]) == kind], see)
         # tracks of similar length share a batch, so that it stays full to the end
-        self._in_batches(sorted(tracks, key=lambda track: -track.steps), follow)
+        tracks.sort(key=lambda track: -track.steps)
+        several = [track for track in tracks if track.others] if tracker.fixed is not None else []
+        self._in_batches([track for track in tracks if track not in several], follow)
+        if several:
+            if _SEVERAL_IN_FIXED_STEPS not in self.notes:
+                self.notes.append(_SEVERAL_IN_FIXED_STEPS)
+            growing = Tracker(tracker.volume)
+            self._in_batches(several, lambda batch: follow(batch, growing))
 
     def _in_batches(self, items: list[Item], run: Callable[[list[Item]], None]) -> None:
         while items:

@@ -11,6 +11,7 @@ around `track_step` in MedSAM2's procedure (prompt, track forward, reset, prompt
   their ages;
 - on the CPU the prompt encoder and the mask decoder run in float32 at both precisions: bfloat16 would save almost
   nothing there, and the masks would no longer agree with sam2's;
+- further prompted slices of an object are in the bank of its tracks (`inference/conditioning.py`);
 - objects do not influence one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
 
@@ -27,6 +28,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from medsam_core.inference.attention import Bank, MemoryAttention, Projection
+from medsam_core.inference.conditioning import Rules, reading
 from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.fixed_steps import FixedSteps
@@ -35,16 +37,18 @@ from medsam_core.prompts.prompt import Prompt
 
 @dataclass(frozen=True)
 class Track:
-    """One batch element: a prompt that is tracked in one direction."""
+    """One batch element: an object that is tracked in one direction."""
 
     prompt: int
-    """Index of the prompt."""
+    """Index of the object; most have one prompt."""
     key_slice: int
     """The slice where it starts."""
     direction: int
     """+1 or −1."""
     steps: int
     """How many slices it advances."""
+    others: tuple[int, ...] = ()
+    """The object's other prompted slices, on either side of the start."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Output:
     object_score: torch.Tensor
     """(n,) float32 logits."""
 
-    def of(self, rows: slice) -> Output:
+    def of(self, rows: slice | list[int]) -> Output:
         """The output of some batch elements."""
         return Output(self.logits[rows], self.predicted_iou[rows], self.object_score[rows])
 
@@ -113,14 +117,19 @@ class Tracker:
             return output, self._remember(features, output, pointer, from_prompt=True)
 
     @torch.no_grad()
-    def advance(self, tracks: Sequence[Track], first: Memory) -> Iterator[tuple[int, Sequence[Track], Output]]:
-        """Follow the tracks from the memory of their prompted slices.
+    def advance(
+        self, tracks: Sequence[Track], first: Memory, others: Sequence[Memory] = ()
+    ) -> Iterator[tuple[int, Sequence[Track], Output]]:
+        """Follow the tracks from the memories of their prompted slices.
 
-        tracks: the longest first. first: one batch element for each track.
-        Yields (t, active, output) for t = 1, 2, …. The active tracks, those with steps >= t, are the first ones; they
-        are now on slice key_slice + direction * t.
+        tracks: the longest first. first: one batch element for each track, of the slice where it starts.
+        others: the memories of the tracks' other prompted slices: first that of `others[0]` of each track, then that of
+            `others[1]`, …; anything for a track that has fewer. Not in steps of few shapes.
+        Yields (t, active, output) for t = 1, 2, …. The active tracks, those with steps >= t, are now on slice
+        key_slice + direction * t. One that is on another of its prompted slices is left out.
         """
         if self.fixed is not None:
+            assert not others
             for t, active, (logits, predicted, score, *_) in self.fixed.advance(self.volume, tracks, first, _upcoming):
                 yield t, active, Output(logits, predicted, score).of(slice(len(active)))
             return
@@ -128,24 +137,30 @@ class Tracker:
         recent: deque[Memory] = deque(maxlen=max(masks, self.module.max_obj_ptrs_in_encoder - 1))
         with autocast(self.device, self.precision):
             first = self._projected(first)
+            others = [self._projected(other) for other in others]
         for t in range(1, tracks[0].steps + 1):
             active = [track for track in tracks if track.steps >= t]
             staying = sum(track.steps > t for track in active)
             slices = [track.key_slice + track.direction * t for track in active]
             features = self.volume.features(slices, _upcoming(active, t))
             bank = self._bank(t, first, recent)
+            if others:
+                bank = self._with_others(bank, t, active, others, len(recent))
             with autocast(self.device, self.precision):
                 # the last slice of a track needs no memory
                 output, memory = self._step(features, bank, staying)
                 if staying:
                     if staying < len(active):
-                        rows = slice(staying)
-                        first = first.of(rows)
-                        recent = deque((one.of(rows) for one in recent), maxlen=recent.maxlen)
+                        still = slice(staying)
+                        first, others = first.of(still), [other.of(still) for other in others]
+                        recent = deque((one.of(still) for one in recent), maxlen=recent.maxlen)
                     if len(recent) >= masks:  # from now on only its pointer is read
                         recent[-masks] = Memory(recent[-masks].mask, recent[-masks].pointer)
                     recent.append(memory)
-            yield t, active, output
+            rows = [row for row, index in enumerate(slices) if index not in active[row].others]
+            if rows:
+                whole = len(rows) == len(active)
+                yield t, [active[row] for row in rows], output if whole else output.of(rows)
 
     def _bank(self, t: int, first: Memory, recent: Sequence[Memory]) -> Bank:
         """The memory bank at time t: the prompted slice and the newest of `recent`, the last of which is of t − 1."""
@@ -157,6 +172,23 @@ class Tracker:
             [(age, memory.projection or self.attention.project(memory.mask)) for age, memory in ages],
             torch.stack([memory.pointer for memory in seen]),
             on_device([t, *range(1, len(seen))], self.device),
+        )
+
+    def _with_others(self, bank: Bank, t: int, active: Sequence[Track], others: Sequence[Memory], recent: int) -> Bank:
+        """The bank with the memories of other prompted slices, and what each track reads of it."""
+        rules = Rules.of(self.module, self.attention.oldest_pointer)
+        readings = [
+            reading(rules, (track.key_slice, *track.others), track.direction, t, 1 + len(others), recent)
+            for track in active
+        ]
+        (first, *later), (pointer, *pointers) = bank.memories, bank.pointers
+        added = [(rules.memories, other.projection or self.attention.project(other.mask)) for other in others]
+        ages = torch.tensor([[age or 0 for age in one.ages] for one in readings]).t()
+        return Bank(
+            [first, *added, *later],
+            torch.stack([pointer, *(other.pointer for other in others), *pointers]),
+            ages.to(self.device),
+            readings,
         )
 
     def _step(self, features: list[torch.Tensor], bank: Bank, staying: int) -> tuple[Output, Memory]:

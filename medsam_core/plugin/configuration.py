@@ -33,6 +33,7 @@ from medsam_core.plugin.identity import cohort_identity, content_marks, host_nam
 from medsam_core.plugin.placement import Placement, placement_of
 from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.source import predictor_source
+from medsam_core.predictors.contract import check_takes_several_slices
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.sharding import part_of
@@ -218,6 +219,8 @@ class Configuration:
             elif self.workers:
                 made = self.choice.make(self._request)
         made = made or self.predictor
+        if self.settings.key_slices > 1:
+            check_takes_several_slices(made)
         return made.identity, predictor_source(made, self.choice.files)
 
     def adopt(self, identity: PredictorIdentity, source: str) -> None:

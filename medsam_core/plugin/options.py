@@ -82,6 +82,8 @@ OPTIONS: tuple[Option, ...] = (
      "the region's first slice to the end; slicewise: a prompt on every slice, no memory (default: {default})"),
     Option("key-slice", "largest", "K", "the prompted slice of a region: largest, middle or first (default: "
      "{default}); the protocol forward always prompts the first, slicewise all"),
+    Option("key-slices", "1", "K", "how many slices of an object are prompted in one track, spread evenly over its "
+     "slices, that of --medsam-key-slice among them (default: {default})"),
     Option("jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: {default})"),
     Option("per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
     Option("seed", "0", "N", "seed of the jitter (default: {default})"),

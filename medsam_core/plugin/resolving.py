@@ -45,6 +45,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         prompts=words("prompts"),
         protocols=words("protocol"),
         key_slice=get("key-slice"),
+        key_slices=number("key-slices", least=1),
         jitter_voxels=number("jitter", float),
         per_component=get("per-component"),
         seed=number("seed"),

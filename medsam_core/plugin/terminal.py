@@ -34,7 +34,9 @@ def describe(header: RunHeader) -> list[str]:
         *([f"shard {header.shard}: {len(scored)} of these subjects: {few(scored)}"] if header.shard else []),
         f"cases: {len(header.plan)} = modality {', '.join(settings.modalities)} × region "
         f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
-        f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, jitter {settings.jitter_voxels:g}, "
+        f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, "
+        + (f"{settings.key_slices} key slices in one track, " if settings.key_slices > 1 else "")
+        + f"jitter {settings.jitter_voxels:g}, "
         f"profile {settings.profile}",
         *([f"options from {decided.options}"] if decided.options else []),
         f"gates: {gates.file if gates else 'none: the verdict cannot be PASS (give --medsam-gates=FILE)'}",

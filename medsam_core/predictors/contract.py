@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from medsam_core.errors import MedsamError, PredictorError
-from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.text import counted
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class PredictionLike(Protocol):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """From a volume and prompts to masks. `isinstance` checks that the attributes are there, not what they do."""
+    """From a volume and prompts to masks. `isinstance` checks that the attributes are there, not what they do.
+
+    A predictor that can track an object with prompts on several slices also has `several_slices = True`.
+    """
 
     @property
     def identity(self) -> PredictorIdentity:
@@ -92,6 +95,9 @@ class Predictor(Protocol):
 
     def predict(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
         """One prediction for each prompt, in their order; prompts do not influence one another; [] gives [].
+
+        Prompts that share an `object_id` are on several slices of one object and belong to one track; the prediction of
+        each is the object's. Only a predictor with `several_slices` gets them.
 
         encoded: what `encode` returned.
         protocol: one of PROTOCOLS. `bidirectional` may find the object on every slice, `forward` from the key slice
@@ -145,6 +151,21 @@ class CheckedVolume:
     """(D, H, W)."""
 
 
+def takes_several_slices(predictor: Any) -> bool:
+    """Whether a predictor can track an object with prompts on several slices: its attribute `several_slices`."""
+    return bool(getattr(predictor, "several_slices", False))
+
+
+def check_takes_several_slices(predictor: Predictor) -> None:
+    """Raise PredictorError for a predictor that takes one prompt for each object only."""
+    if not takes_several_slices(predictor):
+        raise PredictorError(
+            f"predictor {predictor.identity.name}: got an object with prompts on several slices, expected one because "
+            "this predictor does not take them; leave out --medsam-key-slices, use other prompts, or set "
+            "several_slices = True on a predictor that can (docs/adding-a-predictor.md)."
+        )
+
+
 class Checked:
     """A predictor whose answers are compared with the contract; the first wrong one is a PredictorError.
 
@@ -166,6 +187,11 @@ class Checked:
         """The predictor's own."""
         return self.predictor.notes
 
+    @property
+    def several_slices(self) -> bool:
+        """The predictor's own."""
+        return takes_several_slices(self.predictor)
+
     def encode(self, volume: Volume) -> CheckedVolume:
         """The volume, prepared for `predict`."""
         depth, height, width = volume.shape
@@ -175,6 +201,10 @@ class Checked:
     def predict(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
         """The predictor's predictions, all of which follow the contract. Raises PredictorError otherwise."""
         prompts = list(prompts)
+        objects = objects_of(prompts, protocol)
+        starts = {id(prompt): own[0] for own in objects for prompt in own}
+        if len(objects) < len(prompts):
+            check_takes_several_slices(self)
         with self._named("predict"):
             found = self.predictor.predict(encoded.encoded, prompts, protocol=protocol)
             try:
@@ -187,7 +217,7 @@ class Checked:
                 got = f"{counted(len(found), 'prediction')} for {counted(len(prompts), 'prompt')}"
                 self._wrong(f"got {got}, expected one for each; return them in the order of the prompts")
             for index, (prediction, prompt) in enumerate(zip(found, prompts, strict=True)):
-                problem = _problem(prediction, prompt, encoded.shape, protocol)
+                problem = _problem(prediction, starts[id(prompt)], encoded.shape, protocol)
                 if problem:
                     self._wrong(f"prediction {index} of {len(found)}: {problem}")
             if self.predictor.identity != self.identity:

@@ -24,6 +24,8 @@ class EnginePredictor:
 
     engine: inference.Predictor
     """The engine itself."""
+    several_slices = True
+    """See `contract.takes_several_slices`."""
 
     def __init__(self, engine: inference.Predictor) -> None:
         self.engine = engine

@@ -11,7 +11,13 @@ import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
-from medsam_core.predictors.contract import PackedPrediction, PredictionLike, Predictor, PredictorIdentity
+from medsam_core.predictors.contract import (
+    PackedPrediction,
+    PredictionLike,
+    Predictor,
+    PredictorIdentity,
+    takes_several_slices,
+)
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -95,6 +101,11 @@ class PostProcessed:
     def notes(self) -> list[str]:
         """The predictor's own."""
         return self.predictor.notes
+
+    @property
+    def several_slices(self) -> bool:
+        """The predictor's own."""
+        return takes_several_slices(self.predictor)
 
     def encode(self, volume: Volume) -> Any:
         """What the predictor makes of the volume."""

@@ -24,7 +24,7 @@ from medsam_core.inference.model import LoadedModel, load_model
 from medsam_core.inference.preprocessing import background_of, to_uint8
 from medsam_core.predictors.contract import PackedPrediction, PredictorIdentity
 from medsam_core.predictors.engine import identity_of
-from medsam_core.prompts.prompt import PROTOCOLS, Prompt
+from medsam_core.prompts.prompt import PROTOCOLS, Prompt, objects_of
 
 if TYPE_CHECKING:
     from medsam_core.data.volume import Volume
@@ -48,6 +48,8 @@ class Sam2Predictor:
     """The name "sam2", sam2's version, and the SHA-256 of the checkpoint."""
     notes: list[str]
     """The model's notes, and one for each volume whose background is not 0."""
+    several_slices = True
+    """See `contract.takes_several_slices`."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
@@ -78,7 +80,10 @@ class Sam2Predictor:
             )
         frames, shape = encoded
         flow = Sam2Flow(self.model, frames=frames, shape=shape)
-        return [PackedPrediction.of(flow.mask(prompt, protocol)) for prompt in prompts]
+        found = {}
+        for own in objects_of(prompts, protocol):
+            found.update(dict.fromkeys(map(id, own), PackedPrediction.of(flow.mask(own, protocol))))
+        return [found[id(prompt)] for prompt in prompts]
 
 
 def from_request(request: PredictorRequest) -> Sam2Predictor:
@@ -98,7 +103,9 @@ def from_request(request: PredictorRequest) -> Sam2Predictor:
 
 
 class Sam2Flow:
-    """One volume in sam2's predictor: for each prompt alone prompt, forward, reset, prompt, backward.
+    """One volume in sam2's predictor: for each object alone prompt, forward, reset, prompt, backward.
+
+    Where an object has prompts on several slices, all are given before each pass, which starts at the first of them.
 
     volume: (D, H, W), background 0. legacy: the predictor that MedSAM2 uses, else sam2's newer one.
     frames, shape: instead of a volume, what `frames_as_medsam2_makes_them` made of one, and (D, H, W).
@@ -127,21 +134,22 @@ class Sam2Flow:
         for option in _OFF:
             setattr(self.predictor, option, 0)
 
-    def logits(self, prompt: Prompt, protocol: str = "bidirectional") -> np.ndarray:
-        """(D, H, W) float32, NaN where not tracked."""
+    def logits(self, prompts: Prompt | Sequence[Prompt], protocol: str = "bidirectional") -> np.ndarray:
+        """(D, H, W) float32, NaN where not tracked. prompts: of one object."""
         found = np.full(self.shape, np.nan, np.float32)
-        for index, logits in self._track(prompt, protocol):
+        for index, logits in self._track(prompts, protocol):
             found[index] = logits.float().cpu().numpy()
         return found
 
-    def mask(self, prompt: Prompt, protocol: str = "bidirectional") -> np.ndarray:
+    def mask(self, prompts: Prompt | Sequence[Prompt], protocol: str = "bidirectional") -> np.ndarray:
         """(D, H, W) bool, thresholded on the device and copied slice by slice as MedSAM2's scripts do."""
         found = np.zeros(self.shape, bool)
-        for index, logits in self._track(prompt, protocol):
+        for index, logits in self._track(prompts, protocol):
             found[index] = (logits > 0.0).cpu().numpy()
         return found
 
-    def _track(self, prompt: Prompt, protocol: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def _track(self, prompts: Prompt | Sequence[Prompt], protocol: str) -> Iterator[tuple[int, torch.Tensor]]:
+        prompts = [prompts] if isinstance(prompts, Prompt) else prompts
         frames = (self.frames, *self.shape[1:])
         steps = 0 if protocol == "slicewise" else None  # None: to the end of the volume
         # sam2 reads frames from a video file only; MedSAM2's fork has this change in its copy of sam2
@@ -149,8 +157,9 @@ class Sam2Flow:
         with patch.multiple(self._sam2, **names), autocast(self.model.device, self.model.precision):
             state = self.predictor.init_state("unused")
             for reverse in (False, True):
-                self._prompt(state, prompt)
-                tracked = self.predictor.propagate_in_video(state, prompt.key_slice, steps, reverse=reverse)
+                for prompt in prompts:
+                    self._prompt(state, prompt)
+                tracked = self.predictor.propagate_in_video(state, prompts[0].key_slice, steps, reverse=reverse)
                 for index, _, logits in tracked:
                     yield index, logits[0, 0]
                 if protocol != "bidirectional":

@@ -6,13 +6,14 @@ prompt, and every slice of the protocol. It does not know on which slices the re
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from medsam_core.prompts.geometry import tight_box
-from medsam_core.prompts.prompt import Prompt
+from medsam_core.prompts.prompt import Prompt, objects_of
 
 BINS = 256
 
@@ -109,6 +110,21 @@ def rectangle_of(prompt: Prompt, truth: np.ndarray) -> tuple[slice, slice]:
     return slice(y0, y1 + 1), slice(x0, x1 + 1)
 
 
+def _shares(prompts: Sequence[Prompt], depth: int, protocol: str) -> list[tuple[Prompt, range]]:
+    """The prompts of one object, each with the slices that are nearest to its own; of two the lower prompt has it.
+
+    prompts: as `objects_of` gives them.
+    """
+    seen = prompts[0].slices_seen(depth, protocol)
+    ordered = sorted(prompts, key=lambda prompt: prompt.key_slice)
+    # the first slice that is nearer to the later prompt
+    cuts = [(a.key_slice + b.key_slice) // 2 + 1 for a, b in itertools.pairwise(ordered)]
+    return [
+        (prompt, range(start, stop))
+        for prompt, start, stop in zip(ordered, [seen.start, *cuts], [*cuts, seen.stop], strict=True)
+    ]
+
+
 def _union(
     image: np.ndarray,
     prompts: Sequence[Prompt],
@@ -116,10 +132,13 @@ def _union(
     protocol: str,
     inside: Callable[[np.ndarray, int], np.ndarray],
 ) -> CroppedMask:
-    """The union of the prompts' masks. inside: (a prompt's part of the image, the key slice's index in it) -> mask."""
+    """The union of the prompts' masks; of an object's prompts on several slices each has the slices nearest to it.
+
+    inside: (a prompt's part of the image, the key slice's index in it) -> mask."""
     boxes = []
-    for prompt in prompts:
-        seen = prompt.slices_seen(len(image), protocol)
+    shares = [share for own in objects_of(prompts, protocol) for share in _shares(own, len(image), protocol)]
+    prompts = [prompt for prompt, _ in shares]
+    for prompt, seen in shares:
         boxes.append((slice(seen.start, seen.stop), *rectangle_of(prompt, truth)))
     start = [min(box[axis].start for box in boxes) for axis in range(3)]
     stop = [max(box[axis].stop for box in boxes) for axis in range(3)]

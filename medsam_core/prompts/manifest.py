@@ -10,7 +10,7 @@ from pathlib import Path
 from medsam_core.decoding import read_json
 from medsam_core.errors import PromptError
 from medsam_core.files import write_whole
-from medsam_core.prompts.prompt import Prompt, StoredPrompt
+from medsam_core.prompts.prompt import Prompt, StoredPrompt, objects_of
 
 SCHEMA = "medsam-core/prompts/1"
 
@@ -42,7 +42,8 @@ def read_manifest(
     subjects: this run's subjects. If they are some, but not all, of the manifest's, another fingerprint is accepted: it
         covers all subjects of a run, so it cannot show whether this run has a part of the manifest's cohort. Each case
         is checked against its own labels when it is read.
-    Raises PromptError if the file is missing, is not a manifest or is of another cohort.
+    Raises PromptError if the file is missing, is not a manifest, is of another cohort, or has two prompts of one object
+    on one slice.
     """
     path, fix = Path(path), "name the prompts.json of a run, or record the prompts again"
     stored = read_json(path, _Stored, version=SCHEMA, what="a prompt manifest", error=PromptError, fix=fix)
@@ -50,6 +51,7 @@ def read_manifest(
     for case, given in stored.prompts.items():
         try:
             prompts[case] = tuple(map(Prompt.from_json, given))
+            objects_of(prompts[case])
         except PromptError as error:
             raise PromptError(f"{path}: {case}: {error}") from None
     is_part = bool(subjects) and set(subjects) < {case.split("/")[0] for case in prompts}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from medsam_core.decoding import Malformed, shape
-from medsam_core.errors import PromptError
+from medsam_core.errors import OptionError, PromptError
 from medsam_core.prompts.geometry import Box, Point
 
 MODES = ("box", "point", "points3", "box+point", "mask")
@@ -45,6 +45,8 @@ class StoredPrompt(TypedDict):
     points: list[list[float]]
     point_labels: list[int]
     mask: StoredMask | None
+    object_id: NotRequired[int]
+    """Left out where the prompt is the only one of its object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,8 @@ class Prompt:
     """1 inside, 0 outside, for each point; () means that all are inside."""
     mask: np.ndarray | None = None
     """(H, W) bool with at least one voxel."""
+    object_id: int | None = None
+    """A number from 0 that the prompts on several slices of one object share; None for an object with one prompt."""
 
     def __post_init__(self) -> None:
         if not self.point_labels:
@@ -89,6 +93,8 @@ class Prompt:
             return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; give (x0, y0, x1, y1)"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
             return f"got {len(self.points)} points labelled {self.point_labels}, expected 0 or 1 for each; label each"
+        if self.object_id is not None and (type(self.object_id) is not int or self.object_id < 0):
+            return f"got object_id {self.object_id!r}, expected a whole number from 0 on, or None; number the objects"
         if not np.isfinite(np.array(self.points)).all():
             return f"got points {self.points}, expected finite coordinates; replace NaN and Inf"
         if self.mask is not None and (self.mask.dtype != bool or self.mask.ndim != 2 or not self.mask.any()):
@@ -112,7 +118,7 @@ class Prompt:
 
     def to_json(self) -> StoredPrompt:
         """The prompt in built-in types; a mask as its shape and run lengths in row order. Inverse: `from_json`."""
-        return {
+        stored: StoredPrompt = {
             "mode": self.mode,
             "key_slice": int(self.key_slice),
             "box": None if self.box is None else [float(edge) for edge in self.box],
@@ -120,6 +126,9 @@ class Prompt:
             "point_labels": [int(label) for label in self.point_labels],
             "mask": None if self.mask is None else _run_lengths(self.mask),
         }
+        if self.object_id is not None:
+            stored["object_id"] = self.object_id
+        return stored
 
     @classmethod
     def from_json(cls, data: Any) -> Prompt:
@@ -133,11 +142,41 @@ class Prompt:
                 points=tuple((x, y) for x, y in stored["points"]),
                 point_labels=tuple(stored["point_labels"]),
                 mask=None if stored["mask"] is None else _from_run_lengths(stored["mask"]),
+                object_id=stored.get("object_id"),
             )
         except (Malformed, ValueError) as problem:
             raise PromptError(
                 f"a prompt in JSON: {problem}, expected what Prompt.to_json writes; record the manifest again."
             ) from None
+
+
+def objects_of(prompts: Iterable[Prompt], protocol: str = "bidirectional") -> list[tuple[Prompt, ...]]:
+    """The prompts of each object, objects in the order of their first prompt.
+
+    The first prompt of an object is where its tracks start: the first one given, with `forward` the one on the lowest
+    slice. Raises PromptError for two prompts of one object on one slice, OptionError for an object on several slices
+    with `slicewise`.
+    """
+    found: dict[Any, list[Prompt]] = {}
+    for place, prompt in enumerate(prompts):
+        found.setdefault(("alone", place) if prompt.object_id is None else prompt.object_id, []).append(prompt)
+    for own in found.values():
+        slices = [prompt.key_slice for prompt in own]
+        twice = [prompt for prompt in own if slices.count(prompt.key_slice) > 1]
+        if twice:
+            raise PromptError(
+                f"object {twice[0].object_id}: got {' and '.join(prompt.mode for prompt in twice)} on slice "
+                f"{twice[0].key_slice}, expected one prompt of an object on a slice; delete the others, or number them "
+                "as other objects."
+            )
+        if len(own) > 1 and protocol == "slicewise":
+            raise OptionError(
+                f"protocol slicewise: got object {own[0].object_id} with prompts on {len(own)} slices, expected one "
+                "because this protocol has no memory; leave out object_id, or choose another protocol."
+            )
+        if protocol == "forward":
+            own.sort(key=lambda prompt: prompt.key_slice)
+    return [tuple(own) for own in found.values()]
 
 
 def _is_box(box: Sequence[float]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,11 +36,28 @@ def key_slice_of(truth: np.ndarray | Truth, key_slice: str) -> int:
     raise OptionError(f"key slice: got {key_slice!r}, expected one of {', '.join(KEY_SLICES)}; choose one of them.")
 
 
+def key_slices_of(truth: np.ndarray | Truth, key_slice: str, count: int) -> list[int]:
+    """The indices of the slices to prompt in one track: first that of `key_slice_of`, then the others in their order.
+
+    truth: (D, H, W) bool, not empty.
+    count: how many, ≥ 1. The slices with the region are divided into so many equal parts. The middle slice of each part
+        is taken, but in the place of the one nearest to `key_slice_of` (of two the lower) that slice itself. If the
+        region has no more slices than that, all of them are taken.
+    """
+    truth = Truth.of(truth)
+    start, slices = key_slice_of(truth, key_slice), truth.slices
+    count = min(count, len(slices))
+    spread = slices[(2 * np.arange(count) + 1) * len(slices) // (2 * count)]
+    nearest = int(np.argmin(abs(spread - start)))
+    return [start, *(int(index) for place, index in enumerate(spread) if place != nearest)]
+
+
 def simulate(
     truth: np.ndarray | Truth,
     mode: str,
     *,
     key_slice: str = "largest",
+    key_slices: int = 1,
     jitter_voxels: float = 0.0,
     seed: int = 0,
     key: str = "",
@@ -53,13 +71,15 @@ def simulate(
     mode: one of MODES.
     key_slice: see `key_slice_of`. Ignored by two protocols: `forward` takes the first slice, `slicewise` prompts every
         slice where the region exists.
+    key_slices: how many slices of an object are prompted in one track, ≥ 1: see `key_slices_of`. Prompts on several
+        share an `object_id`. With `slicewise` only 1.
     jitter_voxels: half-width of the uniform jitter, ≥ 0. Box edges are moved and clipped to the slice, a point becomes
         a nearby voxel of the region, masks do not change.
     seed, key: determine the jitter, whatever the order of execution. key: for instance the case's id.
     per_component: prompt each 26-connected component of at least `min_component_voxels` instead of the whole region,
         the largest first; if none is large enough, the largest.
     protocol: one of PROTOCOLS.
-    Raises PromptError if `truth` is not 3-D, OptionError for an unknown word or an unusable jitter.
+    Raises PromptError if `truth` is not 3-D, OptionError for an unknown word, number of slices or jitter.
     """
     truth = Truth.of(truth)
     if truth.mask.ndim != 3:
@@ -71,6 +91,9 @@ def simulate(
         raise OptionError(
             f"jitter: got {jitter_voxels} voxels, expected a finite number ≥ 0; give the half-width of the jitter."
         )
+    if key_slices < 1 or (key_slices > 1 and protocol == "slicewise"):
+        wanted = "1, because slicewise prompts every slice" if key_slices > 1 else "at least 1"
+        raise OptionError(f"key slices: got {key_slices}, expected {wanted}; give another number or protocol.")
     if not truth.slices.size:
         return ()
     prompts = []
@@ -78,12 +101,14 @@ def simulate(
         if protocol == "slicewise":
             slices = region.slices.tolist()
         else:
-            slices = [key_slice_of(region, "first" if protocol == "forward" else key_slice)]
+            slices = key_slices_of(region, "first" if protocol == "forward" else key_slice, key_slices)
+        object_id = number if protocol != "slicewise" and len(slices) > 1 else None
         for index in slices:
             # not hash(), which Python salts differently in every process
             digest = hashlib.sha256(json.dumps((seed, key, number, index)).encode()).digest()
             rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-            prompts.append(_draw(region.mask[index], index, mode, jitter_voxels, rng))
+            drawn = _draw(region.mask[index], index, mode, jitter_voxels, rng)
+            prompts.append(drawn if object_id is None else replace(drawn, object_id=object_id))
     return tuple(prompts)
 
 

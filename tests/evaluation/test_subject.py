@@ -272,3 +272,54 @@ def test_the_data_hash_tells_other_voxels_labels_or_spacing(subject):
         assert data_hash(other.image, other.labels) != data_hash(same.image, same.labels)
     thick = dataclasses.replace(loaded.image, affine=np.diag([-1.0, -1.0, 2.0, 1.0]))
     assert data_hash(thick, loaded.labels) != data_hash(same.image, same.labels)
+
+
+class Several(BoxFiller):
+    """Fills the boxes of an object on its prompted slices."""
+
+    def predict(self, image, prompts, protocol):
+        self.objects = [prompt.object_id for prompt in prompts]
+        drawn = super().predict(image, prompts, protocol)
+        found = []
+        for own in prompts:
+            same = [
+                own is other or (own.object_id is not None and own.object_id == other.object_id) for other in prompts
+            ]
+            mask = np.any([one.mask for one, is_same in zip(drawn, same, strict=True) if is_same], axis=0)
+            found.append(Prediction(mask, np.full(len(mask), 0.5)))
+        return found
+
+
+def test_several_slices_of_each_case_go_together_and_are_recorded(subject):
+    predictor = Several()
+    found = evaluate(subject, predictor, prompts=("box", "box+point"), key_slices=3, metrics=("predicted_iou_bias",))
+    assert predictor.encoded == 1
+    assert predictor.batches == [("bidirectional", 10)]  # WT on three slices, TC on the two that it has, ET is absent
+    assert predictor.objects == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3], "an object of one case is not that of another"
+    record = found["Case_001/t1ce/WT/box"].record
+    assert record.key_slices == (5, 7, 9)
+    assert [dict(prompt)["object_id"] for prompt in record.prompts] == [0, 0, 0]
+    assert [prompt["key_slice"] for prompt in record.prompts] == [5, 7, 9]
+    assert record.counts["key_slice"].tp == 3 * 120
+    assert not math.isnan(record.score("predicted_iou_bias")), "one object has the model's own estimate"
+    assert CaseRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_a_region_with_fewer_slices_has_all_of_them_prompted_and_a_note(subject):
+    found = evaluate(subject, Several(), key_slices=4)
+    note = "4 key slices were asked for, but TC has 2: all of them are prompted."
+    assert found["Case_001/t1ce/TC/box"].record.key_slices == (6, 7)
+    assert found["Case_001/t1ce/TC/box"].record.notes == (note,)
+    assert found["Case_001/t1ce/WT/box"].record.notes == ()
+    absent = found["Case_001/t1ce/ET/box"].record
+    assert (absent.key_slices, absent.prompts, absent.notes) == ((), (), ())
+    assert evaluate(subject, Several())["Case_001/t1ce/TC/box"].record.notes == ()
+
+
+def test_a_manifest_may_hold_several_slices_of_an_object_without_the_option(subject):
+    recorded = evaluate(subject, Several(), key_slices=3)
+    replay = {name: result.prompts for name, result in recorded.items()}
+    again = evaluate(subject, Several(), replay=replay)
+    for name, result in recorded.items():
+        first, second = result.record, again[name].record
+        assert (first.scores, first.prompts, first.key_slices) == (second.scores, second.prompts, second.key_slices)

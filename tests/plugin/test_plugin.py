@@ -8,11 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch  # before pytester takes its snapshot of the modules, so that it stays loaded
 
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.pairing import comparability
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.hooks import RECORDS, MedsamSession
 from medsam_core.plugin.scheduling import subject_of
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.runs import read_run
+from medsam_core.text import few
 
 pytest_plugins = ["pytester"]
 
@@ -156,6 +159,38 @@ def test_replayed_prompts_give_the_same_scores(gate, pytester):
     recorded, replayed = (read_manifest(pytester.path / run / "prompts.json") for run in ("run", "again"))
     assert recorded == replayed
     assert [dict(p) for r in first.records for p in r.prompts] == [dict(p) for r in again.records for p in r.prompts]
+
+
+def test_several_key_slices_are_recorded_replayed_and_another_question(gate, pytester):
+    more = ("--medsam-prompts=box,mask", "--medsam-limit=1", "--medsam-regions=WT,TC")
+    result = gate("--medsam-key-slices=3", *more, model=True)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*key slice largest, 3 key slices in one track, jitter 0, profile*"])
+    run = read_run(pytester.path / "run")
+    assert run.header.settings.key_slices == 3
+    assert [len(record.key_slices) for record in run.records] == [3] * 4
+    replayed = f"--medsam-prompts-from={pytester.path / 'run' / 'prompts.json'}"
+    assert gate(replayed, *more, model=True, run_dir="again").ret == 0
+    again = read_run(pytester.path / "again")
+    assert {r.id: r.scores for r in run.records} == {r.id: r.scores for r in again.records}
+    gate(*more, model=True, run_dir="one")
+    one = read_run(pytester.path / "one")
+    assert any(one_.scores != record.scores for one_, record in zip(one.records, run.records, strict=True))
+    assert comparability(Baseline.of(one), run).incomparable == (
+        f"other prompts in 4 cases: {few(sorted(run.plan))}; replay the reference's with --medsam-prompts-from",
+    )
+    result = gate("--medsam-key-slices=5", *more, "--medsam-resume=run", model=True, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "settings" in said(result)
+
+
+def test_a_predictor_that_takes_one_slice_for_an_object_ends_the_session_before_a_case_is_scored(gate, pytester):
+    command = ("--medsam-predictor=command", "--medsam-predictor-command=cat {input} {output}")
+    result = gate("--medsam-key-slices=2", *command)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    sentence = "predictor command: got an object with prompts on several slices, expected one because this predictor"
+    assert sentence in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
 
 
 def test_prompts_of_another_cohort_are_not_replayed_and_those_of_more_subjects_are(gate, pytester, tmp_path_factory):
@@ -331,6 +366,9 @@ BAD_INPUT = [
     (("--medsam-device", "tpu"), "tpu"),
     (("--medsam-precision", "fp8"), "fp8"),
     (("--medsam-jitter", "much"), "--medsam-jitter: got 'much', expected a number ≥ 0"),
+    (("--medsam-key-slices", "0"), "--medsam-key-slices: got '0', expected a whole number ≥ 1"),
+    (("--medsam-key-slices", "many"), "--medsam-key-slices: got 'many', expected a whole number ≥ 1"),
+    (("--medsam-key-slices", "2", "--medsam-protocol", "slicewise"), "key slices: got 2 with the protocol slicewise"),
     (("--medsam-limit", "0"), "--medsam-limit: got '0', expected a whole number ≥ 1"),
     (("--medsam-phantom-size", "64,64"), "--medsam-phantom-size: got 64,64, expected three numbers D,H,W"),
     (("--medsam-root", "nowhere"), "nowhere"),

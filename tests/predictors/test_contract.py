@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from medsam_core.errors import DataError, PredictorError
+from medsam_core.errors import DataError, PredictorError, PromptError
 from medsam_core.predictors.contract import Checked, PackedPrediction, PlainPrediction, Predictor, PredictorIdentity
-from medsam_core.prompts.prompt import PROTOCOLS
+from medsam_core.predictors.postprocessing import PostProcessed
+from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 from tests.predictors.toys import BOX, POINT, SHAPE, BoxFiller, volume
 
 
@@ -177,3 +178,41 @@ def test_a_packed_prediction_is_the_mask_again():
     assert packed.packed.nbytes == 3 * 4 * 2
     assert packed.mask.dtype == bool
     assert np.array_equal(packed.mask, whole)
+
+
+SEVERAL = [Prompt("box", index, BOX.box, object_id=0) for index in (3, 1)]
+
+
+class Several(BoxFiller):
+    """Fills the box of an object from its lowest prompted slice on."""
+
+    several_slices = True
+
+    def predict(self, encoded, prompts, *, protocol):
+        lowest = min(prompts, key=lambda prompt: prompt.key_slice)
+        return [self.one(encoded, lowest, protocol) for _ in prompts]
+
+
+def test_a_predictor_that_takes_one_slice_for_an_object_gets_no_more():
+    message = (
+        "predictor box-filler: got an object with prompts on several slices, expected one because this predictor does "
+        "not take them; leave out --medsam-key-slices, use other prompts, or set several_slices = True on a predictor "
+        r"that can \(docs/adding-a-predictor.md\)\."
+    )
+    for predictor in (BoxFiller(), Checked(BoxFiller()), PostProcessed(BoxFiller(), "largest-component")):
+        with pytest.raises(PredictorError, match=message.replace("box-filler", r"box-filler\S*")):
+            ask(predictor, SEVERAL)
+    assert len(ask(BoxFiller(), SEVERAL[:1])) == 1
+
+
+@pytest.mark.parametrize("protocol", ["bidirectional", "forward"])
+def test_a_predictor_that_takes_several_slices_gets_them(protocol):
+    for predictor in (Several(), Checked(Several()), PostProcessed(Several(), "largest-component")):
+        first, second = ask(predictor, SEVERAL, protocol)
+        assert first.mask[1].any(), "with forward an object is seen from its lowest prompted slice on"
+        assert np.array_equal(first.mask, second.mask)
+
+
+def test_two_prompts_of_an_object_on_one_slice_are_refused_before_the_predictor_is_asked():
+    with pytest.raises(PromptError, match="object 0: got box and box on slice 3"):
+        ask(Several(), [SEVERAL[0], SEVERAL[0]])

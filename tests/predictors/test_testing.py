@@ -218,8 +218,24 @@ class WithoutNotes:
     predict = BoxFiller.predict
 
 
+class TakesSlicesApart(BoxFiller):
+    several_slices = True
+
+
+class TakesSlicesTogether(BoxFiller):
+    several_slices = True
+
+    def predict(self, encoded, prompts, *, protocol):
+        lowest = {}
+        for prompt in sorted(prompts, key=lambda prompt: -prompt.key_slice):
+            lowest[prompt.object_id] = prompt
+        starts = [prompt if prompt.object_id is None else lowest[prompt.object_id] for prompt in prompts]
+        return [self.one(encoded, prompt, protocol) for prompt in starts]
+
+
 def test_a_right_predictor_passes():
     check_predictor(BoxFiller)
+    check_predictor(TakesSlicesTogether)
 
 
 def test_every_mode_passes():
@@ -270,6 +286,10 @@ def test_the_embedded_checkpoint_passes(name, protocols):
         (NewIdentity, "check_predictor: identity: got .* from a second predictor"),
         (IdentityOfItsUse, r"got the identity box-filler 1 \(.*\), expected box-filler 0 \(.*\) as at the start"),
         (NumbersAsNotes, r"check_predictor: notes: got \[3\], expected a list of sentences"),
+        (
+            TakesSlicesApart,
+            r"several slices of an object \(forward\): got masks that differ in \d+ voxels for its two prompts",
+        ),
         (WithoutNotes, "got a WithoutNotes without notes"),
     ],
 )

@@ -108,3 +108,16 @@ def test_a_control_is_never_empty(truth, control):
     rng = np.random.default_rng(0)
     for mode in (BOX, Prompt("point", 2, points=((5.0, 5.0),))):
         assert control(rng.normal(size=SHAPE), [mode], truth, "bidirectional").mask.any()
+
+
+@pytest.mark.parametrize(("protocol", "start"), [("bidirectional", 0), ("forward", 1)])
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+def test_each_of_an_objects_prompts_has_the_slices_nearest_to_it(truth, control, protocol, start):
+    def box(index, left):
+        return Prompt("box", index, (left, 1.0, left + 1, 2.0), object_id=0)
+
+    # slice 2 is as near to 1 as to 3: the lower prompt has it
+    whole = control(np.ones(SHAPE), [box(4, 6.0), box(1, 0.0), box(3, 3.0)], truth, protocol).whole(SHAPE)
+    left = [int(np.flatnonzero(plane.any(0))[0]) if plane.any() else None for plane in whole]
+    assert left == [0, 0, 0, 3, 6, 6][:6] if start == 0 else left == [None, 0, 0, 3, 6, 6]
+    assert whole.sum() == 4 * (6 - start)

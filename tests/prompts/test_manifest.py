@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,4 +115,48 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path, changes, message):
 def test_a_manifest_without_the_cohorts_line_is_one_sentence(tmp_path):
     (tmp_path / "p.json").write_text('{"schema": "medsam-core/prompts/1", "prompts": {}}')
     with pytest.raises(PromptError, match=r"p\.json: lacks the field cohort"):
+        read_manifest(tmp_path / "p.json")
+
+
+def test_several_slices_of_one_object_are_replayed_exactly(tmp_path):
+    truth = np.zeros((9, 6, 6), bool)
+    truth[1:8, 1:5, 2:4] = True
+    prompts = {f"S/t1ce/WT/{mode}": simulate(truth, mode, key_slices=3) for mode in MODES}
+    write_manifest(tmp_path / "p.json", prompts)
+    assert read_manifest(tmp_path / "p.json") == prompts
+    assert (tmp_path / "p.json").read_text().count('"object_id":0') == 3 * len(MODES)
+
+
+def test_a_manifest_of_prompts_on_one_slice_says_nothing_of_objects(tmp_path):
+    write_manifest(tmp_path / "p.json", {"a": (Prompt("box", 3, (0.0, 0.0, 1.0, 1.0)),)}, cohort="one")
+    assert (tmp_path / "p.json").read_text() == (
+        '{"schema":"medsam-core/prompts/1","cohort":"one","prompts":{"a":[{"mode":"box","key_slice":3,'
+        '"box":[0.0,0.0,1.0,1.0],"points":[],"point_labels":[],"mask":null}]}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [
+        (Prompt("box", 3, (0.0, 0.0, 2.0, 2.0), object_id=1), "box and box"),
+        (Prompt("mask", 3, mask=np.ones((2, 2), bool), object_id=1), "box and mask"),
+        (Prompt("point", 3, points=((1.0, 1.0),), object_id=1), "box and point"),
+    ],
+)
+def test_two_prompts_of_one_object_on_one_slice_are_one_sentence(tmp_path, second, named):
+    first = Prompt("box", 3, (0.0, 0.0, 1.0, 1.0), object_id=1)
+    write_manifest(tmp_path / "p.json", {"a": (first, Prompt("box", 4, (0.0, 0.0, 1.0, 1.0), object_id=1), second)})
+    message = rf"p\.json: a: object 1: got {named} on slice 3, expected one prompt of an object on a slice; delete the"
+    with pytest.raises(PromptError, match=message) as caught:
+        read_manifest(tmp_path / "p.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("object_id", [-1, 1.5, "a", None])
+def test_an_object_in_a_manifest_that_is_no_number_is_one_sentence(tmp_path, object_id):
+    stored = {**Prompt("box", 3, (0.0, 0.0, 1.0, 1.0)).to_json(), "object_id": object_id}
+    (tmp_path / "p.json").write_text(
+        json.dumps({"schema": "medsam-core/prompts/1", "cohort": "", "prompts": {"a": [stored]}})
+    )
+    with pytest.raises(PromptError, match="object_id"):
         read_manifest(tmp_path / "p.json")

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.prompts.prompt import MODES, Prompt
-from medsam_core.prompts.simulation import key_slice_of, simulate
+from medsam_core.prompts.simulation import key_slice_of, key_slices_of, simulate
 
 truths = npst.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3)).filter(lambda truth: truth.any())
 modes = st.sampled_from(MODES)
@@ -80,6 +80,88 @@ def test_empty_truth_gives_no_prompt():
 def test_forward_starts_at_the_first_slice_and_slicewise_prompts_each():
     assert [p.key_slice for p in simulate(SQUARE_AND_TAIL, "box", protocol="forward")] == [1]
     assert [p.key_slice for p in simulate(SQUARE_AND_TAIL, "box", protocol="slicewise")] == [1, 2, 3]
+
+
+def growing(areas, first=2):
+    """A truth with so many voxels on each slice, from slice `first` on."""
+    truth = np.zeros((first + len(areas) + 1, 1, max(areas)), bool)
+    for index, area in enumerate(areas, first):
+        truth[index, 0, :area] = True
+    return truth
+
+
+@pytest.mark.parametrize(
+    ("count", "slices"),
+    [(1, [9]), (2, [9, 4]), (3, [9, 3, 7]), (5, [9, 3, 5, 7, 11]), (10, [9, 2, 3, 4, 5, 6, 7, 8, 10, 11])],
+)
+def test_key_slices_are_the_middles_of_equal_parts_with_the_largest_in_place_of_the_nearest(count, slices):
+    truth = growing([1, 2, 3, 4, 4, 5, 6, 9, 5, 1])  # slices 2 to 11, the largest is 9
+    assert key_slices_of(truth, "largest", count) == slices
+    assert key_slices_of(truth, "largest", 99) == key_slices_of(truth, "largest", 10)
+
+
+def test_the_other_words_for_the_key_slice_choose_the_start_of_several():
+    truth = growing([1, 2, 3, 4, 4, 5, 6, 9, 5, 1])
+    assert key_slices_of(truth, "middle", 3) == [6, 3, 10]
+    assert key_slices_of(truth, "first", 3) == [2, 7, 10]
+
+
+@given(truths, st.integers(1, 12), st.sampled_from(["largest", "middle", "first"]))
+def test_several_key_slices_are_different_slices_of_the_region(truth, count, word):
+    found = key_slices_of(truth, word, count)
+    occupied = np.flatnonzero(truth.any((1, 2))).tolist()
+    assert len(found) == len(set(found)) == min(count, len(occupied))
+    assert set(found) <= set(occupied)
+    assert found[0] == key_slice_of(truth, word)
+    assert found[1:] == sorted(found[1:])
+
+
+@given(truths, modes)
+def test_one_key_slice_gives_the_same_prompt_as_before_there_were_several(truth, mode):
+    (prompt,) = simulate(truth, mode, jitter_voxels=2)
+    assert prompt.object_id is None
+    assert set(prompt.to_json()) == {"mode", "key_slice", "box", "points", "point_labels", "mask"}
+    several = simulate(truth, mode, jitter_voxels=2, key_slices=3)
+    first = several[0].to_json()
+    first.pop("object_id", None)
+    assert first == prompt.to_json(), "the jitter of a slice does not depend on the others"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_prompts_on_several_slices_are_of_one_object(mode):
+    prompts = simulate(SQUARE_AND_TAIL, mode, key_slices=2)
+    assert [prompt.key_slice for prompt in prompts] == [2, 3], "1 and 3 are as near to 2: the lower one makes room"
+    assert {prompt.object_id for prompt in prompts} == {0}
+    assert [Prompt.from_json(prompt.to_json()) for prompt in prompts] == list(prompts)
+    assert prompts[0] != simulate(SQUARE_AND_TAIL, mode)[0], "another track is another question"
+
+
+def test_forward_starts_several_slices_at_the_first_one():
+    found = simulate(SQUARE_AND_TAIL, "box", protocol="forward", key_slices=3)
+    assert [prompt.key_slice for prompt in found] == [1, 2, 3]
+
+
+def test_each_component_has_its_own_slices():
+    truth = np.zeros((6, 8, 8), bool)
+    truth[0:3, 0:3, 0:3] = True
+    truth[5, 6:8, 6:8] = True
+    found = simulate(truth, "box", per_component=True, min_component_voxels=2, key_slices=2)
+    assert [(prompt.key_slice, prompt.object_id) for prompt in found] == [(0, 0), (2, 0), (5, None)]
+
+
+def test_no_or_too_many_key_slices_are_refused():
+    with pytest.raises(OptionError, match="key slices: got 0, expected at least 1; give another number"):
+        simulate(SQUARE_AND_TAIL, "box", key_slices=0)
+    message = "key slices: got 2, expected 1, because slicewise prompts every slice; give another number or protocol"
+    with pytest.raises(OptionError, match=message):
+        simulate(SQUARE_AND_TAIL, "box", key_slices=2, protocol="slicewise")
+    assert simulate(np.zeros((2, 3, 4), bool), "box", key_slices=3) == ()
+
+
+@pytest.mark.parametrize("object_id", [-1, True, 1.0, "a"])
+def test_an_object_that_is_no_number_is_refused(object_id):
+    with pytest.raises(PromptError, match=r"got object_id \S+, expected a whole number from 0 on, or None"):
+        Prompt("box", 2, box=(1, 0, 4, 2), object_id=object_id)
 
 
 def test_one_prompt_per_component_the_largest_first():
