@@ -27,6 +27,7 @@ COMMANDS = (
     "accept",
     "compare",
     "history",
+    "export",
     "calibrate",
     "latency",
 )

@@ -29,6 +29,7 @@ ORDER = (
     "recount",
     "plausibility",
     "evaluation",
+    "case_table",
     "runs",
     "run_schema",
     "gates",
