@@ -12,6 +12,7 @@ ORDER = (
     "text",
     "errors",
     "files",
+    "progress",
     "decoding",
     "outcome",
     "modalities",
