@@ -22,7 +22,7 @@ _LETTERS = {
 }
 """Mark and class of an outcome: the form differs, too, not the colour alone."""
 _COLOURS, _GROUPS = 6, 12
-"""Colours, and groups of one chart: more cannot be told apart."""
+"""Colours, and groups of one chart: more would look alike."""
 _NONE = "–"
 
 _STYLE = """
