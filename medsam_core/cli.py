@@ -29,6 +29,7 @@ COMMANDS = (
     "history",
     "summary",
     "badge",
+    "export",
     "calibrate",
     "latency",
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from medsam_core.case_table import case_table, to_frame
 from medsam_core.cases import CaseRecord
 from medsam_core.decoding import Malformed, parse, read_content, read_json, shape
 from medsam_core.errors import OptionError, RunError
@@ -76,6 +77,10 @@ class Run:
     def plan(self) -> tuple[str, ...]:
         """Every case id that the run was asked to score."""
         return self.header.plan
+
+    def to_frame(self) -> Any:
+        """A pandas.DataFrame with a row per case: see `case_table.to_frame`. Raises OptionError without pandas."""
+        return to_frame(case_table(self.directory.resolve().name, self.header, self.records))
 
 
 def read_run(directory: Path | str) -> Run:

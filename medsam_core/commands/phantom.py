@@ -26,17 +26,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the cohort with a progress bar and say where it is."""
-    from tqdm import tqdm
-
     from medsam_core.phantoms.cohort import write_cohort
+    from medsam_core.progress import progress_bar
 
-    with tqdm(total=arguments.subjects, unit="subject", desc="phantoms") as bar:
+    with progress_bar("phantoms", unit="subject") as progress:
         names = write_cohort(
             arguments.directory,
             subjects=arguments.subjects,
             size=None if arguments.varied else tuple(arguments.size),
             seed=arguments.seed,
-            progress=lambda *_: bar.update(),
+            progress=lambda done, total, _: progress(done, total),
         )
     print(f"{len(names)} subjects in {arguments.directory}: {names[0]} … {names[-1]}")
     return 0

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from medsam_core.errors import OptionError
+from medsam_core.progress import progress_bar
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -38,23 +39,21 @@ def in_processes(
     unit, what: for the progress bar on stderr, which only a terminal shows.
     The first exception of `work` is raised, and nothing more is started.
     """
-    from tqdm import tqdm
-
     wanted = processes or min(len(os.sched_getaffinity(0)), len(things) // worth)
-    with tqdm(total=len(things), unit=unit, desc=what, disable=None, leave=False) as bar:
+    with progress_bar(what, unit=unit) as progress:
         if wanted <= 1:
-            for thing in things:
+            for done, thing in enumerate(things, start=1):
                 yield work(thing)
-                bar.update()
+                progress(done, len(things))
             return
         # spawned, not forked: a fork copies locks that the libraries' threads may hold
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(wanted, mp_context=context, initializer=_one_thread) as pool:
             jobs = [pool.submit(work, thing) for thing in things]
             try:
-                for job in jobs:
+                for done, job in enumerate(jobs, start=1):
                     yield job.result()
-                    bar.update()
+                    progress(done, len(jobs))
             finally:  # after an error nothing more is started
                 for job in jobs:
                     job.cancel()

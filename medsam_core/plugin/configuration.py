@@ -6,6 +6,7 @@ Nothing here reads a voxel or imports torch before the checkpoint, the predictor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -41,6 +42,7 @@ from medsam_core.sharding import part_of
 if TYPE_CHECKING:
     from medsam_core.predictors.choosing import PredictorRequest
     from medsam_core.predictors.contract import Predictor, PredictorIdentity
+    from medsam_core.progress import Progress
 
 PHANTOM_FEATURE_MIB = 32
 """Memory for the features of a phantom's slices: 20 slices of the embedded checkpoint in fp32."""
@@ -58,6 +60,8 @@ class PhantomCohort:
     seed: int = 19
     prepare: Callable[[], None] | None = field(default=None, compare=False)
     """Called before the first phantom is written; None for nothing."""
+    progress: Callable[[], AbstractContextManager[Progress]] | None = field(default=None, compare=False)
+    """What shows how many are drawn; None for nothing."""
 
     @property
     def root(self) -> Path:
@@ -78,13 +82,21 @@ class PhantomCohort:
                 self.prepare()
             self.directory.mkdir(parents=True, exist_ok=True)
             with FileLock(self.directory / f"{self.root.name}.lock"):  # other processes may need the same cohort
-                write_cohort(self.root, subjects=self.subjects, size=self.size, seed=self.seed)
+                self._draw(write_cohort)
         except OSError as error:
             raise DataError(
                 f"phantom cohort {self.root}: cannot be written ({error.strerror}); choose another place with "
                 "--medsam-phantom-dir."
             ) from None
         return self.root
+
+    def _draw(self, write_cohort: Callable[..., object]) -> None:
+        what = {"subjects": self.subjects, "size": self.size, "seed": self.seed}
+        if self.progress is None:
+            write_cohort(self.root, **what)
+            return
+        with self.progress() as progress:
+            write_cohort(self.root, **what, progress=lambda done, total, _: progress(done, total))
 
 
 @dataclass(frozen=True)

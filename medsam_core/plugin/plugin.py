@@ -16,6 +16,7 @@ from medsam_core.errors import MedsamError
 from medsam_core.plugin import hookspec
 from medsam_core.plugin.hooks import MedsamSession
 from medsam_core.plugin.options import declare, refuse_former_names, value_of
+from medsam_core.plugin.progress import SubjectProgress, progress_asked
 from medsam_core.plugin.rerun import rerun_command
 from medsam_core.plugin.resolving import configuration_from
 
@@ -62,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except MedsamError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(MedsamSession(config, configuration), "medsam-session")
+    if worker is None and progress_asked(config) != "off":
+        config.pluginmanager.register(SubjectProgress(config, configuration), "medsam-progress")
 
 
 def _check_named(config: pytest.Config, configuration: Configuration) -> None:

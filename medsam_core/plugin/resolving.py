@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import OptionError
 from medsam_core.plugin.options import BY_NAME, ini_summary, value_of
+from medsam_core.plugin.progress import phantom_progress, progress_asked
 
 if TYPE_CHECKING:
     import pytest
@@ -39,6 +40,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     def number(name: str, kind: type = int, least: float = 0) -> Any:
         return None if get(name) is None else _number(name, get(name), kind, least)
 
+    progress_asked(config)  # a wrong word shows now, not after an hour
     settings = Settings(
         modalities=words("modality"),
         regions=words("regions"),
@@ -64,6 +66,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     phantom = PhantomCohort(
         directory=_path(config, get("phantom-dir")) or _phantom_directory(config),
         prepare=None if get("phantom-dir") else partial(_prepare_cache, config),
+        progress=partial(phantom_progress, config),
         subjects=number("phantom-subjects"),
         size=size,
         seed=number("phantom-seed"),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from xml.etree import ElementTree
 
 from medsam_core.gates.comparison import GroupComparison, RunComparison
 from medsam_core.gates.subgroups import table
 from medsam_core.gates.wording import metric_name, unit_of
 from medsam_core.outcome import Outcome
+from medsam_core.reports.escaping import xml_text
 from medsam_core.text import few, signed
-
-# XML 1.0 cannot hold these, not even escaped
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def markdown(comparison: RunComparison) -> str:
@@ -53,16 +50,18 @@ def junit(comparison: RunComparison) -> str:
     FAIL is a failure and INCONCLUSIVE an error, because a build server shows a skipped test as green.
     """
     root = ElementTree.Element("testsuites")
-    suite = ElementTree.SubElement(root, "testsuite", name=_xml(f"compare {comparison.current} {comparison.reference}"))
+    suite = ElementTree.SubElement(
+        root, "testsuite", name=xml_text(f"compare {comparison.current} {comparison.reference}")
+    )
     comparable = Outcome.INCONCLUSIVE if comparison.reasons else Outcome.PASS
     cases = [(group.group, group.outcome, group.text) for group in comparison.groups]
     cases.append(("comparable", comparable, "; ".join(comparison.reasons)))
     outcomes = [outcome for _, outcome, _ in cases]
     for name, outcome, text in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname="medsam_core.compare", name=_xml(name), time="0")
+        case = ElementTree.SubElement(suite, "testcase", classname="medsam_core.compare", name=xml_text(name), time="0")
         if outcome is not Outcome.PASS:
             kind = "failure" if outcome is Outcome.FAIL else "error"
-            ElementTree.SubElement(case, kind, message=_xml(text), type=outcome.value)
+            ElementTree.SubElement(case, kind, message=xml_text(text), type=outcome.value)
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(outcomes.count(Outcome.FAIL)))
     suite.set("errors", str(outcomes.count(Outcome.INCONCLUSIVE)))
@@ -82,7 +81,3 @@ def _row(group: GroupComparison) -> str:
 def _cell(text: str) -> str:
     """Text on one line that does not end a table's cell and does not start HTML in it."""
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("�", text)
