@@ -370,7 +370,7 @@ BAD_INPUT = [
     (("--medsam-key-slices", "many"), "--medsam-key-slices: got 'many', expected a whole number ≥ 1"),
     (("--medsam-key-slices", "2", "--medsam-protocol", "slicewise"), "key slices: got 2 with the protocol slicewise"),
     (("--medsam-limit", "0"), "--medsam-limit: got '0', expected a whole number ≥ 1"),
-    (("--medsam-phantom-size", "64,64"), "--medsam-phantom-size: got 64,64, expected three numbers D,H,W"),
+    (("--medsam-phantom-size", "64,64"), "--medsam-phantom-size: got 64,64, expected varied or three numbers D,H,W"),
     (("--medsam-root", "nowhere"), "nowhere"),
     (("--medsam-subjects", "Nobody"), "--medsam-subjects: Nobody not found among the 2 subjects"),
     (("--medsam-checkpoint", "nowhere.pt"), "nowhere.pt"),

@@ -186,5 +186,5 @@ def test_a_setting_that_nobody_would_follow_is_refused(guest, options, sentence)
 def test_options_of_a_predictor_that_was_not_chosen_are_refused(guest):
     result = guest("--medsam-predictor-command=segment {input} {output}")
     assert result.ret == 4
-    assert "predictor engine: got the option 'command', expected none" in said(result)
+    assert "predictor engine: got the option 'command', expected one of feature-mib, graphs" in said(result)
     assert "choose another --medsam-predictor" in said(result)
