@@ -184,12 +184,17 @@ def _(patch, runner):
 
 def _distances(patch: Any, spacing: Callable[[Any], tuple[float, ...]]) -> None:
     """Surface distances are measured with another spacing."""
-    measure = mask_pair.surface_distances
-    patch.setattr(
-        mask_pair,
-        "surface_distances",
-        lambda mask, truth, spacing_mm, **more: measure(mask, truth, spacing(spacing_mm), **more),
-    )
+    measure = mask_pair.MaskPair._measure
+
+    def other(self, surface):
+        own = self.spacing_mm
+        self.spacing_mm = spacing(own)
+        try:
+            return measure(self, surface)
+        finally:
+            self.spacing_mm = own
+
+    patch.setattr(mask_pair.MaskPair, "_measure", other)
 
 
 @fault("wrong unit: HD95 in voxels", "masks")
