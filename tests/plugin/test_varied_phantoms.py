@@ -20,8 +20,9 @@ def test_the_gates_long_phantom_has_features_that_were_dropped_encoded_again(tmp
     engine = engine_of(made.predictor, what="this test")
     volume = engine.encode(loaded.image)
     depth = volume.shape[0]
-    truths = [loaded.labels.voxels > 0, loaded.labels.voxels == 4]
-    asked = [prompt for truth in truths for prompt in simulate(truth, "box")]
+    labels = loaded.labels.voxels
+    truths = [labels > 0, (labels == 1) | (labels == 4), labels == 4]
+    asked = [prompt for truth in truths for mode in ("box", "point") for prompt in simulate(truth, mode)]
     engine.predict(volume, asked)
     assert max(max(one.key_slice, depth - 1 - one.key_slice) for one in asked) >= 60
     assert volume.encoded > 1.2 * depth
