@@ -48,8 +48,8 @@ class Correction:
         fits = len(self.points) == len(self.point_labels) and set(self.point_labels) <= {0, 1}
         if not self.points or not fits or not np.isfinite(np.array(self.points)).all() or self.key_slice < 0:
             raise PromptError(
-                f"correction on slice {self.key_slice}: got points {self.points} labelled {self.point_labels}, expected "
-                "at least one finite (x, y) with 0 or 1 for each, on a slice from 0 on; label each point."
+                f"correction on slice {self.key_slice}: got points {self.points} labelled {self.point_labels}, "
+                "expected at least one finite (x, y) with 0 or 1 for each, on a slice from 0 on; label each point."
             )
 
     def to_json(self) -> StoredCorrection:
