@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
 from medsam_core.errors import MedsamError, PredictorError
+from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.text import counted
 
@@ -79,7 +81,8 @@ class PredictionLike(Protocol):
 class Predictor(Protocol):
     """From a volume and prompts to masks. `isinstance` checks that the attributes are there, not what they do.
 
-    A predictor that can track an object with prompts on several slices also has `several_slices = True`.
+    A predictor that can track an object with prompts on several slices also has `several_slices = True`. One whose
+    objects can be corrected has `corrections = True` and the method of `Correctable`.
     """
 
     @property
@@ -102,6 +105,31 @@ class Predictor(Protocol):
         encoded: what `encode` returned.
         protocol: one of PROTOCOLS. `bidirectional` may find the object on every slice, `forward` from the key slice
             on, `slicewise` on the key slice alone.
+        """
+
+
+class Rounds(Protocol):
+    """Objects that are corrected round by round."""
+
+    @property
+    def predictions(self) -> Sequence[PredictionLike]:
+        """Of the last round, one for each object."""
+
+    def correct(self, corrections: Sequence[Correction | None]) -> Sequence[PredictionLike]:
+        """Correct the objects and segment them again; the new `predictions`.
+
+        corrections: for each object one, or None to leave its prediction as it is. Earlier prompts and corrections
+            stay in force.
+        """
+
+
+class Correctable(Protocol):
+    """What a predictor with `corrections` has beyond `Predictor`."""
+
+    def refine(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> Rounds:
+        """The objects of the prompts, in the order of `objects_of`, segmented as `predict` does.
+
+        protocol: as in `predict`, but not `slicewise`.
         """
 
 
@@ -166,6 +194,21 @@ def check_takes_several_slices(predictor: Predictor) -> None:
         )
 
 
+def takes_corrections(predictor: Any) -> bool:
+    """Whether the objects of a predictor can be corrected: its attribute `corrections`."""
+    return bool(getattr(predictor, "corrections", False))
+
+
+def check_takes_corrections(predictor: Predictor) -> None:
+    """Raise PredictorError for a predictor whose objects cannot be corrected."""
+    if not takes_corrections(predictor):
+        raise PredictorError(
+            f"predictor {predictor.identity.name}: got corrections, expected none because this predictor does not take "
+            "them; leave out --medsam-refine, or set corrections = True on a predictor that can "
+            "(docs/adding-a-predictor.md)."
+        )
+
+
 class Checked:
     """A predictor whose answers are compared with the contract; the first wrong one is a PredictorError.
 
@@ -192,10 +235,15 @@ class Checked:
         """The predictor's own."""
         return takes_several_slices(self.predictor)
 
+    @property
+    def corrections(self) -> bool:
+        """The predictor's own."""
+        return takes_corrections(self.predictor)
+
     def encode(self, volume: Volume) -> CheckedVolume:
         """The volume, prepared for `predict`."""
         depth, height, width = volume.shape
-        with self._named("encode"):
+        with self.named("encode"):
             return CheckedVolume(self.predictor.encode(volume), (depth, height, width))
 
     def predict(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
@@ -205,32 +253,48 @@ class Checked:
         starts = {id(prompt): own[0] for own in objects for prompt in own}
         if len(objects) < len(prompts):
             check_takes_several_slices(self)
-        with self._named("predict"):
+        with self.named("predict"):
             found = self.predictor.predict(encoded.encoded, prompts, protocol=protocol)
-            try:
-                found = list(found)
-            except TypeError:
-                self._wrong(
-                    f"got a {type(found).__name__} as the answer, expected a list of predictions; return a list"
-                )
-            if len(found) != len(prompts):
-                got = f"{counted(len(found), 'prediction')} for {counted(len(prompts), 'prompt')}"
-                self._wrong(f"got {got}, expected one for each; return them in the order of the prompts")
-            for index, (prediction, prompt) in enumerate(zip(found, prompts, strict=True)):
-                problem = _problem(prediction, starts[id(prompt)], encoded.shape, protocol)
-                if problem:
-                    self._wrong(f"prediction {index} of {len(found)}: {problem}")
-            if self.predictor.identity != self.identity:
-                self._wrong(
-                    f"got the identity {self.predictor.identity}, expected {self.identity} as at the start; keep it"
-                )
-        return found
+            return self._answers(found, [starts[id(prompt)] for prompt in prompts], encoded, protocol, "prompt")
 
-    def _wrong(self, problem: str) -> None:
+    def refine(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> CheckedRounds:
+        """The objects, to be corrected; their predictions follow the contract. Raises PredictorError otherwise."""
+        check_takes_corrections(self)
+        starts = [own[0] for own in objects_of(prompts, protocol)]
+        predictor: Any = self.predictor
+        with self.named("refine"):
+            rounds = predictor.refine(encoded.encoded, list(prompts), protocol=protocol)
+            return CheckedRounds(
+                self, rounds, partial(self._answers, starts=starts, encoded=encoded, protocol=protocol)
+            )
+
+    def _answers(
+        self, found: Any, starts: Sequence[Prompt], encoded: CheckedVolume, protocol: str, what: str = "object"
+    ) -> list[PredictionLike]:
+        """The predictions, one for each start."""
+        try:
+            found = list(found)
+        except TypeError:
+            self._wrong(f"got a {type(found).__name__} as the answer, expected a list of predictions; return a list")
+        if len(found) != len(starts):
+            got = f"{counted(len(found), 'prediction')} for {counted(len(starts), what)}"
+            self._wrong(f"got {got}, expected one for each; return them in the order of the {what}s")
+        for index, (prediction, start) in enumerate(zip(found, starts, strict=True)):
+            problem = _problem(prediction, start, encoded.shape, protocol)
+            if problem:
+                self._wrong(f"prediction {index} of {len(found)}: {problem}")
+        if self.predictor.identity != self.identity:
+            self._wrong(
+                f"got the identity {self.predictor.identity}, expected {self.identity} as at the start; keep it"
+            )
+        return list(found)
+
+    def _wrong(self, problem: str) -> NoReturn:
         raise PredictorError(f"predictor {self.identity.name}: {problem}.")
 
     @contextlib.contextmanager
-    def _named(self, step: str) -> Iterator[None]:
+    def named(self, step: str) -> Iterator[None]:
+        """The context of a call to the predictor. step: which, for the sentence."""
         try:
             yield
         except MedsamError:
@@ -240,6 +304,24 @@ class Checked:
                 f"predictor {self.identity.name}: {step} failed with {described(error)}, expected an answer; "
                 "correct the predictor."
             ) from error
+
+
+class CheckedRounds:
+    """The rounds of a `Checked` predictor."""
+
+    predictions: list[PredictionLike]
+    """Of the last round, checked."""
+
+    def __init__(self, checked: Checked, rounds: Rounds, check: Callable[[Any], list[PredictionLike]]) -> None:
+        """rounds: the predictor's own. check: gives its predictions if they follow the contract."""
+        self.checked, self.rounds, self._check = checked, rounds, check
+        self.predictions = check(rounds.predictions)
+
+    def correct(self, corrections: Sequence[Correction | None]) -> list[PredictionLike]:
+        """As `Rounds.correct`. Raises PredictorError for a wrong answer."""
+        with self.checked.named("correct"):
+            self.predictions = self._check(self.rounds.correct(corrections))
+        return self.predictions
 
 
 def described(error: BaseException) -> str:

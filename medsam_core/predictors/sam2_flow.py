@@ -52,6 +52,8 @@ class Sam2Predictor:
     """The model's notes, and one for each volume whose background is not 0."""
     several_slices = True
     """See `contract.takes_several_slices`."""
+    corrections = True
+    """See `contract.takes_corrections`."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
@@ -86,6 +88,39 @@ class Sam2Predictor:
         for own in objects_of(prompts, protocol):
             found.update(dict.fromkeys(map(id, own), PackedPrediction.of(flow.mask(own, protocol))))
         return [found[id(prompt)] for prompt in prompts]
+
+    @ambient.set_aside()
+    def refine(
+        self, encoded: tuple[torch.Tensor, tuple[int, ...]], prompts: Sequence[Prompt], *, protocol: str
+    ) -> Sam2PredictorRounds:
+        """The objects of the prompts, to be corrected; their states stay in memory. protocol: not `slicewise`."""
+        frames, shape = encoded
+        flow = Sam2Flow(self.model, frames=frames, shape=shape)
+        return Sam2PredictorRounds([flow.rounds(own, protocol) for own in objects_of(prompts, protocol)])
+
+
+class Sam2PredictorRounds:
+    """The objects of one call of `Sam2Predictor.refine`, one after the other."""
+
+    predictions: list[PackedPrediction]
+    """Of the last round, one for each object."""
+
+    def __init__(self, objects: Sequence[Sam2Rounds]) -> None:
+        self._objects = objects
+        self.predictions = [self._predicted(one) for one in objects]
+
+    def correct(self, corrections: Sequence[Correction | None]) -> list[PackedPrediction]:
+        """As `contract.Rounds.correct`."""
+        for place, (one, correction) in enumerate(zip(self._objects, corrections, strict=True)):
+            if correction is not None:
+                with ambient.set_aside():
+                    one.correct(correction)
+                self.predictions[place] = self._predicted(one)
+        return self.predictions
+
+    @ambient.set_aside()
+    def _predicted(self, one: Sam2Rounds) -> PackedPrediction:
+        return PackedPrediction.of(one.mask())
 
 
 def from_request(request: PredictorRequest) -> Sam2Predictor:
