@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -20,10 +21,12 @@ from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
 from medsam_core.metrics.overlap import Counts
 from medsam_core.modalities import MODALITIES
+from medsam_core.prompts.corrections import RULES, StoredCorrection
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
 SCOPES = ("volume", "region_slices", "key_slice")
-ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice)$")]
+"""Where the last mask is scored. With corrections `round0`, `round1`, … are scopes, too: the volume after as many."""
+ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice|round[0-9]+)$")]
 """`<profile>/<metric>@<scope>`."""
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
 DEFAULT_METRICS = ("dice", "iou", "sensitivity", "precision", "volume_ml", "truth_volume_ml", "volume_difference_ml")
@@ -59,8 +62,8 @@ CASE_WORDS = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "proto
 class Settings:
     """How cases are made, prompted and scored: the same for every case of a run, and written into the run.
 
-    Raises OptionError for an unknown or repeated choice, a number of key slices below 1 or above 1 with `slicewise`, or
-    a jitter that is negative or not finite.
+    Raises OptionError for an unknown or repeated choice, a number of key slices below 1 or above 1 with `slicewise`, a
+    jitter that is negative or not finite, or corrections that are negative or with `slicewise` or `per_component`.
     """
 
     modalities: tuple[str, ...] = ("t1ce",)
@@ -87,6 +90,10 @@ class Settings:
     """The name of the profile that defines the scores, one of `metrics.PROFILES`."""
     metrics: tuple[str, ...] = DEFAULT_METRICS
     """Names of `metrics.METRICS`, each once."""
+    refine: int = 0
+    """How many rounds of corrections follow the first mask, ≥ 0; left out of a stored run where it is 0."""
+    refine_rule: str = "volume"
+    """Where the next correction is, one of `prompts.corrections.RULES`; left out of a stored run without them."""
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -97,6 +104,7 @@ class Settings:
             ("key slice", (self.key_slice,), KEY_SLICES),
             ("profile", (self.profile,), tuple(PROFILES)),
             ("metric", self.metrics, tuple(METRICS)),
+            ("rule of corrections", (self.refine_rule,), RULES),
             ("label convention", (self.labels,) if self.labels else (), tuple(CONVENTIONS)),
         ):
             if what == "label convention" and "=" in "".join(chosen):
@@ -112,10 +120,40 @@ class Settings:
                 f"key slices: got {self.key_slices} with the protocol slicewise, expected 1 because it prompts every "
                 "slice and has no memory; leave out --medsam-key-slices or this protocol."
             )
+        self._check_refine()
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
             raise OptionError(
                 f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --medsam-jitter."
             )
+
+    def _check_refine(self) -> None:
+        if self.refine < 0:
+            raise OptionError(
+                f"corrections: got {self.refine}, expected a whole number from 0 on; correct --medsam-refine."
+            )
+        if self.refine and "slicewise" in self.protocols:
+            raise OptionError(
+                f"corrections: got {self.refine} with the protocol slicewise, expected 0 because it has no memory, so "
+                "a correction would change its own slice alone; leave out --medsam-refine or this protocol."
+            )
+        if self.refine and self.per_component:
+            raise OptionError(
+                f"corrections: got {self.refine} with one prompt for each component, expected one object for each case "
+                "because a correction is of one object; leave out --medsam-refine or --medsam-per-component."
+            )
+
+    @property
+    def round_scopes(self) -> tuple[str, ...]:
+        """`round0` to `round<refine>`; () without corrections."""
+        return tuple(f"round{number}" for number in range(self.refine + 1)) if self.refine else ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Built-in types; what concerns corrections is left out where there are none."""
+        stored = dataclasses.asdict(self)
+        for name in ("refine", "refine_rule"):
+            if not self.refine:
+                stored.pop(name)
+        return stored
 
     def cases(self, subject: str) -> tuple[Case, ...]:
         """Every case of one subject under these settings, in a fixed order."""
@@ -175,6 +213,8 @@ class CaseRecord:
     """The voxels behind the scores, by scope; {} in a run of schema 1, which did not keep them."""
     spacing_mm: tuple[float, float, float] | None = None
     """(dz, dy, dx) of the masks; None in a run of schema 1."""
+    corrections: tuple[StoredCorrection | None, ...] = ()
+    """Of each round its clicks, None where nothing was wrong; (), and not in the file, in a run without corrections."""
 
     @property
     def id(self) -> str:
@@ -197,6 +237,11 @@ class CaseRecord:
             raise OptionError(f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one.")
         return self.scores[key]
 
+    def rounds(self, metric: str = "dice", profile: str | None = None) -> tuple[float, ...]:
+        """The scores of one metric in round 0, 1, …; () in a run without corrections or without this metric."""
+        keys = (score_key(profile or self._profile(), metric, f"round{number}") for number in itertools.count())
+        return tuple(self.scores[key] for key in itertools.takewhile(self.scores.__contains__, keys))
+
     def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str | None = None) -> list[str]:
         """The names of the controls that the model does not beat, sorted; [] if there are no controls.
 
@@ -215,7 +260,10 @@ class CaseRecord:
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""
         scores = {key: finite_or_text(value) for key, value in self.scores.items()}
-        return {"id": self.id, **dataclasses.asdict(self), "scores": scores}
+        stored = {"id": self.id, **dataclasses.asdict(self), "scores": scores}
+        if not self.corrections:
+            stored.pop("corrections")
+        return stored
 
     @classmethod
     def from_json(cls, data: Any) -> CaseRecord:
@@ -231,6 +279,17 @@ class CaseRecord:
             if got not in known:
                 raise Malformed(f"case.{part}: got {got!r} where one of {', '.join(known)} belongs")
         return record
+
+
+def is_scope(word: str) -> bool:
+    """Whether a word is one of SCOPES or a round, `round3`."""
+    return word in SCOPES or re.fullmatch("round(0|[1-9][0-9]*)", word) is not None
+
+
+def check_scope(word: str) -> None:
+    """Raise OptionError for a word that is no scope."""
+    if not is_scope(word):
+        check_choices("scope", (word,), (*SCOPES, "round0", "round1", "…"))
 
 
 def score_key(profile: str, metric: str, scope: str) -> str:

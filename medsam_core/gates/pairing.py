@@ -124,6 +124,8 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
         )
         if before != now
     ]
+    if _corrections(old) != _corrections(new):
+        reasons.append(f"other corrections: {_corrections(old)} in {reference.name}, {_corrections(new)} now")
     reasons += [f"{reference.name} cannot be believed: {doubt}" for doubt in reference.doubts]
     both = [(case, reference.cases[case], now) for case, now in current.cases.items() if case in reference.cases]
     moved = [case for case, before, now in both if before.prompts != now.prompts]
@@ -135,6 +137,12 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
         many = counted(len(changed), "case")
         reasons.append(f"other images or labels under the same name in {many}: {few(changed)}")
     return reasons
+
+
+def _corrections(identity: Identity) -> str:
+    """`none`, or how many and by which rule: scores after other corrections answer another question."""
+    number = identity.settings.get("refine", 0)
+    return f"{number} by the rule {identity.settings.get('refine_rule', 'volume')}" if number else "none"
 
 
 def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> list[str]:

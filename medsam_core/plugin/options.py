@@ -87,6 +87,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: {default})"),
     Option("per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
     Option("seed", "0", "N", "seed of the jitter (default: {default})"),
+    Option("refine", "0", "N", "correct every mask N times: a click into its largest error, then track again, with "
+     "the scores of every round; see docs/prompting.md (default: {default})"),
+    Option("refine-rule", "volume", "RULE", "where the click is: volume, in the largest error of all, or slice, one of "
+     "each kind on the slice with most errors (default: {default})"),
     Option("prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
     Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped, "
      "msd, brats-men-rt, hd-glio, or written out as 1=oedema,2=core,3=enhancing "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -109,6 +109,10 @@ class Prompt:
 
     def __hash__(self) -> int:
         return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
+
+    def numbered(self, object_id: int) -> Prompt:
+        """The same prompt, of another object; one that is the only prompt of its object stays so."""
+        return self if self.object_id is None else replace(self, object_id=object_id)
 
     def slices_seen(self, depth: int, protocol: str) -> range:
         """The slices that a protocol of PROTOCOLS reaches from this prompt, in a volume of `depth` slices."""
