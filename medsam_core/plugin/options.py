@@ -115,6 +115,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against "
      "the model without compilation; not yet run on a GPU (docs/engine.md)"),
     Option("allow-no-gpu", False, "", "skip the gpu cases if there is no GPU, instead of ending with an error"),
+    Option("reading", "auto", "WHERE", "where files are read and masks scored: processes (beside the model), threads "
+     "(likewise, in one process), here (in turn with the model), auto (default: processes on a GPU, else here)"),
     Option("ray", None, "ADDRESS", "score the subjects in actors of Ray: without ADDRESS on this machine, auto on the "
      "cluster that it belongs to, or HOST:PORT; needs medsam-core[ray], see docs/scale.md", alone="local"),
     Option("ray-actors", None, "N", "how many actors (default: one for each free GPU, or CPU where no GPU is used)"),

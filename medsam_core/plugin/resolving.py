@@ -100,12 +100,21 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         save_masks=get("save-masks"),
         overlays=None if get("overlays") == "all" else number("overlays"),
         allow_no_gpu=get("allow-no-gpu"),
+        reading=_reading(get("reading")),
         ray=ray_options(get, number, _workers(config)),
         workers=_workers(config),
         worker=getattr(config, "workerinput", {}).get("medsam_worker"),
         command=_command(config),
         ini=ini_summary(config),
     )
+
+
+def _reading(word: str) -> str:
+    from medsam_core.plugin.configuration import READING
+
+    if word not in READING:
+        raise OptionError(f"--medsam-reading: got {word!r}, expected one of {', '.join(READING)}; choose one of them.")
+    return word
 
 
 def _command(config: pytest.Config) -> tuple[str, ...]:

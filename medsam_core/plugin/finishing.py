@@ -1,0 +1,53 @@
+"""What becomes of a scored case after its scores: overlay, saved mask and diagnosis. No torch, and no session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medsam_core.cases import CaseRecord
+from medsam_core.data.subject import Subject
+from medsam_core.evaluation.diagnosis import explain
+from medsam_core.evaluation.saved_mask import check_saved_mask, digest
+from medsam_core.evaluation.subject import ScoredCase
+from medsam_core.gates.gates_file import Gates
+from medsam_core.reports.overlay import write_overlay
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """What is written for a case: plain values, so that another process can do it."""
+
+    run_dir: Path
+    gates: Gates | None
+    """None where no gates apply."""
+    overlays: int | None
+    """As `Configuration.overlays`."""
+    save_masks: bool
+
+    def finish(self, result: ScoredCase, subject: Subject) -> CaseRecord:
+        """Write the case's files, and return its record with them and with why it breaks a gate, if it does.
+
+        Raises RunError or DataError for a file that cannot be written, or that is not what was written.
+        """
+        record, directory = result.record, self.run_dir
+        name = record.id.replace("/", "__")
+        broken = self.gates is not None and bool(self.gates.violations(record))
+        if broken or self.overlays != 0:
+            overlay = Path("overlays") / f"{name}.png"
+            write_overlay(result, directory / overlay)
+            record = replace(record, overlay=str(overlay))
+        if self.save_masks:
+            from medsam_core.data.volume import write_mask
+
+            as_npz = subject.layout == "npz"  # its evaluators read the same format
+            mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
+            write_mask(result.prediction, result.image, directory / mask)
+            source = subject.images[record.case.modality].path
+            check_saved_mask(directory / mask, result.prediction, result.image, source)
+            record = replace(record, mask=str(mask), mask_sha256=digest(directory / mask))
+        if broken:
+            spacing_mm = result.image.spacing_mm
+            label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
+            record = replace(record, diagnosis=f"{label}: {sentence}")
+        return record
