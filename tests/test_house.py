@@ -36,6 +36,7 @@ ORDER = (
     "gates",
     "latency",
     "reports",
+    "viewer",
     "merging",
     "plugin",
     "suite",

@@ -62,7 +62,7 @@ def draw_overlay(result: ScoredCase) -> Image.Image:
         slices.append(worst)
     crop = _head(result, slices)
     scale = max(1, round(_PANEL_PIXELS / max(side.stop - side.start for side in crop)))
-    low, high = _window(result.image.voxels)
+    low, high = shown_window(result.image.voxels)
     panels = []
     for number in slices:
         grey = (result.image.voxels[number][crop].astype(np.float32) - low) / (high - low)
@@ -127,7 +127,7 @@ def _dice_text(prediction: np.ndarray, truth: np.ndarray) -> str:
     return f"Dice {2 * np.count_nonzero(prediction & truth) / both:.3f}" if both else "both empty"
 
 
-def _window(voxels: np.ndarray) -> tuple[float, float]:
+def shown_window(voxels: np.ndarray) -> tuple[float, float]:
     """Intensities shown as black and white: the 0.5 and 99.5 percentiles of the volume's foreground, sampled.
 
     Background is the most frequent value: 0 in a raw BraTS image, a negative constant in a z-scored one.
