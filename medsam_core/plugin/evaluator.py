@@ -19,6 +19,7 @@ from medsam_core.evaluation.saved_mask import check_saved_mask, digest
 from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
 from medsam_core.gates.gates_file import Gates
 from medsam_core.inference.devices import resolve_device
+from medsam_core.modalities import sequences_of
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.reports.overlay import write_overlay
 from medsam_core.runs import read_run
@@ -143,7 +144,7 @@ class Evaluator:
             as_npz = self.subjects[record.case.subject].layout == "npz"  # its evaluators read the same format
             mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
             write_mask(result.prediction, result.image, directory / mask)
-            source = self.subjects[record.case.subject].images[record.case.modality].path
+            source = self.subjects[record.case.subject].images[sequences_of(record.case.modality)[0]].path
             check_saved_mask(directory / mask, result.prediction, result.image, source)
             record = replace(record, mask=str(mask), mask_sha256=digest(directory / mask))
         if broken:
