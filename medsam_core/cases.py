@@ -19,7 +19,7 @@ from medsam_core.decoding import Malformed, finite_or_text, number, shape
 from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
 from medsam_core.metrics.overlap import Counts
-from medsam_core.modalities import MODALITIES
+from medsam_core.modalities import IMAGES, listed, sequences_of
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
 SCOPES = ("volume", "region_slices", "key_slice")
@@ -36,7 +36,7 @@ class Case:
     subject: str
     """The subject's id, such as `Brats18_2013_21_1`."""
     modality: str
-    """One of MODALITIES."""
+    """One of IMAGES: a modality, or three joined by +."""
     region: str
     """One of `data.regions.REGIONS`."""
     prompt: str
@@ -51,7 +51,7 @@ class Case:
         return "/".join((self.subject, self.modality, self.region, self.prompt, *protocol))
 
 
-CASE_WORDS = {"modality": MODALITIES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}
+CASE_WORDS = {"modality": IMAGES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}
 """What each part of a case may be; the subject is free."""
 
 
@@ -64,7 +64,7 @@ class Settings:
     """
 
     modalities: tuple[str, ...] = ("t1ce",)
-    """Of MODALITIES, each once."""
+    """Of IMAGES, each once."""
     regions: tuple[str, ...] = NESTED
     """Of `data.regions.REGIONS`, each once."""
     prompts: tuple[str, ...] = ("box", "point")
@@ -89,8 +89,10 @@ class Settings:
     """Names of `metrics.METRICS`, each once."""
 
     def __post_init__(self) -> None:
+        for image in self.modalities:
+            sequences_of(image)
         for what, chosen, known in (
-            ("modality", self.modalities, MODALITIES),
+            ("modality", self.modalities, IMAGES),
             ("region", self.regions, REGIONS),
             ("prompt mode", self.prompts, MODES),
             ("protocol", self.protocols, PROTOCOLS),
@@ -129,10 +131,10 @@ def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> Non
     what: what is chosen, for the error's text; only a "label convention" may be empty.
     """
     if not chosen and what != "label convention":
-        raise OptionError(f"{what}: got none, expected at least one of {', '.join(known)}; name one.")
+        raise OptionError(f"{what}: got none, expected at least one of {listed(known)}; name one.")
     for one in chosen:
         if one not in known:
-            raise OptionError(f"unknown {what} {one!r}: expected one of {', '.join(known)}; correct the spelling.")
+            raise OptionError(f"unknown {what} {one!r}: expected one of {listed(known)}; correct the spelling.")
     if len(set(chosen)) != len(chosen):
         raise OptionError(f"{what}: got {', '.join(chosen)} with a repetition, expected each once; remove it.")
 
@@ -229,7 +231,7 @@ class CaseRecord:
         for part, known in CASE_WORDS.items():
             got = getattr(record.case, part)
             if got not in known:
-                raise Malformed(f"case.{part}: got {got!r} where one of {', '.join(known)} belongs")
+                raise Malformed(f"case.{part}: got {got!r} where one of {listed(known)} belongs")
         return record
 
 

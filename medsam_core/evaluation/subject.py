@@ -113,7 +113,7 @@ def read_cases(
     for case in cases:
         if case.region not in truths:
             truths[case.region] = Truth(region_mask(loaded.labels.voxels, case.region, loaded.convention))
-        prompts[case] = _prompts(case, truths[case.region], settings, replay)
+        prompts[case] = _prompts(case, truths[case.region], settings, replay, loaded.image.spacing_mm)
         if replay is None:
             notes[case] = _few_slices(case, prompts[case], settings)
     data = data_hash(loaded.image, loaded.labels)
@@ -205,16 +205,24 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
 
 
 def data_hash(image: Volume, labels: Volume) -> str:
-    """16 hex digits: equal if, and practically only if, voxels, labels and spacing are equal (BLAKE2b)."""
+    """16 hex digits: equal if, and practically only if, voxels, labels and spacing are equal (BLAKE2b).
+
+    Of an image of three sequences the voxels of all are read, in the order of the channels.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for volume in (image, labels):
-        digest.update(repr((volume.shape, volume.voxels.dtype.str, np.round(volume.spacing_mm, 4).tolist())).encode())
-        digest.update(np.ascontiguousarray(volume.voxels).data)
+        for voxels in volume.channels or (volume.voxels,):
+            digest.update(repr((volume.shape, voxels.dtype.str, np.round(volume.spacing_mm, 4).tolist())).encode())
+            digest.update(np.ascontiguousarray(voxels).data)
     return digest.hexdigest()
 
 
 def _prompts(
-    case: Case, truth: Truth, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
+    case: Case,
+    truth: Truth,
+    settings: Settings,
+    replay: Mapping[str, tuple[Prompt, ...]] | None,
+    spacing_mm: tuple[float, float, float],
 ) -> tuple[Prompt, ...]:
     """Simulated prompts, or those of the manifest. Raises PromptError if they were not recorded on this case."""
     if replay is None:
@@ -228,6 +236,7 @@ def _prompts(
             seed=settings.seed,
             key=case.id,
             per_component=settings.per_component,
+            spacing_mm=spacing_mm,
         )
     if case.id not in replay:
         raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it again.")

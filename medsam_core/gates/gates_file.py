@@ -26,6 +26,7 @@ from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
 from medsam_core.gates.gated_cohort import NO_COHORT, GatedCohort, read_cohort
 from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.modalities import listed
 from medsam_core.runs import Run
 
 VERSION = 1
@@ -249,4 +250,4 @@ def _check_choice(where: str, what: str, value: Any, known: Iterable[str]) -> No
     if value not in by_lower.values():
         close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.5)
         fix = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
-        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {', '.join(by_lower.values())}; {fix}")
+        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {listed(by_lower.values())}; {fix}")

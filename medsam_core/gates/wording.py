@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from medsam_core.cases import MODALITIES, Case, CaseRecord
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.data.regions import REGIONS
 from medsam_core.metrics import METRICS
+from medsam_core.modalities import IMAGES
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
 
 _NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"}
@@ -55,5 +56,5 @@ def group_name(case: Case) -> str:
 
 def group_order(case: Case) -> tuple[int, ...]:
     """Sorts groups as a reader expects them: WT before TC before ET, box before point."""
-    place = MODALITIES.index(case.modality), REGIONS.index(case.region), MODES.index(case.prompt)
+    place = IMAGES.index(case.modality), REGIONS.index(case.region), MODES.index(case.prompt)
     return (*place, PROTOCOLS.index(case.protocol))

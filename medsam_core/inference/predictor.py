@@ -106,7 +106,8 @@ class Predictor:
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
 
-        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use.
+        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use. The `channels` of a
+            Volume, if it has some, are the red, green and blue of what the model sees.
         Raises DataError for another shape, NaN or infinity, or a constant image.
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
@@ -119,6 +120,7 @@ class Predictor:
                 self.notes,
                 self._encoder,
                 channels_last=self.fixed is not None,
+                channels=getattr(volume, "channels", ()),
             )
 
     @overload
@@ -237,7 +239,7 @@ class Predictor:
 def _content(prompt: Prompt) -> tuple[object, ...]:
     """What the model is given: equal for prompts that are tracked once, such as those of two regions of one extent."""
     mask = None if prompt.mask is None else prompt.mask.tobytes()
-    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask
+    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask, prompt.makes_mask
 
 
 def _check_inside(prompt: Prompt, shape: tuple[int, int, int]) -> None:

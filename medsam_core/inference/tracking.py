@@ -11,6 +11,7 @@ around `track_step` in MedSAM2's procedure (prompt, track forward, reset, prompt
   their ages;
 - on the CPU the prompt encoder and the mask decoder run in float32 at both precisions: bfloat16 would save almost
   nothing there, and the masks would no longer agree with sam2's;
+- a prompt of a mode in MADE_MASKS is segmented, and the mask at the slice's own resolution is then a mask prompt;
 - further prompted slices of an object are in the bank of its tracks (`inference/conditioning.py`);
 - objects do not influence one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -114,7 +115,12 @@ class Tracker:
         points, mask = self._inputs(prompts)
         with autocast(self.device, self.precision):
             output, pointer = self._see(features, points, mask)
-            return output, self._remember(features, output, pointer, from_prompt=True)
+            if not prompts[0].makes_mask:
+                return output, self._remember(features, output, pointer, from_prompt=True)
+            # the estimate of a mask that the model made is the first step's; of a given mask it would be 1
+            estimate = output.predicted_iou
+            output, pointer = self._see(features, None, self._as_input(self._made_mask(output)))
+            return replace(output, predicted_iou=estimate), self._remember(features, output, pointer, from_prompt=True)
 
     @torch.no_grad()
     def advance(
@@ -260,11 +266,7 @@ class Tracker:
         size = self.module.image_size
         drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
         if drawn:
-            masks = torch.from_numpy(np.stack(drawn)[:, None]).float().to(self.device)
-            if masks.shape[-2:] != (size, size):
-                resized = interpolate(masks, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-                masks = (resized >= 0.5).float()
-            return None, masks
+            return None, self._as_input(torch.from_numpy(np.stack(drawn)[:, None]).float().to(self.device))
         corners = [[] if p.box is None else [p.box[:2], p.box[2:]] for p in prompts]
         points = torch.tensor([[*c, *p.points] for c, p in zip(corners, prompts, strict=True)], dtype=torch.float32)
         given = [[2, 3][: len(c)] + list(p.point_labels) for c, p in zip(corners, prompts, strict=True)]
@@ -273,10 +275,23 @@ class Tracker:
         scaled = (points / torch.tensor([width, height]) * size).to(self.device)
         return {"point_coords": scaled, "point_labels": labels}, None
 
+    def _as_input(self, masks: torch.Tensor) -> torch.Tensor:
+        """Masks of the slice, (n, 1, H, W) float32 of 0 and 1, as sam2's heads take them: (n, 1, S, S)."""
+        size = self.module.image_size
+        if masks.shape[-2:] == (size, size):
+            return masks
+        resized = interpolate(masks, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        return (resized >= 0.5).float()
 
-def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
-    """(mask or not, box or not, number of points): prompts of one kind can be in one batch."""
-    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
+    def _made_mask(self, output: Output) -> torch.Tensor:
+        """(n, 1, H, W) float32: the mask of a step as a person would see it, which MedSAM2's scripts give back."""
+        size = self.volume.shape[1:]
+        return (interpolate(output.logits, size=size, mode="bilinear", align_corners=False) > 0).float()
+
+
+def kind_of(prompt: Prompt) -> tuple[bool, bool, int, bool]:
+    """(mask or not, box or not, number of points, makes a mask or not): prompts of one kind can be in one batch."""
+    return prompt.mask is not None, prompt.box is not None, len(prompt.points), prompt.makes_mask
 
 
 def _output(heads: Sequence[torch.Tensor]) -> Seen:

@@ -28,12 +28,14 @@ from medsam_core.header import (
     RunHeader,
     Shard,
 )
+from medsam_core.modalities import sequences_of
 from medsam_core.plugin.checking import check_cohort
 from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, content_marks, host_name, kind_of, sha256_of
 from medsam_core.plugin.placement import Placement, placement_of
 from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.source import predictor_source
+from medsam_core.predictors.abilities import check_takes_modes, check_takes_three_sequences
 from medsam_core.predictors.contract import check_takes_several_slices
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
@@ -239,6 +241,9 @@ class Configuration:
         made = made or self.predictor
         if self.settings.key_slices > 1:
             check_takes_several_slices(made)
+        check_takes_modes(made, self.settings.prompts)
+        if any(len(sequences_of(image)) > 1 for image in self.settings.modalities):
+            check_takes_three_sequences(made)
         return made.identity, predictor_source(made, self.choice.files)
 
     def adopt(self, identity: PredictorIdentity, source: str) -> None:

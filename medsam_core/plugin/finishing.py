@@ -11,6 +11,7 @@ from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.saved_mask import check_saved_mask, digest
 from medsam_core.evaluation.subject import ScoredCase
 from medsam_core.gates.gates_file import Gates
+from medsam_core.modalities import sequences_of
 from medsam_core.reports.overlay import write_overlay
 
 
@@ -43,7 +44,7 @@ class Finishing:
             as_npz = subject.layout == "npz"  # its evaluators read the same format
             mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
             write_mask(result.prediction, result.image, directory / mask)
-            source = subject.images[record.case.modality].path
+            source = subject.images[sequences_of(record.case.modality)[0]].path
             check_saved_mask(directory / mask, result.prediction, result.image, source)
             record = replace(record, mask=str(mask), mask_sha256=digest(directory / mask))
         if broken:

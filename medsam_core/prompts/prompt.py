@@ -14,8 +14,12 @@ from medsam_core.decoding import Malformed, shape
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.prompts.geometry import Box, Point
 
-MODES = ("box", "point", "points3", "box+point", "mask")
+MODES = ("box", "point", "points3", "box+point", "mask", "box-to-mask", "recist")
 """What a prompt consists of."""
+WITH_POINTS = ("point", "points3", "box+point", "recist")
+"""Modes of a prompt with points."""
+MADE_MASKS = ("box-to-mask", "recist")
+"""Modes in which the model first makes a mask on the slice, from the box or the points; this is then the prompt."""
 KEY_SLICES = ("largest", "middle", "first")
 """Which slice of a region is prompted: see `simulation.key_slice_of`."""
 PROTOCOLS = ("bidirectional", "forward", "slicewise")
@@ -81,7 +85,7 @@ class Prompt:
     def _problem(self) -> str | None:
         """What is wrong with the fields, in words; None if nothing is."""
         given = (self.box is not None, bool(self.points), self.mask is not None)
-        wanted = ("box" in self.mode, "point" in self.mode, self.mode == "mask")
+        wanted = ("box" in self.mode, self.mode in WITH_POINTS, self.mode == "mask")
         if self.mode not in MODES:
             return f"got an unknown mode, expected one of {', '.join(MODES)}; choose one of them"
         if type(self.key_slice) is not int or self.key_slice < 0:
@@ -109,6 +113,11 @@ class Prompt:
 
     def __hash__(self) -> int:
         return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
+
+    @property
+    def makes_mask(self) -> bool:
+        """Whether the model first makes a mask of it, as the modes of MADE_MASKS say."""
+        return self.mode in MADE_MASKS
 
     def slices_seen(self, depth: int, protocol: str) -> range:
         """The slices that a protocol of PROTOCOLS reaches from this prompt, in a volume of `depth` slices."""

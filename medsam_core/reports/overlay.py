@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medsam_core.errors import RunError
 from medsam_core.files import written_whole
+from medsam_core.modalities import sequences_of
 
 if TYPE_CHECKING:
     from medsam_core.evaluation.subject import ScoredCase
@@ -45,7 +46,7 @@ def write_overlay(result: ScoredCase, path: Path | str) -> None:
     both are seen where they agree. The prompt is yellow: a box's outline, `+` for a point on the region (an orange
     `x` for one on the background), a dashed contour for a mask. Slices are shown as stored, cropped to the head: rows
     toward posterior, the patient's right on the left (radiological). Slice numbers count from 0, as in the record.
-    There is only one panel if no other slice has truth or prediction.
+    There is only one panel if no other slice has truth or prediction. Of three sequences the first is shown.
 
     result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
     or not at all. Raises RunError if it cannot be written.
@@ -233,7 +234,9 @@ def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -
         draw.rectangle((x, y + 9, x + 22, y + 11), fill=colour)
         draw.text((x + 30, y), text, font=_font(15), fill=_WHITE)
         x += 30 + round(draw.textlength(text, font=_font(15))) + 24
-    draw.text((width - _PAD, y), f"slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
+    first, *others = sequences_of(result.record.case.modality)
+    shown = f"image: {first}, " if others else ""
+    draw.text((width - _PAD, y), f"{shown}slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
 
 
 def _fit(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int, *, size: int) -> None:
