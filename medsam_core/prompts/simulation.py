@@ -11,6 +11,7 @@ import numpy as np
 
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.prompts.geometry import Point, deepest_point, jittered_box, nearby_point, spread_points, tight_box
+from medsam_core.prompts.noise import Noise
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, Prompt
 from medsam_core.prompts.truth import Truth
 
@@ -64,6 +65,7 @@ def simulate(
     per_component: bool = False,
     protocol: str = "bidirectional",
     min_component_voxels: int = MIN_COMPONENT_VOXELS,
+    noise: Noise | None = None,
 ) -> tuple[Prompt, ...]:
     """The prompts that a person who knows the truth would give; () if the truth is empty.
 
@@ -79,6 +81,7 @@ def simulate(
     per_component: prompt each 26-connected component of at least `min_component_voxels` instead of the whole region,
         the largest first; if none is large enough, the largest.
     protocol: one of PROTOCOLS.
+    noise: takes the place of `jitter_voxels` and `seed`; None for none.
     Raises PromptError if `truth` is not 3-D, OptionError for an unknown word, number of slices or jitter.
     """
     truth = Truth.of(truth)
@@ -105,9 +108,9 @@ def simulate(
         object_id = number if protocol != "slicewise" and len(slices) > 1 else None
         for index in slices:
             # not hash(), which Python salts differently in every process
-            digest = hashlib.sha256(json.dumps((seed, key, number, index)).encode()).digest()
+            digest = hashlib.sha256(json.dumps((noise.seed if noise else seed, key, number, index)).encode()).digest()
             rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-            drawn = _draw(region.mask[index], index, mode, jitter_voxels, rng)
+            drawn = _draw(region.mask[index], index, mode, jitter_voxels, noise, rng)
             prompts.append(drawn if object_id is None else replace(drawn, object_id=object_id))
     return tuple(prompts)
 
@@ -124,17 +127,23 @@ def _components(truth: Truth, min_voxels: int) -> Iterator[Truth]:
             yield Truth(mask)
 
 
-def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:
+def _draw(
+    region: np.ndarray, index: int, mode: str, jitter_voxels: float, noise: Noise | None, rng: np.random.Generator
+) -> Prompt:
     if mode == "mask":
         return Prompt(mode, index, mask=region.copy())
     box = None
     points: tuple[Point, ...] = ()
     if "box" in mode:
         box = tight_box(region)
-        if jitter_voxels:
+        if noise is not None:
+            box = noise.box(box, region.shape, rng)
+        elif jitter_voxels:
             box = jittered_box(box, jitter_voxels, region.shape, rng)
     if "point" in mode:
         points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
-        if jitter_voxels:
+        if noise is not None:
+            points = noise.points(points, region, rng)
+        elif jitter_voxels:
             points = tuple(nearby_point(region, point, jitter_voxels, rng) for point in points)
     return Prompt(mode, index, box=box, points=points)
