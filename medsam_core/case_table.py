@@ -96,6 +96,7 @@ _FIXED: tuple[tuple[str, Kind, str, str, Read], ...] = (
     ("region", "text", "", "region that was prompted and scored", _part("region")),
     ("prompt", "text", "", "prompt mode", _part("prompt")),
     ("protocol", "text", "", "direction of propagation", _part("protocol")),
+    ("noise", "text", "", "noise of the prompt, such as jitter3-seed1; empty for an exact prompt", _part("noise")),
     (
         "status",
         "text",
