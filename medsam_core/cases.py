@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
 from medsam_core.metrics.overlap import Counts
 from medsam_core.modalities import IMAGES, listed, sequences_of
+from medsam_core.prompts.noise import PATTERN, Noise
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
 SCOPES = ("volume", "region_slices", "key_slice")
@@ -31,7 +33,7 @@ DEFAULT_METRICS = ("dice", "iou", "sensitivity", "precision", "volume_ml", "trut
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """One subject × modality × region × prompt mode × protocol: what one test of the gate scores."""
+    """One subject × modality × region × prompt mode × protocol × noise: what one test of the gate scores."""
 
     subject: str
     """The subject's id, such as `Brats18_2013_21_1`."""
@@ -43,16 +45,49 @@ class Case:
     """The prompt mode, one of `prompts.prompt.MODES`."""
     protocol: str = "bidirectional"
     """One of `prompts.prompt.PROTOCOLS`."""
+    noise: Annotated[str, Meta(pattern=f"^({PATTERN})?$")] = ""
+    """The word of a `prompts.noise.Noise`, such as `jitter3-seed1`; "" for the exact prompt."""
 
     @property
     def id(self) -> str:
-        """Stable, readable and sortable: `Brats18_2013_21_1/t1ce/WT/box`, plus the protocol unless bidirectional."""
+        """Stable, readable and sortable: `Brats18_2013_21_1/t1ce/WT/box`.
+
+        The protocol is added unless it is bidirectional, then the noise unless the prompt is exact.
+        """
         protocol = () if self.protocol == "bidirectional" else (self.protocol,)
-        return "/".join((self.subject, self.modality, self.region, self.prompt, *protocol))
+        noise = (self.noise,) if self.noise else ()
+        return "/".join((self.subject, self.modality, self.region, self.prompt, *protocol, *noise))
+
+    @property
+    def noise_level(self) -> str:
+        """The noise without its seed, `jitter3`; "" for the exact prompt."""
+        return self.noise.partition("-")[0]
+
+    @property
+    def exact(self) -> Case:
+        """The same case with the exact prompt."""
+        return dataclasses.replace(self, noise="")
+
+    @classmethod
+    def from_id(cls, identity: str) -> Case | None:
+        """The case with that `id`; None for an id that no case has."""
+        parts = identity.split("/")
+        noise = parts.pop() if re.fullmatch(PATTERN, parts[-1]) else ""
+        words = [*parts] if parts and parts[-1] in PROTOCOLS else [*parts, "bidirectional"]
+        if len(words) < 5 or any(
+            word not in CASE_WORDS[name] for name, word in zip(CASE_WORDS, words[-4:], strict=True)
+        ):
+            return None
+        modality, region, prompt, protocol = words[-4:]
+        return cls("/".join(words[:-4]), modality, region, prompt, protocol, noise)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields; `noise` only if the prompt has some."""
+        return {name: value for name, value in vars(self).items() if name != "noise" or value}
 
 
 CASE_WORDS = {"modality": IMAGES, "region": REGIONS, "prompt": MODES, "protocol": PROTOCOLS}
-"""What each part of a case may be; the subject is free."""
+"""What each part of a case may be; the subject and the noise are free."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +95,7 @@ class Settings:
     """How cases are made, prompted and scored: the same for every case of a run, and written into the run.
 
     Raises OptionError for an unknown or repeated choice, a number of key slices below 1 or above 1 with `slicewise`, or
-    a jitter that is negative or not finite.
+    a jitter that is negative or not finite, or noises that are none, repeated, move no prompt, or come with a jitter.
     """
 
     modalities: tuple[str, ...] = ("t1ce",)
@@ -87,6 +122,8 @@ class Settings:
     """The name of the profile that defines the scores, one of `metrics.PROFILES`."""
     metrics: tuple[str, ...] = DEFAULT_METRICS
     """Names of `metrics.METRICS`, each once."""
+    noises: tuple[str, ...] = ()
+    """Words of `prompts.noise.Noise`, each once: what is scored in addition to the exact prompts."""
 
     def __post_init__(self) -> None:
         for image in self.modalities:
@@ -118,11 +155,34 @@ class Settings:
             raise OptionError(
                 f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --medsam-jitter."
             )
+        self._check_noises()
+
+    def _check_noises(self) -> None:
+        for word in self.noises:
+            noise = Noise.of(word)
+            if self.noises.count(word) > 1:
+                raise OptionError(f"noise: got {word} twice, expected each once; remove it.")
+            if not any(noise.changes(mode) for mode in self.prompts):
+                moved = "a box or a point" if noise.kind == "jitter" else "a box"
+                raise OptionError(
+                    f"noise: got {noise.level} with the prompt modes {', '.join(self.prompts)}, expected one with "
+                    f"{moved}, because nothing else is moved; choose another --medsam-prompts or leave it out."
+                )
+        if self.noises and self.jitter_voxels:
+            raise OptionError(
+                f"noise: got {self.noises[0]} and a jitter of {self.jitter_voxels:g}, expected one of them, because "
+                "the noise is compared with exact prompts; leave out --medsam-jitter."
+            )
 
     def cases(self, subject: str) -> tuple[Case, ...]:
-        """Every case of one subject under these settings, in a fixed order."""
+        """Every case of one subject under these settings, in a fixed order; a noise only where it moves the prompt."""
         parts = itertools.product(self.modalities, self.regions, self.prompts, self.protocols)
-        return tuple(Case(subject, *part) for part in parts)
+        words = {mode: ("", *(one for one in self.noises if Noise.of(one).changes(mode))) for mode in self.prompts}
+        return tuple(Case(subject, *part, noise) for part in parts for noise in words[part[2]])
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields; `noises` only if there are some."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "noises" or value}
 
 
 def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
@@ -217,7 +277,7 @@ class CaseRecord:
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""
         scores = {key: finite_or_text(value) for key, value in self.scores.items()}
-        return {"id": self.id, **dataclasses.asdict(self), "scores": scores}
+        return {"id": self.id, **dataclasses.asdict(self), "case": self.case.to_json(), "scores": scores}
 
     @classmethod
     def from_json(cls, data: Any) -> CaseRecord:

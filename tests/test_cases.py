@@ -2,8 +2,10 @@
 
 import pytest
 
-from medsam_core.cases import Case, Settings
+from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.decoding import Malformed
 from medsam_core.errors import OptionError
+from tests.headers import made_header
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,23 @@ from medsam_core.errors import OptionError
             "key slices: got 3 with the protocol slicewise, expected 1 because it prompts every slice",
         ),
         ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number ≥ 0"),
+        (
+            {"noises": ("jitter3",)},
+            "noise: got 'jitter3', expected a kind (jitter, side, expand), an amount and a seed",
+        ),
+        ({"noises": ("jitter3-seed1",) * 2}, "noise: got jitter3-seed1 twice, expected each once; remove it."),
+        (
+            {"noises": ("jitter3-seed1",), "prompts": ("mask",)},
+            "noise: got jitter3 with the prompt modes mask, expected one with a box or a point, because nothing else",
+        ),
+        (
+            {"noises": ("expand5-seed1",), "prompts": ("point", "mask")},
+            "noise: got expand5 with the prompt modes point, mask, expected one with a box, because nothing else",
+        ),
+        (
+            {"noises": ("jitter3-seed1",), "jitter_voxels": 2.0},
+            "noise: got jitter3-seed1 and a jitter of 2, expected one of them, because the noise is compared with",
+        ),
     ],
 )
 def test_an_unknown_choice_is_reported_in_a_sentence(given, sentence):
@@ -70,3 +89,54 @@ def test_an_image_of_three_sequences_is_part_of_a_cases_id():
         "S/flair/WT/box-to-mask",
         "S/flair/WT/recist",
     ]
+
+
+def test_a_noise_is_the_last_part_of_an_id_and_an_exact_prompt_has_none():
+    noisy = Case("s", "t1ce", "WT", "box", noise="jitter3-seed2")
+    assert noisy.id == "s/t1ce/WT/box/jitter3-seed2"
+    assert noisy.noise_level == "jitter3"
+    assert noisy.exact.id == "s/t1ce/WT/box"
+    assert Case("s", "t1ce", "WT", "box", "forward", "side10-seed1").id == "s/t1ce/WT/box/forward/side10-seed1"
+
+
+@pytest.mark.parametrize("protocol", ["bidirectional", "slicewise"])
+@pytest.mark.parametrize("noise", ["", "expand5-seed1"])
+@pytest.mark.parametrize("subject", ["s", "folder/s"])
+def test_a_case_is_found_by_its_id(subject, protocol, noise):
+    case = Case(subject, "t1ce", "WT", "box+point", protocol, noise)
+    assert Case.from_id(case.id) == case
+
+
+@pytest.mark.parametrize(
+    "identity", ["", "s", "s/t1ce/WT", "s/t1ce/WT/boxes", "t1ce/WT/box", "s/t1ce/WT/box/jitter0-seed1"]
+)
+def test_other_texts_are_no_case(identity):
+    assert Case.from_id(identity) is None
+
+
+def test_a_noise_is_asked_of_the_prompts_that_it_moves_next_to_the_exact_ones():
+    settings = Settings(regions=("WT",), prompts=("box", "point", "mask"), noises=("jitter3-seed1", "expand5-seed1"))
+    assert [case.id for case in settings.cases("s")] == [
+        "s/t1ce/WT/box",
+        "s/t1ce/WT/box/jitter3-seed1",
+        "s/t1ce/WT/box/expand5-seed1",
+        "s/t1ce/WT/point",
+        "s/t1ce/WT/point/jitter3-seed1",
+        "s/t1ce/WT/mask",
+    ]
+
+
+def test_what_is_stored_of_exact_prompts_does_not_mention_noise():
+    assert "noises" not in Settings().to_json()
+    record = CaseRecord(Case("s", "t1ce", "WT", "box"), {}, (3,))
+    assert "noise" not in record.to_json()["case"]
+    assert "noises" not in made_header(["s/t1ce/WT/box"]).to_json()["settings"]
+
+
+def test_a_record_with_noise_comes_back_from_json():
+    record = CaseRecord(Case("s", "t1ce", "WT", "box", noise="jitter3-seed1"), {}, (3,))
+    assert CaseRecord.from_json(record.to_json()) == record
+    wrong = record.to_json()
+    wrong["case"]["noise"] = "jitter3"
+    with pytest.raises(Malformed, match="noise"):
+        CaseRecord.from_json(wrong)

@@ -19,7 +19,9 @@ from medsam_core.cases import Case, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
 from medsam_core.errors import DataError, PredictorError, PromptError
+from medsam_core.evaluation.masks import Masks
 from medsam_core.evaluation.scoring import count_case, score_case, score_controls
+from medsam_core.prompts.noise import Noise
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.prompts.simulation import simulate
 from medsam_core.prompts.truth import Truth
@@ -70,7 +72,7 @@ class Segmented:
 
     prepared: Prepared
     masks: Mapping[Case, np.ndarray]
-    """Case -> (D, H, W) bool."""
+    """Case -> (D, H, W) bool; of a noisy prompt made again at every look."""
     predicted_iou: Mapping[Case, np.ndarray]
     """Case -> (D,), the model's own estimate for each slice; only cases with one object, a union has no estimate."""
     seconds: float
@@ -136,7 +138,7 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     started, noted = time.perf_counter(), len(predictor.notes)
     prompts, shape = prepared.prompts, prepared.loaded.image.shape
     predicted_iou: dict[Case, np.ndarray] = {}
-    masks = {case: np.zeros(shape, bool) for case in prompts}
+    masks = Masks(shape, prompts)
     for protocol in dict.fromkeys(case.protocol for case in prompts):
         objects = [(case, own) for case in prompts if case.protocol == protocol for own in objects_of(prompts[case])]
         asked = [
@@ -162,7 +164,7 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
                     f"{case.id}: prediction: got shape {mask.shape}, expected {shape} as the image has; "
                     "return masks on the image's grid."
                 )
-            masks[case] |= mask
+            masks.add(case, mask)
             if len(objects_of(prompts[case])) == 1:
                 predicted_iou[case] = prediction.predicted_iou
     without_encoding = replace(prepared, encoded=None)  # frees the device's memory for the next volume
@@ -234,9 +236,10 @@ def _prompts(
             protocol=case.protocol,
             jitter_voxels=settings.jitter_voxels,
             seed=settings.seed,
-            key=case.id,
+            key=case.exact.id,  # so that the amounts of a noise move an edge the same way
             per_component=settings.per_component,
             spacing_mm=spacing_mm,
+            noise=Noise.of(case.noise) if case.noise else None,
         )
     if case.id not in replay:
         raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it again.")

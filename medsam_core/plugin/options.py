@@ -87,6 +87,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: {default})"),
     Option("per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
     Option("seed", "0", "N", "seed of the jitter (default: {default})"),
+    Option("noise", None, "LEVEL,…", "score each box and point again with noise: jitterN moves edges and points by up "
+     "to N voxels, sideN edges by up to N percent of the side, expandN outward by up to N voxels (docs/prompting.md)"),
+    Option("noise-seeds", "1", "N", "how often each level of noise is drawn, by seeds 1 to N (default: {default})"),
     Option("prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
     Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped, "
      "msd, brats-men-rt, hd-glio, or written out as 1=oedema,2=core,3=enhancing "

@@ -29,6 +29,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
     from medsam_core.plugin.ray_options import ray_options
+    from medsam_core.prompts.noise import noises
     from medsam_core.sharding import shard_named
 
     def get(name: str) -> Any:
@@ -53,6 +54,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         seed=number("seed"),
         labels=get("labels"),
         profile=get("profile"),
+        noises=noises(words("noise"), number("noise-seeds", least=1)),
         **({} if get("metrics") is None else {"metrics": words("metrics")}),
     )
     size = None

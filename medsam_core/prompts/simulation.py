@@ -12,6 +12,7 @@ import numpy as np
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.prompts.diameter import diameter_points, largest_piece
 from medsam_core.prompts.geometry import Point, deepest_point, jittered_box, nearby_point, spread_points, tight_box
+from medsam_core.prompts.noise import Noise
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, WITH_POINTS, Prompt
 from medsam_core.prompts.truth import Truth
 
@@ -66,6 +67,7 @@ def simulate(
     protocol: str = "bidirectional",
     min_component_voxels: int = MIN_COMPONENT_VOXELS,
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    noise: Noise | None = None,
 ) -> tuple[Prompt, ...]:
     """The prompts that a person who knows the truth would give; () if the truth is empty.
 
@@ -82,6 +84,7 @@ def simulate(
         the largest first; if none is large enough, the largest.
     protocol: one of PROTOCOLS.
     spacing_mm: (dz, dy, dx) of the truth; only `recist`, which measures a diameter, depends on it.
+    noise: takes the place of `jitter_voxels` and `seed`; None for none.
     Raises PromptError if `truth` is not 3-D, OptionError for an unknown word, number of slices or jitter.
     """
     truth = Truth.of(truth)
@@ -108,9 +111,9 @@ def simulate(
         object_id = number if protocol != "slicewise" and len(slices) > 1 else None
         for index in slices:
             # not hash(), which Python salts differently in every process
-            digest = hashlib.sha256(json.dumps((seed, key, number, index)).encode()).digest()
+            digest = hashlib.sha256(json.dumps((noise.seed if noise else seed, key, number, index)).encode()).digest()
             rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-            drawn = _draw(region.mask[index], index, mode, jitter_voxels, rng, spacing_mm[1:])
+            drawn = _draw(region.mask[index], index, mode, jitter_voxels, noise, rng, spacing_mm[1:])
             prompts.append(drawn if object_id is None else replace(drawn, object_id=object_id))
     return tuple(prompts)
 
@@ -132,6 +135,7 @@ def _draw(
     index: int,
     mode: str,
     jitter_voxels: float,
+    noise: Noise | None,
     rng: np.random.Generator,
     spacing_mm: tuple[float, float],
 ) -> Prompt:
@@ -142,7 +146,9 @@ def _draw(
     points: tuple[Point, ...] = ()
     if "box" in mode:
         box = tight_box(region)
-        if jitter_voxels:
+        if noise is not None:
+            box = noise.box(box, region.shape, rng)
+        elif jitter_voxels:
             box = jittered_box(box, jitter_voxels, region.shape, rng)
     if mode in WITH_POINTS:
         if mode == "recist":
@@ -150,6 +156,8 @@ def _draw(
             points = diameter_points(region, spacing_mm)
         else:
             points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
-        if jitter_voxels:
+        if noise is not None:
+            points = noise.points(points, region, rng)
+        elif jitter_voxels:
             points = tuple(nearby_point(region, point, jitter_voxels, rng) for point in points)
     return Prompt(mode, index, box=box, points=points)
