@@ -21,11 +21,13 @@ from medsam_core.errors import OptionError
 from medsam_core.metrics import METRICS, PROFILES
 from medsam_core.metrics.overlap import Counts
 from medsam_core.modalities import IMAGES, listed, sequences_of
+from medsam_core.prompts.corrections import RULES, StoredCorrection
 from medsam_core.prompts.noise import PATTERN, Noise
 from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, StoredPrompt
 
 SCOPES = ("volume", "region_slices", "key_slice")
-ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice)$")]
+"""Where the last mask is scored. With corrections `round0`, `round1`, … are scopes, too: the volume after as many."""
+ScoreKey = Annotated[str, Meta(pattern="^[^/@]+/[^/@]+@(volume|region_slices|key_slice|round[0-9]+)$")]
 """`<profile>/<metric>@<scope>`."""
 CONTROL_METRICS, CONTROL_SCOPES = ("dice", "iou"), ("volume", "key_slice")
 DEFAULT_METRICS = ("dice", "iou", "sensitivity", "precision", "volume_ml", "truth_volume_ml", "volume_difference_ml")
@@ -124,6 +126,10 @@ class Settings:
     """Names of `metrics.METRICS`, each once."""
     noises: tuple[str, ...] = ()
     """Words of `prompts.noise.Noise`, each once: what is scored in addition to the exact prompts."""
+    refine: int = 0
+    """How many rounds of corrections follow the first mask, ≥ 0; left out of a stored run where it is 0."""
+    refine_rule: str = "volume"
+    """Where the next correction is, one of `prompts.corrections.RULES`; left out of a stored run without them."""
 
     def __post_init__(self) -> None:
         for image in self.modalities:
@@ -136,6 +142,7 @@ class Settings:
             ("key slice", (self.key_slice,), KEY_SLICES),
             ("profile", (self.profile,), tuple(PROFILES)),
             ("metric", self.metrics, tuple(METRICS)),
+            ("rule of corrections", (self.refine_rule,), RULES),
             ("label convention", (self.labels,) if self.labels else (), tuple(CONVENTIONS)),
         ):
             if what == "label convention" and "=" in "".join(chosen):
@@ -151,6 +158,7 @@ class Settings:
                 f"key slices: got {self.key_slices} with the protocol slicewise, expected 1 because it prompts every "
                 "slice and has no memory; leave out --medsam-key-slices or this protocol."
             )
+        self._check_refine()
         if not self.jitter_voxels >= 0 or not np.isfinite(self.jitter_voxels):
             raise OptionError(
                 f"jitter: got {self.jitter_voxels}, expected a finite number ≥ 0; correct --medsam-jitter."
@@ -174,6 +182,27 @@ class Settings:
                 "the noise is compared with exact prompts; leave out --medsam-jitter."
             )
 
+    def _check_refine(self) -> None:
+        if self.refine < 0:
+            raise OptionError(
+                f"corrections: got {self.refine}, expected a whole number from 0 on; correct --medsam-refine."
+            )
+        if self.refine and "slicewise" in self.protocols:
+            raise OptionError(
+                f"corrections: got {self.refine} with the protocol slicewise, expected 0 because it has no memory, so "
+                "a correction would change its own slice alone; leave out --medsam-refine or this protocol."
+            )
+        if self.refine and self.per_component:
+            raise OptionError(
+                f"corrections: got {self.refine} with one prompt for each component, expected one object for each case "
+                "because a correction is of one object; leave out --medsam-refine or --medsam-per-component."
+            )
+
+    @property
+    def round_scopes(self) -> tuple[str, ...]:
+        """`round0` to `round<refine>`; () without corrections."""
+        return tuple(f"round{number}" for number in range(self.refine + 1)) if self.refine else ()
+
     def cases(self, subject: str) -> tuple[Case, ...]:
         """Every case of one subject under these settings, in a fixed order; a noise only where it moves the prompt."""
         parts = itertools.product(self.modalities, self.regions, self.prompts, self.protocols)
@@ -181,8 +210,10 @@ class Settings:
         return tuple(Case(subject, *part, noise) for part in parts for noise in words[part[2]])
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields; `noises` only if there are some."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "noises" or value}
+        """Its fields; what concerns noise and corrections only where there are some."""
+        left_out = set() if self.noises else {"noises"}
+        left_out |= set() if self.refine else {"refine", "refine_rule"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
 
 
 def check_choices(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
@@ -237,6 +268,8 @@ class CaseRecord:
     """The voxels behind the scores, by scope; {} in a run of schema 1, which did not keep them."""
     spacing_mm: tuple[float, float, float] | None = None
     """(dz, dy, dx) of the masks; None in a run of schema 1."""
+    corrections: tuple[StoredCorrection | None, ...] = ()
+    """Of each round its clicks, None where nothing was wrong; (), and not in the file, in a run without corrections."""
 
     @property
     def id(self) -> str:
@@ -259,6 +292,11 @@ class CaseRecord:
             raise OptionError(f"{self.id}: no score {key!r}, this run has {', '.join(self.scores)}; choose one.")
         return self.scores[key]
 
+    def rounds(self, metric: str = "dice", profile: str | None = None) -> tuple[float, ...]:
+        """The scores of one metric in round 0, 1, …; () in a run without corrections or without this metric."""
+        keys = (score_key(profile or self._profile(), metric, f"round{number}") for number in itertools.count())
+        return tuple(self.scores[key] for key in itertools.takewhile(self.scores.__contains__, keys))
+
     def unbeaten_controls(self, metric: str = "dice", scope: str = "volume", profile: str | None = None) -> list[str]:
         """The names of the controls that the model does not beat, sorted; [] if there are no controls.
 
@@ -277,7 +315,10 @@ class CaseRecord:
     def to_json(self) -> dict[str, Any]:
         """Built-in types only, for strict JSON: a score that is not finite becomes the string nan, inf or -inf."""
         scores = {key: finite_or_text(value) for key, value in self.scores.items()}
-        return {"id": self.id, **dataclasses.asdict(self), "case": self.case.to_json(), "scores": scores}
+        stored = {"id": self.id, **dataclasses.asdict(self), "case": self.case.to_json(), "scores": scores}
+        if not self.corrections:
+            stored.pop("corrections")
+        return stored
 
     @classmethod
     def from_json(cls, data: Any) -> CaseRecord:
@@ -293,6 +334,17 @@ class CaseRecord:
             if got not in known:
                 raise Malformed(f"case.{part}: got {got!r} where one of {listed(known)} belongs")
         return record
+
+
+def is_scope(word: str) -> bool:
+    """Whether a word is one of SCOPES or a round, `round3`."""
+    return word in SCOPES or re.fullmatch("round(0|[1-9][0-9]*)", word) is not None
+
+
+def check_scope(word: str) -> None:
+    """Raise OptionError for a word that is no scope."""
+    if not is_scope(word):
+        check_choices("scope", (word,), (*SCOPES, "round0", "round1", "…"))
 
 
 def score_key(profile: str, metric: str, scope: str) -> str:

@@ -50,6 +50,16 @@ from tests.headers import made_header
             {"key_slices": 3, "protocols": ("bidirectional", "slicewise")},
             "key slices: got 3 with the protocol slicewise, expected 1 because it prompts every slice",
         ),
+        ({"refine": -1}, "corrections: got -1, expected a whole number from 0 on; correct --medsam-refine."),
+        (
+            {"refine": 2, "protocols": ("bidirectional", "slicewise")},
+            "corrections: got 2 with the protocol slicewise, expected 0 because it has no memory, so a correction",
+        ),
+        (
+            {"refine": 2, "per_component": True},
+            "corrections: got 2 with one prompt for each component, expected one object for each case because a",
+        ),
+        ({"refine_rule": "random"}, "unknown rule of corrections 'random': expected one of volume, slice"),
         ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number ≥ 0"),
         (
             {"noises": ("jitter3",)},

@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("reference", metavar="REFERENCE", help="a run, a baseline file or a baseline's name")
     parser.add_argument("run", metavar="RUN", help="a run directory or an fsspec URL")
     parser.add_argument("--metric", default="dice", help="what is compared (default: %(default)s)")
-    parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
+    parser.add_argument("--scope", default="volume", help="volume (default), region_slices, key_slice, round0 …")
     parser.add_argument("--margin", type=float, default=0.010, help="the mean may drop by this (default: %(default)s)")
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
     collapse = "FAIL if clearly more cases drop by more than rise by more (default: %(default)s)"
@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the comparison and return its exit code. Raises GateError or RunError."""
-    from medsam_core.cases import SCOPES, check_choices
+    from medsam_core.cases import check_scope
     from medsam_core.errors import RunError
     from medsam_core.files import write_whole
     from medsam_core.gates.baseline import identity_of
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.reports.comparison import junit, markdown
     from medsam_core.runs import read_run
 
-    check_choices("scope", (arguments.scope,), SCOPES)
+    check_scope(arguments.scope)
     rule = Rule(**{name: getattr(arguments, name) for name in RULE})
     with local(arguments.reference) as there, local(arguments.run) as here:
         stored = read_run(here)

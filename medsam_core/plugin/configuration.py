@@ -28,15 +28,16 @@ from medsam_core.header import (
     RunHeader,
     Shard,
 )
+from medsam_core.metrics import DERIVED
 from medsam_core.modalities import sequences_of
-from medsam_core.plugin.checking import check_cohort
+from medsam_core.plugin.checking import check_cohort, check_rounds
 from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, content_marks, host_name, kind_of, sha256_of
 from medsam_core.plugin.placement import Placement, placement_of
 from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.source import predictor_source
 from medsam_core.predictors.abilities import check_takes_modes, check_takes_three_sequences
-from medsam_core.predictors.contract import check_takes_several_slices
+from medsam_core.predictors.contract import check_takes_corrections, check_takes_several_slices
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.sharding import part_of
@@ -199,7 +200,9 @@ class Configuration:
     @cached_property
     def scored(self) -> Settings:
         """The settings with the metrics of the gates, and with Dice and IoU, which tables and overlays need."""
-        asked = [gate.metric for gate in self.loaded_gates.gates] if self.loaded_gates else []
+        gates = self.loaded_gates.gates if self.loaded_gates else ()
+        check_rounds(gates, self.settings)
+        asked = [DERIVED[gate.metric].of if gate.metric in DERIVED else gate.metric for gate in gates]
         metrics = dict.fromkeys([*self.settings.metrics, *CONTROL_METRICS, *asked])
         return replace(self.settings, metrics=tuple(metrics))
 
@@ -244,6 +247,8 @@ class Configuration:
         check_takes_modes(made, self.settings.prompts)
         if any(len(sequences_of(image)) > 1 for image in self.settings.modalities):
             check_takes_three_sequences(made)
+        if self.settings.refine:
+            check_takes_corrections(made)
         return made.identity, predictor_source(made, self.choice.files)
 
     def adopt(self, identity: PredictorIdentity, source: str) -> None:

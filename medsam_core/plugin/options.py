@@ -90,6 +90,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("noise", None, "LEVEL,…", "score each box and point again with noise: jitterN moves edges and points by up "
      "to N voxels, sideN edges by up to N percent of the side, expandN outward by up to N voxels (docs/prompting.md)"),
     Option("noise-seeds", "1", "N", "how often each level of noise is drawn, by seeds 1 to N (default: {default})"),
+    Option("refine", "0", "N", "correct every mask N times: a click into its largest error, then track again, with "
+     "the scores of every round; see docs/prompting.md (default: {default})"),
+    Option("refine-rule", "volume", "RULE", "where the click is: volume, in the largest error of all, or slice, one of "
+     "each kind on the slice with most errors (default: {default})"),
     Option("prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
     Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped, "
      "msd, brats-men-rt, hd-glio, or written out as 1=oedema,2=core,3=enhancing "

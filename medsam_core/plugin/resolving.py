@@ -52,6 +52,8 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         jitter_voxels=number("jitter", float),
         per_component=get("per-component"),
         seed=number("seed"),
+        refine=number("refine"),
+        refine_rule=get("refine-rule"),
         labels=get("labels"),
         profile=get("profile"),
         noises=noises(words("noise"), number("noise-seeds", least=1)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -118,6 +118,10 @@ class Prompt:
     def makes_mask(self) -> bool:
         """Whether the model first makes a mask of it, as the modes of MADE_MASKS say."""
         return self.mode in MADE_MASKS
+
+    def numbered(self, object_id: int) -> Prompt:
+        """The same prompt, of another object; one that is the only prompt of its object stays so."""
+        return self if self.object_id is None else replace(self, object_id=object_id)
 
     def slices_seen(self, depth: int, protocol: str) -> range:
         """The slices that a protocol of PROTOCOLS reaches from this prompt, in a volume of `depth` slices."""
