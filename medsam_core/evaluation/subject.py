@@ -1,8 +1,8 @@
-"""The cases of one subject from its files to their records, in three stages: prepare, segment, score.
+"""The cases of one subject from its files to their records, in four stages: read, encode, segment, score.
 
 All cases of a subject in one modality go together: the files are read once, the slices are encoded once, and the
-prompts are propagated in one batch. Only `segment` needs the device, so that `pipeline.Lookahead` can run the other
-two in threads.
+prompts are propagated in one batch. Only `segment` needs the device, so that `pipeline.Lookahead` can run the others
+meanwhile. `read_cases` and `score_segmented` need no predictor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from medsam_core.cases import Case, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
-from medsam_core.errors import DataError, PromptError
+from medsam_core.errors import DataError, PredictorError, PromptError
 from medsam_core.evaluation.scoring import count_case, score_case, score_controls
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.prompts.simulation import simulate
@@ -47,11 +47,11 @@ class ScoredCase:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Cases of one subject in one modality, ready for the device: files read, image normalised, prompts made."""
+    """Cases of one subject in one modality: files read and prompts made; after `encode` ready for the device."""
 
     loaded: LoadedSubject
     encoded: Any
-    """What the predictor made of the image; None if there is no prompt, and after segmentation."""
+    """What the predictor made of the image; None before `encode`, if there is no prompt, and after segmentation."""
     truths: Mapping[str, Truth]
     """By region."""
     prompts: Mapping[Case, tuple[Prompt, ...]]
@@ -88,11 +88,23 @@ def prepare(
     *,
     replay: Mapping[str, tuple[Prompt, ...]] | None = None,
 ) -> Prepared:
-    """Read one modality and the labels of a subject, and make the prompts and the pixels that the model will see.
+    """`read_cases`, then `encode`: all that the device needs. Raises what these two raise."""
+    return encode(read_cases(subject, modality, cases, settings, replay=replay), predictor)
+
+
+def read_cases(
+    subject: Subject,
+    modality: str,
+    cases: Iterable[Case],
+    settings: Settings,
+    *,
+    replay: Mapping[str, tuple[Prompt, ...]] | None = None,
+) -> Prepared:
+    """Read one modality and the labels of a subject, and make the prompts.
 
     cases: cases of this subject in this modality. replay: prompts by case id, used instead of simulated ones.
-    Computes nothing on the device. Raises DataError or LabelError that names the file, PromptError for a case that
-    `replay` lacks or that its prompts do not fit.
+    Raises DataError or LabelError that names the file, PromptError for a case that `replay` lacks or that its prompts
+    do not fit.
     """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
@@ -104,14 +116,21 @@ def prepare(
         prompts[case] = _prompts(case, truths[case.region], settings, replay)
         if replay is None:
             notes[case] = _few_slices(case, prompts[case], settings)
-    encoded = predictor.encode(loaded.image) if any(prompts.values()) else None
     data = data_hash(loaded.image, loaded.labels)
-    return Prepared(loaded, encoded, truths, prompts, data, time.perf_counter() - started, notes)
+    return Prepared(loaded, None, truths, prompts, data, time.perf_counter() - started, notes)
+
+
+def encode(prepared: Prepared, predictor: Predictor) -> Prepared:
+    """Let the predictor make of the image what it needs; not if there is no prompt. Computes nothing on the device."""
+    started = time.perf_counter()
+    encoded = predictor.encode(prepared.loaded.image) if any(prepared.prompts.values()) else None
+    return replace(prepared, encoded=encoded, seconds=prepared.seconds + time.perf_counter() - started)
 
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     """Segment the prompts of all cases on the device. Raises DeviceError, DataError or PromptError.
 
+    prepared: encoded; PredictorError if it has prompts and is not.
     A case's mask is the union of the masks of its objects, empty where nothing was prompted.
     """
     started, noted = time.perf_counter(), len(predictor.notes)
@@ -126,8 +145,13 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
             for number, (case, own) in enumerate(objects)
             for prompt in own
         ]
-        if not asked or prepared.encoded is None:
+        if not asked:
             continue
+        if prepared.encoded is None:
+            raise PredictorError(
+                f"{asked[0][0].id}: the image was not encoded, expected what the predictor made of it; call encode "
+                "before segment."
+            )
         predictions = predictor.predict(prepared.encoded, [prompt for _, prompt, _ in asked], protocol=protocol)
         for (case, _, first), prediction in zip(asked, predictions, strict=True):
             if not first:

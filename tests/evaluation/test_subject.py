@@ -11,9 +11,9 @@ import pytest
 
 from medsam_core.cases import SCOPES, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import find_subjects, load
-from medsam_core.errors import OptionError, PromptError
+from medsam_core.errors import OptionError, PredictorError, PromptError
 from medsam_core.evaluation.scoring import score_case
-from medsam_core.evaluation.subject import data_hash, prepare, score_segmented, segment
+from medsam_core.evaluation.subject import data_hash, encode, prepare, read_cases, score_segmented, segment
 from medsam_core.prompts.prompt import Prompt
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -85,6 +85,20 @@ def test_scores_by_scope_are_those_counted_by_hand(subject):
     assert record.score("precision") == 1.0
     assert record.score("truth_volume_ml") == pytest.approx(0.6)
     assert record.labels == "brats2019"
+
+
+def test_reading_needs_no_predictor_and_what_was_read_is_segmented_only_after_encoding(subject):
+    settings = Settings(prompts=("box",), labels="brats2019")
+    cases = settings.cases(subject.id)
+    read, predictor = read_cases(subject, "t1ce", cases, settings), BoxFiller()
+    whole = prepare(subject, "t1ce", cases, predictor, settings)
+    assert read.prompts == whole.prompts
+    assert (read.data, read.notes) == (whole.data, whole.notes)
+    with pytest.raises(PredictorError, match="Case_001/t1ce/WT/box: the image was not encoded, expected"):
+        segment(read, predictor)
+    encoded = encode(read, predictor)
+    assert encoded.encoded is read.loaded.image
+    assert encoded.seconds > read.seconds
 
 
 def test_a_record_knows_the_half_life_from_its_prompted_slice(subject):
