@@ -39,6 +39,7 @@ ORDER = (
     "merging",
     "plugin",
     "suite",
+    "ab",
     "commands",
     "cli",
     "__main__",

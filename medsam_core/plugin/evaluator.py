@@ -7,7 +7,7 @@ string per case goes from one to the other, so a run is the same with and withou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,15 @@ from medsam_core.errors import MedsamError, RunError
 from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
 from medsam_core.evaluation.saved_mask import check_saved_mask, digest
-from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
+from medsam_core.evaluation.subject import (
+    Prepared,
+    ScoredCase,
+    Segmented,
+    encode,
+    read_cases,
+    score_segmented,
+    segment,
+)
 from medsam_core.gates.gates_file import Gates
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
@@ -56,6 +64,7 @@ class Evaluator:
     ahead: whether the next cases are read, and the last ones scored, while the device works (`Lookahead`). None: only
         on a GPU. On the CPU the model keeps every core busy, and reading and scoring are a twentieth of a subject's
         time (0.7 of 16 s for six cases of 155 slices on one core): threads would slow the model by what they save.
+    files: what reads and prompts cases of one subject in one modality; None: this evaluator itself.
     """
 
     notes: Sequence[str] = ()
@@ -63,8 +72,15 @@ class Evaluator:
     placement = None
     """Where it scores: None for this process."""
 
-    def __init__(self, configuration: Configuration, *, ahead: bool | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        ahead: bool | None = None,
+        files: Callable[[tuple[Case, ...]], Prepared] | None = None,
+    ) -> None:
         self.configuration = configuration
+        self._files = files or self._own_files
         self.gates = configuration.loaded_gates
         self.subjects = {subject.id: subject for subject in configuration.cohort}
         _ = configuration.replay  # read by this thread, once
@@ -117,10 +133,12 @@ class Evaluator:
             self._error = error
             raise
 
+    def _own_files(self, part: tuple[Case, ...]) -> Prepared:
+        subject, settings = self.subjects[part[0].subject], self.configuration.scored
+        return read_cases(subject, part[0].modality, part, settings, replay=self.configuration.replay)
+
     def _read(self, part: tuple[Case, ...]) -> Prepared:
-        subject = self.subjects[part[0].subject]
-        predictor, settings = self.configuration.predictor, self.configuration.scored
-        return prepare(subject, part[0].modality, part, predictor, settings, replay=self.configuration.replay)
+        return encode(self._files(part), self.configuration.predictor)
 
     def _segment(self, prepared: Prepared) -> Segmented:
         return segment(prepared, self.configuration.predictor)
