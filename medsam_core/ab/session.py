@@ -96,9 +96,9 @@ def _compare(config: pytest.Config, question: Question, sides: Sequence[Side]) -
     except KeyboardInterrupt:
         print(f"INCONCLUSIVE: stopped; {again}")
         return INCONCLUSIVE
-    unscored = {subject: error for side in sides for subject, error in side.errors.items()}
-    for subject, error in unscored.items():
-        print(f"not scored: {subject}: {error}")
+    for side in sides:
+        for subject, error in side.errors.items():
+            print(f"not scored by {side.name}: {subject}: {error}")
     print("\n".join(found.lines()))
     print(f"runs: {sides[0].directory} and {sides[1].directory} ({question.directory / PAGE} shows both)")
     return found.outcome.exit_code
