@@ -60,14 +60,22 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.gates.noise import check_rule, floor_of
     from medsam_core.gates.reference import find_reference
     from medsam_core.gates.remote import local
+    from medsam_core.progress import progress_bar
     from medsam_core.reports.comparison import junit, markdown
     from medsam_core.runs import read_run
 
     rule = rule_of(arguments)
-    with local(arguments.reference) as there, local(arguments.run) as here:
+    with (
+        progress_bar("comparing", unit="step") as progress,
+        local(arguments.reference) as there,
+        local(arguments.run) as here,
+    ):
+        progress(0, 3)
         stored = read_run(here)
+        progress(1, 3)
         reference = find_reference(there, arguments.baselines or FOLDER, kind=identity_of(stored).kind)
         check_rule(rule, floor_of(stored))
+        progress(2, 3)
         comparison = compare(reference, stored, rule)
     if arguments.format == "json":
         text = json.dumps(comparison.to_json(), indent=1, sort_keys=True) + "\n"
