@@ -7,6 +7,7 @@ escaped. It can be read without scripts; they open the viewers.
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -156,7 +157,9 @@ def _case(pair: Pair, answer: Answer, directory: Path) -> str:
 
 def viewer_script(run: Run, record: CaseRecord) -> str | None:
     """The case's data for the viewer, relative to the run's directory; None if there is none."""
-    script = f"viewer/{quote(record.id.replace('/', '__'), safe='+')}.js"
+    kept = string.ascii_letters + string.digits + "._+-"
+    name = "".join(chr(byte) if chr(byte) in kept else f"~{byte:02X}" for byte in record.id.replace("/", "__").encode())
+    script = f"viewer/{name}.js"
     return script if (run.directory / script).is_file() else None
 
 
