@@ -26,6 +26,7 @@ COMMANDS = (
     "propose",
     "accept",
     "compare",
+    "ab",
     "history",
     "summary",
     "badge",

@@ -40,6 +40,7 @@ ORDER = (
     "merging",
     "plugin",
     "suite",
+    "ab",
     "commands",
     "cli",
     "__main__",

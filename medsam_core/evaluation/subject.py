@@ -166,6 +166,11 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
         ]
         if not asked:
             continue
+        if prepared.encoded is None:
+            raise PredictorError(
+                f"{asked[0][0].id}: the image was not encoded, expected what the predictor made of it; call encode "
+                "before segment."
+            )
         predictions = predictor.predict(prepared.encoded, [prompt for _, prompt, _ in asked], protocol=protocol)
         for (case, _, first), prediction in zip(asked, predictions, strict=True):
             if not first:

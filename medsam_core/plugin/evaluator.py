@@ -7,7 +7,7 @@ string per case goes from one to the other, so a run is the same with and withou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medsam_core.cases import Case, CaseRecord
@@ -50,15 +50,21 @@ class Evaluated:
 
 
 class Evaluator:
-    """Scores cases on demand; the first case of a subject scores all of that subject's cases, a batch per modality."""
+    """Scores cases on demand; the first case of a subject scores all of that subject's cases, a batch per modality.
+
+    files: what reads and prompts cases of one subject in one modality; None: this evaluator or its processes.
+    """
 
     notes: Sequence[str] = ()
     """What a reader of the run should know of how its subjects were scored; here nothing."""
     placement = None
     """Where it scores: None for this process."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self, configuration: Configuration, *, files: Callable[[tuple[Case, ...]], Prepared] | None = None
+    ) -> None:
         self.configuration = configuration
+        self._files = files
         self.gates = configuration.loaded_gates
         self.subjects = {subject.id: subject for subject in configuration.cohort}
         _ = configuration.replay  # read by this thread, once
@@ -69,7 +75,7 @@ class Evaluator:
         where = configuration.reading
         if where == "auto":
             where = "here" if resolve_device(configuration.own_device).type == "cpu" else "processes"
-        self._processes = ReadingProcesses() if where == "processes" else None
+        self._processes = ReadingProcesses() if where == "processes" and files is None else None
         self._finishing = Finishing(
             configuration.run_dir.absolute(), self.gates, configuration.overlays, configuration.save_masks
         )
@@ -122,7 +128,10 @@ class Evaluator:
         replay = self.configuration.replay
         own = None if replay is None else {case.id: replay[case.id] for case in cases if case.id in replay}
         part = Part(self.subjects[cases[0].subject], cases, self.configuration.scored, own)
-        held, prepared = self._processes.read(part) if self._processes is not None else (None, part.read())
+        if self._processes is not None:
+            held, prepared = self._processes.read(part)
+        else:
+            held, prepared = None, part.read() if self._files is None else self._files(cases)
         return _Work(part, held), encode(prepared, self.configuration.predictor)
 
     def _segment(self, read: tuple[_Work, Prepared]) -> tuple[_Work, Segmented]:

@@ -63,10 +63,10 @@ class Recorder:
             self._received.add(one.evaluated.record.id)
         self._write([one.evaluated for one in scored])
 
-    def add(self, evaluated: Evaluated) -> None:
-        """Keep one case that a test asked for, and the overlays of failed cases and of the few worst others."""
-        self._seen.add(evaluated.record.id)
-        self._write([evaluated])
+    def add(self, *evaluated: Evaluated) -> None:
+        """Keep cases that were asked for, and the overlays of failed cases and of the few worst others."""
+        self._seen |= {one.record.id for one in evaluated}
+        self._write(evaluated)
 
     def _write(self, scored: Sequence[Evaluated]) -> None:
         """Write what is new; it is flushed to the disk once for all."""

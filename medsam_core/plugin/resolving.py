@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import OptionError
 from medsam_core.plugin.options import BY_NAME, ini_summary, value_of
-from medsam_core.plugin.progress import phantom_progress, progress_asked
+from medsam_core.plugin.progress import progress_asked, progress_outside_tests
 
 if TYPE_CHECKING:
     import pytest
@@ -70,7 +70,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     phantom = PhantomCohort(
         directory=_path(config, get("phantom-dir")) or _phantom_directory(config),
         prepare=None if get("phantom-dir") else partial(_prepare_cache, config),
-        progress=partial(phantom_progress, config),
+        progress=partial(progress_outside_tests, config, "phantoms"),
         subjects=number("phantom-subjects"),
         size=size,
         seed=number("phantom-seed"),
