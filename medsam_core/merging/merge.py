@@ -42,6 +42,7 @@ from medsam_core.runs import (
     read_run,
     write_file,
 )
+from medsam_core.slices import append_line, read_slices
 from medsam_core.text import counted, few
 
 DIFFERS = "differs between the shards"
@@ -155,6 +156,10 @@ def _write(
     for _, run, record in found:
         _copy(run.directory, record.overlay, directory)
         _copy(run.directory, record.mask, directory)
+    counts = {case: one for shard in shards for case, one in read_slices(shard.run.directory).items()}
+    for _, _, record in found:
+        if record.id in counts:
+            append_line(directory, counts[record.id].line())
     merged = read_run(directory)
     return merged, lost_masks(directory, merged.records)
 

@@ -22,6 +22,7 @@ from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.reports.overlay import write_overlay
 from medsam_core.runs import read_run
+from medsam_core.slices import count_slices
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Evaluated:
     """Name and version of the predictor, likewise."""
     kind: str = ""
     """The model of the device and the precision, likewise."""
+    slices: str = ""
+    """The line of `slices.jsonl` about the case, likewise."""
 
     def to_wire(self) -> str:
         """One JSON string: what a test report carries from a worker to the controller."""
@@ -152,7 +155,8 @@ class Evaluator:
             record = replace(record, diagnosis=f"{label}: {sentence}")
         made = self.configuration.predictor_identity
         found, kind = judged(record, self.gates), self.configuration.kind
-        return replace(found, checkpoint=made.sha256, predictor=f"{made.name} {made.version}", kind=kind)
+        slices = count_slices(record.id, result.prediction, result.truth).line()
+        return replace(found, checkpoint=made.sha256, predictor=f"{made.name} {made.version}", kind=kind, slices=slices)
 
 
 def judged(record: CaseRecord, gates: Gates | None) -> Evaluated:
