@@ -28,9 +28,9 @@ from medsam_core.gates.verdict import Verdict, judge_run, part_reason
 from medsam_core.header import WHOLE_SCHEMA, Decisions, Environment, RunHeader, ShardRun
 from medsam_core.merging.shards import DAMAGED, ScoredShard, check_shards, plan_of, read_shard
 from medsam_core.outcome import Outcome, worst
+from medsam_core.page.page import write_page
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.reports.page import write_page
 from medsam_core.runs import (
     CASES,
     HEADER,
@@ -75,7 +75,7 @@ def merge(
         reference = reference_of(run, gates, folder=folder)
         verdict = judge_run(run, gates, baseline=reference, folder=folder)
         verdict = _with_sessions(verdict, shards, gates, lost)
-        write_page(run, verdict, directory / "page.html")
+        write_page(run, verdict, directory / "page.html", baseline=reference)
         write_file(directory, VERDICT, json_text(verdict.to_json()))
     return replace(run, directory=output), verdict
 

@@ -7,6 +7,9 @@ import math
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.gates.baseline import Baseline
 
+_VISIBLE = 0.0005
+"""A smaller fall is none: three digits are shown."""
+
 
 class KeptPictures:
     """Says after every case whose overlay is not needed any more."""
@@ -28,7 +31,7 @@ class KeptPictures:
         score = record.scores[self._key]
         self._worst.append((-math.inf if math.isnan(score) else score, record.id))
         before = self._baseline.score(record.id, self._key) if self._baseline else math.nan
-        if record.prompted and score < before:
+        if record.prompted and score <= before - _VISIBLE:
             self._fallen.append((score - before, record.id))
         for ranking in (self._worst, self._fallen):
             ranking.sort()

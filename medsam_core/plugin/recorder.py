@@ -16,6 +16,7 @@ from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.outcome import Outcome, worst
+from medsam_core.page.page import write_page
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
@@ -24,7 +25,6 @@ from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.streaming import Kept
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.reports.page import write_page
 from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
 from medsam_core.slices import append_line
 from medsam_core.text import counted, few
@@ -134,7 +134,7 @@ class Recorder:
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
         prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
-        write_page(run, verdict, writer.directory / "page.html")
+        write_page(run, verdict, writer.directory / "page.html", baseline=self.baseline)
         writer.write(VERDICT, verdict.to_json())
         writer.close()
         return verdict

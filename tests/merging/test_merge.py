@@ -18,7 +18,7 @@ from medsam_core.header import Shard
 from medsam_core.merging.merge import DIFFERS, merge
 from medsam_core.metrics.overlap import Counts
 from medsam_core.outcome import Outcome
-from medsam_core.reports.page import page
+from medsam_core.page.page import page
 from medsam_core.runs import CASES, HEADER, LOCK, VERDICT, RunWriter, json_text, line_of, read_run, write_file
 from medsam_core.sharding import part_of
 from tests.headers import built_in, made_header
