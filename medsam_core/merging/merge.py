@@ -75,7 +75,7 @@ def merge(
         reference = reference_of(run, gates, folder=folder)
         verdict = judge_run(run, gates, baseline=reference, folder=folder)
         verdict = _with_sessions(verdict, shards, gates, lost)
-        write_page(run, verdict, directory / "page.html", baseline=reference)
+        write_page(run, verdict, directory / "page.html", reference)
         write_file(directory, VERDICT, json_text(verdict.to_json()))
     return replace(run, directory=output), verdict
 

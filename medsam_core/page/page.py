@@ -60,7 +60,7 @@ class Tile:
     """A data URL, or None if the run kept no picture of the case."""
 
 
-def write_page(run: Run, verdict: Verdict, path: Path | str, *, baseline: Baseline | None = None) -> None:
+def write_page(run: Run, verdict: Verdict, path: Path | str, baseline: Baseline | None = None) -> None:
     """Write the page of a run as one HTML file, whole or not at all.
 
     run: a run without records gives a page that says so. path: usually `page.html` in the run's directory; overlays

@@ -134,7 +134,7 @@ class Recorder:
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
         prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
-        write_page(run, verdict, writer.directory / "page.html", baseline=self.baseline)
+        write_page(run, verdict, writer.directory / "page.html", self.baseline)
         writer.write(VERDICT, verdict.to_json())
         writer.close()
         return verdict

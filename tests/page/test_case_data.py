@@ -12,6 +12,8 @@ from medsam_core.slices import SliceCounts
 BOX = {"mode": "box", "key_slice": 25, "box": [43.0, 42.0, 80.0, 126.0], "points": [], "point_labels": [], "mask": None}
 POINTS = {"mode": "points3", "key_slice": 3, "box": None, "points": [[1.0, 2.5], [3.0, 4.0]], "point_labels": [1, 1]}
 
+MASK = {"mode": "mask", "key_slice": 3, "mask": {"shape": (4, 4), "starts": [0, 8], "lengths": [2, 3]}}
+
 
 def data_of(run, baseline=None, **changes):
     given = {"picture": lambda _: None, "viewer": lambda _: None, **changes}
@@ -24,10 +26,10 @@ def data_of(run, baseline=None, **changes):
         ((), "none"),
         ((BOX,), "box (43, 42) to (80, 126) on slice 25"),
         ((POINTS,), "points (1, 2.5), (3, 4) on slice 3"),
-        ((POINTS | {"points": [], "mask": {"shape": (4, 4), "starts": [0], "lengths": [5]}},), "a mask of 5 voxels on slice 3"),
+        ((MASK,), "a mask of 5 voxels on slice 3"),
         ((BOX,) * 5, ", ".join(["box (43, 42) to (80, 126) on slice 25"] * 3) + " and 2 more"),
     ],
-)  # fmt: skip
+)
 def test_a_prompt_in_words(prompts, said):
     assert prompt_text(prompts) == said
 
