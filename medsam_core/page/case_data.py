@@ -75,6 +75,7 @@ def in_order(run: Run, outcome: Mapping[str, str]) -> list[CaseRecord]:
 def case_data(
     run: Run,
     verdict: Verdict,
+    outcome: Mapping[str, str],
     baseline: Baseline | None,
     change: Mapping[str, float],
     slices: Mapping[str, SliceCounts],
@@ -84,10 +85,10 @@ def case_data(
 ) -> dict[str, Any]:
     """Everything that the page's script knows, in built-in types.
 
-    change: case id → change of Dice. picture, viewer: the address of a case's overlay and of its viewer's data.
+    outcome: as `outcomes` gives. change: case id → change of Dice.
+    picture, viewer: the address of a case's overlay and of its viewer's data.
     """
-    outcome, words = outcomes(run.records, verdict), Words()
-    records = in_order(run, outcome)
+    words, records = Words(), in_order(run, outcome)
     why = {case.id: case.texts for case in verdict.cases}
     groups = dict.fromkeys(group_name(case) for case in sorted((one.case for one in records), key=group_order))
     profile = run.header.settings.profile

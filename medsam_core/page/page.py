@@ -80,6 +80,7 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
     data = case_data(
         run,
         verdict,
+        outcome,
         baseline,
         change.by_case or {},
         read_slices(run.directory),

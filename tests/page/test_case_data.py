@@ -6,7 +6,7 @@ import pytest
 
 from medsam_core.gates.verdict import Verdict
 from medsam_core.outcome import Outcome
-from medsam_core.page.case_data import MOST_CURVES, case_data, curves, prompt_text, rounds
+from medsam_core.page.case_data import MOST_CURVES, case_data, curves, outcomes, prompt_text, rounds
 from medsam_core.slices import SliceCounts
 
 BOX = {"mode": "box", "key_slice": 25, "box": [43.0, 42.0, 80.0, 126.0], "points": [], "point_labels": [], "mask": None}
@@ -17,7 +17,8 @@ MASK = {"mode": "mask", "key_slice": 3, "mask": {"shape": (4, 4), "starts": [0, 
 
 def data_of(run, baseline=None, **changes):
     given = {"picture": lambda _: None, "viewer": lambda _: None, **changes}
-    return case_data(run, Verdict(Outcome.PASS), baseline, {}, {}, **given)
+    verdict = Verdict(Outcome.PASS)
+    return case_data(run, verdict, outcomes(run.records, verdict), baseline, {}, {}, **given)
 
 
 @pytest.mark.parametrize(
