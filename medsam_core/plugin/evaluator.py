@@ -36,6 +36,8 @@ class Evaluated:
     """Name and version of the predictor, likewise."""
     kind: str = ""
     """The model of the device and the precision, likewise."""
+    slices: str = ""
+    """The line of `slices.jsonl` about the case, likewise."""
 
     def to_wire(self) -> str:
         """One JSON string: what a test report carries from a worker to the controller."""
@@ -141,14 +143,20 @@ class Evaluator:
     def _score(self, done: tuple[_Work, Segmented]) -> dict[Case, Evaluated]:
         work, segmented = done
         if self._processes is not None and work.held is not None:
-            records = self._processes.score(work.held, segmented, self._finishing)
+            finished = self._processes.score(work.held, segmented, self._finishing)
         else:
-            records = work.part.score(segmented, self._finishing)
+            finished = work.part.score(segmented, self._finishing)
         made, kind = self.configuration.predictor_identity, self.configuration.kind
         predictor = f"{made.name} {made.version}"
         return {
-            record.case: replace(judged(record, self.gates), checkpoint=made.sha256, predictor=predictor, kind=kind)
-            for record in records
+            one.record.case: replace(
+                judged(one.record, self.gates),
+                checkpoint=made.sha256,
+                predictor=predictor,
+                kind=kind,
+                slices=one.slices,
+            )
+            for one in finished
         }
 
 

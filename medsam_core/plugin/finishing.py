@@ -13,6 +13,17 @@ from medsam_core.evaluation.subject import ScoredCase
 from medsam_core.gates.gates_file import Gates
 from medsam_core.modalities import sequences_of
 from medsam_core.reports.overlay import write_overlay
+from medsam_core.slices import count_slices
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is kept of a case."""
+
+    record: CaseRecord
+    """With the files that were written, and with why it breaks a gate."""
+    slices: str
+    """Its line of `slices.SLICES`."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,8 @@ class Finishing:
     """As `Configuration.overlays`."""
     save_masks: bool
 
-    def finish(self, result: ScoredCase, subject: Subject) -> CaseRecord:
-        """Write the case's files, and return its record with them and with why it breaks a gate, if it does.
+    def finish(self, result: ScoredCase, subject: Subject) -> Finished:
+        """Write the case's files.
 
         Raises RunError or DataError for a file that cannot be written, or that is not what was written.
         """
@@ -51,4 +62,4 @@ class Finishing:
             spacing_mm = result.image.spacing_mm
             label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
             record = replace(record, diagnosis=f"{label}: {sentence}")
-        return record
+        return Finished(record, count_slices(record.id, result.prediction, result.truth).line())

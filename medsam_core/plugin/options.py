@@ -136,7 +136,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("run-dir", None, "DIR", "where to write the run: scores, verdict, page.html (default: runs/<time>)"),
     Option("resume", None, "RUN", "continue this run directory: score only the missing cases"),
     Option("save-masks", False, "", "write every predicted mask as NIfTI, on the grid of its image"),
-    Option("overlays", "4", "N|all", "keep pictures of the failed cases and the N worst others (default: {default})"),
+    Option("overlays", "4", "N|all", "keep pictures of the failed cases, the N worst others, and the N that "
+     "fell most below the baseline (default: {default})"),
     Option("progress", "auto", "WORD", "how many subjects are done, and the time left: auto (default: on a terminal, "
      "unless -q), on (in a log, too), off"),
     Option("phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),

@@ -16,11 +16,10 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any
 
-from medsam_core.cases import CaseRecord
 from medsam_core.errors import MedsamError
 from medsam_core.evaluation.shared_memory import receive, send
 from medsam_core.evaluation.subject import Prepared, Segmented
-from medsam_core.plugin.finishing import Finishing
+from medsam_core.plugin.finishing import Finished, Finishing
 from medsam_core.plugin.reading_worker import Failure, Part, Reading, Request, Scoring
 
 ANSWER_SECONDS = 900.0
@@ -70,9 +69,9 @@ class ReadingProcesses:
         process = self._process(number // 2 % 2, subject)
         return Held(process, number, subject), process.ask(Reading(number, part), subject)
 
-    def score(self, held: Held, segmented: Segmented, finishing: Finishing) -> list[CaseRecord]:
-        """The finished records of a part, in the order of its cases. Raises as `Part.score` and `read` do."""
-        found: list[CaseRecord] = held.process.ask(Scoring.of(held.number, segmented, finishing), held.subject)
+    def score(self, held: Held, segmented: Segmented, finishing: Finishing) -> list[Finished]:
+        """The finished cases of a part, in their order. Raises as `Part.score` and `read` do."""
+        found: list[Finished] = held.process.ask(Scoring.of(held.number, segmented, finishing), held.subject)
         return found
 
     def close(self) -> None:

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.cases import Case, Settings
 from medsam_core.data.subject import Subject
 from medsam_core.errors import MedsamError
 from medsam_core.evaluation.shared_memory import receive, send
 from medsam_core.evaluation.subject import Prepared, Segmented, read_cases, score_segmented
-from medsam_core.plugin.finishing import Finishing
+from medsam_core.plugin.finishing import Finished, Finishing
 from medsam_core.prompts.prompt import Prompt
 
 
@@ -44,8 +44,8 @@ class Part:
         """See `read_cases`."""
         return read_cases(self.subject, self.cases[0].modality, self.cases, self.settings, replay=self.replay)
 
-    def score(self, segmented: Segmented, finishing: Finishing) -> list[CaseRecord]:
-        """The finished records of all cases, in their order."""
+    def score(self, segmented: Segmented, finishing: Finishing) -> list[Finished]:
+        """All cases, in their order."""
         return [finishing.finish(result, self.subject) for result in score_segmented(segmented, self.settings)]
 
 

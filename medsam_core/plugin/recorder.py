@@ -16,15 +16,17 @@ from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.outcome import Outcome, worst
+from medsam_core.page.page import write_page
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
+from medsam_core.plugin.pictures import KeptPictures
 from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.streaming import Kept
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.reports.page import write_page
 from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
+from medsam_core.slices import append_line
 from medsam_core.text import counted, few
 
 
@@ -45,7 +47,7 @@ class Recorder:
         self._resumed: set[str] = set()  # cases of an earlier session
         self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
-        self._spare_overlays: dict[str, tuple[float, str]] = {}
+        self._pictures = KeptPictures(configuration.overlays, self.header.settings.profile, self.baseline)
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
 
@@ -99,14 +101,13 @@ class Recorder:
             )
 
     def _after_writing(self, evaluated: Evaluated) -> None:
-        """Drop the overlay if it is not among the few worst."""
-        record, directory = evaluated.record, self.open().directory
-        keep = self.configuration.overlays
-        if record.overlay and not evaluated.violations and keep is not None:
-            self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
-            if len(self._spare_overlays) > keep:
-                best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
-                (directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
+        """Write the case's counts by slice, and drop the overlays that are needed no more."""
+        directory = self.open().directory
+        if evaluated.slices:
+            append_line(directory, evaluated.slices)
+        if not evaluated.violations:
+            for overlay in self._pictures.add(evaluated.record):
+                (directory / overlay).unlink(missing_ok=True)
 
     def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.
@@ -133,7 +134,7 @@ class Recorder:
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
         prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
-        write_page(run, verdict, writer.directory / "page.html")
+        write_page(run, verdict, writer.directory / "page.html", self.baseline)
         writer.write(VERDICT, verdict.to_json())
         writer.close()
         return verdict

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _GREYS = 240
 _WHITE, _SOFT = _GREYS - 1, 170
+FIRST_COLOUR = _GREYS
+"""Of the palette: contours and prompts; what is below are greys."""
 _TRUTH, _PREDICTION, _PROMPT, _BACKGROUND = _GREYS, _GREYS + 1, _GREYS + 2, _GREYS + 3
 # colour-blind readers can tell green from magenta, and yellow from both
 _COLOURS = {_TRUTH: (64, 230, 64), _PREDICTION: (255, 64, 220), _PROMPT: (255, 225, 40), _BACKGROUND: (200, 120, 0)}
@@ -34,6 +36,8 @@ _MARGIN_VOXELS = 6
 _NARROWEST_PIXELS = 640
 """Room for the caption and the legend under a single small panel."""
 _GAP, _PAD, _LINE = 8, 10, 22
+_TOP, _BOTTOM = _PAD + 2 * _LINE + 6, _LINE + 2 * _PAD
+"""Height of caption and titles, and of the legend."""
 _MINOR_SLICE = 0.05
 """Slices with less than this share of the largest slice's voxels (truth or prediction) count as tapered ends."""
 _WINDOW_SAMPLES = 150_000
@@ -80,6 +84,13 @@ def draw_overlay(result: ScoredCase) -> Image.Image:
             _draw_prompt(panel, prompt, crop, scale)
         panels.append(panel)
     return _compose(result, slices, panels)
+
+
+def panels_of(picture: Image.Image) -> Image.Image:
+    """An overlay without its caption and its legend, for a small view."""
+    if picture.height <= _TOP + _BOTTOM:
+        return picture.copy()
+    return picture.crop((0, _TOP, picture.width, picture.height - _BOTTOM))
 
 
 def shown_key_slice(prediction: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt]) -> int:
@@ -199,8 +210,8 @@ def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.I
     """Caption above, a title on each panel, the legend below."""
     wide = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1)
     width = max(wide, _NARROWEST_PIXELS) + 2 * _PAD
-    top, height = _PAD + 2 * _LINE + 6, panels[0].height
-    canvas = Image.new("L", (width, top + height + _LINE + 2 * _PAD), 18)
+    top, height = _TOP, panels[0].height
+    canvas = Image.new("L", (width, top + height + _BOTTOM), 18)
     draw = ImageDraw.Draw(canvas)
     _fit(draw, (_PAD, _PAD), result.record.id, width - 2 * _PAD - 240, size=18)
     dice = f"volume: {_dice_text(result.prediction, result.truth)}"
