@@ -117,6 +117,8 @@ class Evaluator:
             if case.id not in self._stored:
                 groups.setdefault((case.subject, case.modality), []).append(case)
         parts = [tuple(cases) for cases in groups.values()]
+        if self._processes is not None:
+            self._processes.start()
         try:
             _ = self.configuration.predictor  # loaded by this thread, to which the device belongs
             for place, part in enumerate(parts):

@@ -58,7 +58,13 @@ class ReadingProcesses:
     def __init__(self) -> None:
         self._processes: list[_Process | None] = [None, None]
         self._numbers = itertools.count()
+        self._starting = threading.Lock()
         self._closed = False
+
+    def start(self) -> None:
+        """Start both, unless that was done: they import what they need while this process does something else."""
+        for place in range(len(self._processes)):
+            self._process(place, "the first subject")
 
     def read(self, part: Part) -> tuple[Held, Prepared]:
         """Read a part in a process; image, labels and truths are in shared memory.
@@ -75,18 +81,23 @@ class ReadingProcesses:
         return found
 
     def close(self) -> None:
-        """End the processes; what waits for an answer gets an error. A later call does nothing."""
-        self._closed = True
+        """End the processes; what waits for an answer, or asks later, gets an error."""
+        with self._starting:
+            self._closed = True
         for process in filter(None, self._processes):
             process.close()
 
     def _process(self, place: int, subject: str) -> _Process:
-        process = self._processes[place]
-        if process is None or process.ended:
-            if self._closed:
-                raise MedsamError(f"{subject}: not read, because the session ends; continue with --medsam-resume.")
-            process = self._processes[place] = _Process()
-        return process
+        with self._starting:  # threads read, and the main thread starts
+            process = self._processes[place]
+            if process is None or process.ended:
+                if self._closed:
+                    raise MedsamError(
+                        f"{subject}: not read because the session was stopped, expected a result; continue with "
+                        "--medsam-resume."
+                    )
+                process = self._processes[place] = _Process()
+            return process
 
 
 class _Process:
@@ -110,6 +121,11 @@ class _Process:
         )
         its.close()
         self._connection = Connection(own.detach())
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
 
     def ask(self, what: Reading | Scoring, subject: str) -> Any:
         """The answer to a request."""
