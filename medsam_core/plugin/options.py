@@ -74,10 +74,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("limit", None, "N", "score only the first N subjects"),
     Option("shard", None, "I/N", "score only part I of N of the subjects, for `medsam-core merge`; the exit code is 11 "
      "if nothing is wrong (docs/scale.md)"),
-    Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
+    Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair, or three as its "
+     "colours, such as t1ce+t2+flair (default: {default})"),
     Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score: WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV, as "
      "far as the labels have them (default: {default})"),
-    Option("prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: {default})"),
+    Option("prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask, box-to-mask (the "
+     "model's mask of the box is the prompt), recist (the same from five points on the longest diameter) (default: "
+     "{default})"),
     Option("protocol", "bidirectional", "P,…", "bidirectional: propagate from the key slice both ways; forward: from "
      "the region's first slice to the end; slicewise: a prompt on every slice, no memory (default: {default})"),
     Option("key-slice", "largest", "K", "the prompted slice of a region: largest, middle or first (default: "

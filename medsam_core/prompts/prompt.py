@@ -91,8 +91,11 @@ class Prompt:
         if type(self.key_slice) is not int or self.key_slice < 0:
             return "got no usable slice, expected a whole number from 0 on; count slices from 0"
         if given != wanted:
-            names = [name for name, has in zip(("box", "points", "mask"), given, strict=True) if has]
-            return f"got {' and '.join(names) or 'nothing'}, expected what its mode names; give exactly that"
+            got, expected = (
+                " and ".join(name for name, has in zip(("box", "points", "mask"), parts, strict=True) if has)
+                for parts in (given, wanted)
+            )
+            return f"got {got or 'nothing'}, expected {expected} as its mode has; give exactly that"
         if self.box is not None and not _is_box(self.box):
             return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; give (x0, y0, x1, y1)"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
