@@ -16,6 +16,7 @@ from medsam_core.text import shown
 
 COMMANDS = (
     "run",
+    "robustness",
     "list",
     "doctor",
     "checkpoints",

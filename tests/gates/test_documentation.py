@@ -9,7 +9,7 @@ import pytest
 
 from medsam_core.gates.bounds import BOUNDS
 from medsam_core.gates.comparison import Rule
-from medsam_core.gates.gate import FILTERS
+from medsam_core.gates.gate import FILTERS, NOISES
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.modalities import COLOURED, IMAGES
 
@@ -25,7 +25,7 @@ def test_the_example_is_a_gates_file(tmp_path):
     assert read.baseline == "main"
 
 
-@pytest.mark.parametrize("name", [*BOUNDS, *FILTERS])
+@pytest.mark.parametrize("name", [*BOUNDS, *FILTERS, *NOISES])
 def test_every_bound_and_filter_has_its_row(name):
     assert any(line.startswith("|") and f"`{name}`" in line.split("|")[1] for line in TEXT.splitlines())
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from medsam_core.errors import OptionError
 from medsam_core.prompts.noise import KINDS, Noise, noises
+from medsam_core.prompts.prompt import MODES
 from medsam_core.prompts.simulation import simulate
 
 SHAPE = (64, 80)
@@ -89,7 +90,7 @@ def test_a_jittered_point_stays_within_its_amount_and_inside_the_region():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", ["box", "point", "points3", "box+point", "mask"])
+@pytest.mark.parametrize("mode", MODES)
 def test_changes_says_which_prompts_are_moved(kind, mode):
     truth, noise = region(), Noise(kind, 20, 1)
     moved = simulate(truth, mode, noise=noise) != simulate(truth, mode)
