@@ -185,6 +185,45 @@ def test_several_key_slices_are_recorded_replayed_and_another_question(gate, pyt
     assert "settings" in said(result)
 
 
+def test_corrections_are_recorded_judged_and_another_question(gate, pytester):
+    more = ("--medsam-prompts=box", "--medsam-limit=1", "--medsam-regions=WT,TC")
+    bounds = 'version = 1\n[[gate]]\nmetric = "dice"\nscope = "round1"\ncase_minimum = 0.0001\n'
+    bounds += '[[gate]]\nmetric = "nsd_auc"\nmean_minimum = 0.0001\n'
+    result = gate("--medsam-refine=2", *more, gates=bounds, model=True)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*, 2 corrections by the rule volume, jitter 0, profile*", "*round 0*Dice AUC*"])
+    run = read_run(pytester.path / "run")
+    assert run.header.settings.refine == 2
+    assert [len(record.rounds()) for record in run.records] == [3, 3]
+    assert all(all(record.corrections) for record in run.records)
+    assert [len(record.rounds("nsd_2mm")) for record in run.records] == [3, 3], "the gate on nsd_auc needs it"
+    gate(*more, model=True, run_dir="without")
+    without = read_run(pytester.path / "without")
+    for one, record in zip(without.records, run.records, strict=True):
+        assert record.rounds()[0] == pytest.approx(one.score("dice"), abs=1e-3)
+        assert dict(record.prompts[0]) == dict(one.prompts[0])
+    (different,) = comparability(Baseline.of(without), run).incomparable
+    assert different == "other corrections: none in without, 2 by the rule volume now"
+    result = gate("--medsam-refine=3", *more, "--medsam-resume=run", model=True, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_predictor_that_takes_no_corrections_ends_the_session_before_a_case_is_scored(gate, pytester):
+    command = ("--medsam-predictor=command", "--medsam-predictor-command=cat {input} {output}")
+    result = gate("--medsam-refine=2", *command)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "predictor command: got corrections, expected none because this predictor does not take them" in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
+def test_a_gate_on_a_round_that_the_session_does_not_have_ends_it(gate, pytester):
+    bounds = 'version = 1\n[[gate]]\nmetric = "dice"\nscope = "round3"\ncase_minimum = 0.1\n'
+    result = gate("--medsam-refine=2", gates=bounds)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "gate 1 (Dice@round3): got 2 rounds of corrections, expected at least 3 for this score; give" in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
 def test_a_predictor_that_takes_one_slice_for_an_object_ends_the_session_before_a_case_is_scored(gate, pytester):
     command = ("--medsam-predictor=command", "--medsam-predictor-command=cat {input} {output}")
     result = gate("--medsam-key-slices=2", *command)
@@ -426,6 +465,9 @@ BAD_INPUT = [
     (("--medsam-precision", "fp8"), "fp8"),
     (("--medsam-jitter", "much"), "--medsam-jitter: got 'much', expected a number ≥ 0"),
     (("--medsam-key-slices", "0"), "--medsam-key-slices: got '0', expected a whole number ≥ 1"),
+    (("--medsam-refine", "-1"), "--medsam-refine: got '-1', expected a whole number ≥ 0"),
+    (("--medsam-refine", "2", "--medsam-protocol", "slicewise"), "corrections: got 2 with the protocol slicewise"),
+    (("--medsam-refine", "2", "--medsam-refine-rule", "best"), "unknown rule of corrections 'best'"),
     (("--medsam-key-slices", "many"), "--medsam-key-slices: got 'many', expected a whole number ≥ 1"),
     (("--medsam-key-slices", "2", "--medsam-protocol", "slicewise"), "key slices: got 2 with the protocol slicewise"),
     (("--medsam-limit", "0"), "--medsam-limit: got '0', expected a whole number ≥ 1"),
