@@ -43,6 +43,7 @@ from medsam_core.runs import (
     write_file,
 )
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import files_of, write_programs
 
 DIFFERS = "differs between the shards"
 
@@ -155,6 +156,9 @@ def _write(
     for _, run, record in found:
         _copy(run.directory, record.overlay, directory)
         _copy(run.directory, record.mask, directory)
+        for name in files_of(record, run.directory):
+            _copy(run.directory, name, directory)
+    write_programs(directory)
     merged = read_run(directory)
     return merged, lost_masks(directory, merged.records)
 

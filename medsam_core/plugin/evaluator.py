@@ -20,6 +20,7 @@ from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prep
 from medsam_core.gates.gates_file import Gates
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
+from medsam_core.plugin.viewer_files import ViewerFiles
 from medsam_core.reports.overlay import write_overlay
 from medsam_core.runs import read_run
 
@@ -72,6 +73,7 @@ class Evaluator:
         self._results: dict[Case, Evaluated] = {}
         self._error: MedsamError | None = None
         self._stored = stored_records(configuration)
+        self._viewer = ViewerFiles(configuration)
         if ahead is None:
             ahead = resolve_device(configuration.own_device).type != "cpu"
         self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=ahead)
@@ -126,8 +128,10 @@ class Evaluator:
         return segment(prepared, self.configuration.predictor)
 
     def _score(self, segmented: Segmented) -> dict[Case, Evaluated]:
-        results = score_segmented(segmented, self.configuration.scored)
-        return {result.record.case: self._finish(result) for result in results}
+        results = tuple(score_segmented(segmented, self.configuration.scored))
+        finished = {result.record.case: self._finish(result) for result in results}
+        self._viewer.write(results, {case for case, one in finished.items() if one.violations})
+        return finished
 
     def _finish(self, result: ScoredCase) -> Evaluated:
         record, directory = result.record, self.configuration.run_dir

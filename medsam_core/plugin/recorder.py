@@ -21,11 +21,13 @@ from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
 from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.streaming import Kept
+from medsam_core.plugin.viewer_files import ViewerFiles
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.reports.page import write_page
 from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import write_programs
 
 
 class Recorder:
@@ -45,6 +47,7 @@ class Recorder:
         self._resumed: set[str] = set()  # cases of an earlier session
         self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
+        self._viewer = ViewerFiles(configuration)
         self._spare_overlays: dict[str, tuple[float, str]] = {}
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
@@ -99,8 +102,10 @@ class Recorder:
             )
 
     def _after_writing(self, evaluated: Evaluated) -> None:
-        """Drop the overlay if it is not among the few worst."""
+        """Drop the overlay and the viewer's files if the case is not among the few worst."""
         record, directory = evaluated.record, self.open().directory
+        broken, recorded = bool(evaluated.violations), self.open().records
+        self._viewer.settle(record, broken=broken, recorded=recorded, directory=directory)
         keep = self.configuration.overlays
         if record.overlay and not evaluated.violations and keep is not None:
             self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
@@ -133,6 +138,7 @@ class Recorder:
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
         prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
+        write_programs(writer.directory)
         write_page(run, verdict, writer.directory / "page.html")
         writer.write(VERDICT, verdict.to_json())
         writer.close()
@@ -166,9 +172,16 @@ class Recorder:
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
             self._resumed = set(self._writer.records)
+            self._settle_resumed(self._writer)
             if self.gates is not None:  # so that the run can be judged again wherever it is moved
                 self._writer.write(IN_RUN, self.gates.path.read_bytes())
         return self._writer
+
+    def _settle_resumed(self, writer: RunWriter) -> None:
+        """Count the cases of an earlier session among the worst."""
+        for record in writer.records.values():
+            broken = self.gates is not None and bool(self.gates.violations(record))
+            self._viewer.settle(record, broken=broken, recorded=writer.records, directory=writer.directory)
 
     def close(self) -> None:
         """Close the run's files without a verdict: the session was interrupted."""
