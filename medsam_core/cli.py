@@ -27,6 +27,7 @@ COMMANDS = (
     "accept",
     "compare",
     "history",
+    "view",
     "summary",
     "badge",
     "export",

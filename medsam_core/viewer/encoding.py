@@ -153,3 +153,8 @@ def _packed(content: Array) -> str:
 
 def _script(content: Mapping[str, Any]) -> str:
     return f"MedsamViewer.add({json.dumps(content, separators=(',', ':'))});\n"
+
+
+def error_text(sentence: str) -> str:
+    """The script in place of data that cannot be had; the viewer shows the sentence."""
+    return _script({"error": sentence})
