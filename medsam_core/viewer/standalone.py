@@ -56,9 +56,7 @@ def standalone_page(title: str, sources: Mapping[str, str], *, program: str = "v
 
 def index_page(run: str, entries: Sequence[tuple[str, str, str]], *, page: str | None) -> str:
     """The list of a run's cases. entries: (Dice, URL, id) of each. page: URL of the run's page, None without one."""
-    rows = "\n".join(
-        f'<tr><td>{html.escape(dice)}<td><a href="{html.escape(url)}">{html.escape(case)}</a>'
-        for dice, url, case in entries
-    )
+    row = '<tr><td>{}<td><a href="{}">{}</a>'
+    rows = "\n".join(row.format(*map(html.escape, entry)) for entry in entries)
     link = f'<p><a href="{html.escape(page)}">The page of the run</a></p>\n' if page else ""
     return INDEX.format(title=html.escape(f"{run}: cases, the worst first"), page=link, rows=rows)
