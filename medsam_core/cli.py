@@ -29,6 +29,7 @@ COMMANDS = (
     "compare",
     "ab",
     "history",
+    "view",
     "summary",
     "badge",
     "export",

@@ -45,6 +45,7 @@ from medsam_core.runs import (
 )
 from medsam_core.slices import append_line, read_slices
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import files_of, write_programs
 
 DIFFERS = "differs between the shards"
 
@@ -177,11 +178,14 @@ def _write(
         for record in one.run.records:
             _copy(one.run.directory, record.overlay, directory)
             _copy(one.run.directory, record.mask, directory)
+            for name in files_of(record, one.run.directory):
+                _copy(one.run.directory, name, directory)
     copied(len(shards))
     counts = {case: one for shard in shards for case, one in read_slices(shard.run.directory).items()}
     for _, _, record in found:
         if record.id in counts:
             append_line(directory, counts[record.id].line())
+    write_programs(directory)
     merged = read_run(directory)
     return merged, lost_masks(directory, merged.records)
 

@@ -10,14 +10,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsam_core.cases import CONTROL_METRICS, Case, Settings
+from medsam_core.cases import CONTROL_METRICS, Case, Settings, score_key
 from medsam_core.data.cohort import Subject, find_subjects
-from medsam_core.errors import DataError, OptionError
+from medsam_core.errors import DataError, MedsamError, OptionError
 from medsam_core.files import shipped
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import FOLDER
 from medsam_core.gates.gates_file import Gates, load_gates
+from medsam_core.gates.reference import find_reference
 from medsam_core.header import (
     SCHEMA,
     WHOLE_SCHEMA,
@@ -143,6 +147,8 @@ class Configuration:
     save_masks: bool = False
     overlays: int | None = 4
     """How many of the worst cases keep their overlay in addition to the failed ones; None for every case."""
+    viewer: str = "worst"
+    """Of which cases the viewer has data: one of `viewer.selection.CHOICES`."""
     allow_no_gpu: bool = False
     reading: str = field(default="auto", compare=False)
     """Where files are read and masks scored, one of `READING`; changes no score."""
@@ -317,6 +323,26 @@ class Configuration:
             return None
         cohort = self.cohort_identity
         return read_manifest(self.prompts_from, cohort=cohort.fingerprint, subjects=cohort.subjects)
+
+    @cached_property
+    def reference_dice(self) -> Mapping[str, float]:
+        """Case id -> Dice in the reference of the relative bounds; {} without one, or if it cannot be read here.
+
+        It only decides which cases are shown: what is wrong with the reference is reported where the run is judged.
+        """
+        try:
+            if self.baseline is not None:
+                reference: Baseline | None = find_reference(self.baseline, kind=self.kind)
+            elif self.loaded_gates is not None:
+                reference = self.loaded_gates.reference(FOLDER, self.kind)
+            else:
+                reference = None
+        except MedsamError:
+            return {}
+        if reference is None:
+            return {}
+        key = score_key(self.settings.profile, "dice", "volume")
+        return {case: dice for case in reference.cases if isfinite(dice := reference.score(case, key))}
 
     def header(self, placement: Placement | None = None) -> RunHeader:
         """What is written into `run.json`. placement: where the cases are scored; None for this process."""

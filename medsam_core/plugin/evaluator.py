@@ -20,6 +20,7 @@ from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.finishing import Finishing
 from medsam_core.plugin.reading_processes import Held, ReadingProcesses
 from medsam_core.plugin.reading_worker import Part
+from medsam_core.plugin.viewer_files import selection_of
 from medsam_core.runs import read_run
 
 
@@ -79,7 +80,11 @@ class Evaluator:
             where = "here" if resolve_device(configuration.own_device).type == "cpu" else "processes"
         self._processes = ReadingProcesses() if where == "processes" and files is None else None
         self._finishing = Finishing(
-            configuration.run_dir.absolute(), self.gates, configuration.overlays, configuration.save_masks
+            configuration.run_dir.absolute(),
+            self.gates,
+            configuration.overlays,
+            configuration.save_masks,
+            selection_of(configuration),
         )
         self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=where != "here")
 

@@ -141,6 +141,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("save-masks", False, "", "write every predicted mask as NIfTI, on the grid of its image"),
     Option("overlays", "4", "N|all", "keep pictures of the failed cases, the N worst others, and the N that "
      "fell most below the baseline (default: {default})"),
+    Option("viewer", "worst", "WORD", "of which cases the viewer has data: worst (default: the failed ones, and as "
+     "many of the worst and of the most fallen as --medsam-overlays says), all, or none (docs/viewer.md)"),
     Option("progress", "auto", "WORD", "how many subjects are done, and the time left: auto (default: on a terminal, "
      "unless -q), on (in a log, too), off"),
     Option("phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),

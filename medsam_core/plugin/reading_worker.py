@@ -46,7 +46,7 @@ class Part:
 
     def score(self, segmented: Segmented, finishing: Finishing) -> list[Finished]:
         """All cases, in their order."""
-        return [finishing.finish(result, self.subject) for result in score_segmented(segmented, self.settings)]
+        return finishing.finish_all(score_segmented(segmented, self.settings), self.subject)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Scoring:
         """The request to score what was segmented."""
         bare: Any = replace(segmented.prepared, loaded=None, truths=None)  # type: ignore[arg-type]
         packed = {case: np.packbits(mask, axis=-1) for case, mask in segmented.masks.items()}
-        return cls(number, replace(segmented, prepared=bare, masks={}), packed, finishing)
+        return cls(number, replace(segmented, prepared=bare, masks={}), packed, finishing.of_cases(packed))
 
     def whole(self, read: Prepared) -> Segmented:
         """What was segmented, with the files and truths that were kept."""

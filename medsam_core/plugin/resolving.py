@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.plugin.ray_options import ray_options
     from medsam_core.prompts.noise import noises
     from medsam_core.sharding import shard_named
+    from medsam_core.viewer.selection import CHOICES
 
     def get(name: str) -> Any:
         return value_of(config, name)
@@ -103,6 +105,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         resume=get("resume") is not None,
         save_masks=get("save-masks"),
         overlays=None if get("overlays") == "all" else number("overlays"),
+        viewer=_one_of("viewer", get("viewer"), CHOICES),
         allow_no_gpu=get("allow-no-gpu"),
         reading=_reading(get("reading")),
         ray=ray_options(get, number, _workers(config)),
@@ -130,6 +133,12 @@ def _workers(config: pytest.Config) -> int:
     """How many processes of xdist share the work, 0 without xdist."""
     worker = getattr(config, "workerinput", None)
     return int(worker["workercount"]) if worker else len(config.getoption("tx", None) or ())
+
+
+def _one_of(name: str, word: str, words: Sequence[str]) -> str:
+    if word not in words:
+        raise OptionError(f"{BY_NAME[name].flag}: got {word!r}, expected one of {', '.join(words)}; correct it.")
+    return word
 
 
 def _number(name: str, text: str, kind: type, least: float) -> Any:

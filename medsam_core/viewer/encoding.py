@@ -61,10 +61,7 @@ def image_text(image: Volume, truths: Iterable[Array], *, largest: int = LARGEST
         if shift < 2:
             shift += 1
         else:
-            spacing = [
-                mm * n if length > 1 else np.inf
-                for mm, n, length in zip(image.spacing_mm, step, stored.shape, strict=True)
-            ]
+            spacing = np.where(np.array(stored.shape) > 1, np.multiply(image.spacing_mm, step), np.inf)
             step[int(np.argmin(spacing))] *= 2
 
 
@@ -156,3 +153,8 @@ def _packed(content: Array) -> str:
 
 def _script(content: Mapping[str, Any]) -> str:
     return f"MedsamViewer.add({json.dumps(content, separators=(',', ':'))});\n"
+
+
+def error_text(sentence: str) -> str:
+    """The script in place of data that cannot be had; the viewer shows the sentence."""
+    return _script({"error": sentence})

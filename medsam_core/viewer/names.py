@@ -40,8 +40,9 @@ def safe_name(text: str) -> str:
     Different ids have different names, because only a subject's name may hold `__` itself. A name of more than 200
     characters is cut, and ends with a digest of the id.
     """
-    name = "".join(chr(byte) if byte in _KEPT else f"~{byte:02X}" for byte in text.replace("/", "__").encode())
+    content = text.encode("utf-8", "surrogatepass")
+    name = "".join(chr(byte) if byte in _KEPT else f"~{byte:02X}" for byte in content.replace(b"/", b"__"))
     if len(name) <= _LONGEST:
         return name
-    digest = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    digest = hashlib.blake2b(content, digest_size=12).hexdigest()
     return f"{name[: _LONGEST - len(digest) - 1]}~{digest}"

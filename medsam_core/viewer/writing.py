@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsam_core.cases import Case
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import RunError
 from medsam_core.files import write_whole
 from medsam_core.viewer.encoding import case_text, image_text
@@ -58,6 +58,11 @@ def viewer_program() -> str:
 def library() -> bytes:
     """NiiVue, as its package has it."""
     return (_HERE / "assets" / LIBRARY).read_bytes()
+
+
+def files_of(record: CaseRecord, directory: Path) -> tuple[str, ...]:
+    """The files of a case and of its image that a run has, relative to it."""
+    return tuple(name for name in (case_script(record.id), image_script(record.case)) if (directory / name).is_file())
 
 
 def remove_unused_image(directory: Path, cases: Iterable[Case]) -> None:

@@ -21,6 +21,7 @@ async function loadContent(address) {
   await loadScript(address);
   const content = arrived.get(address);
   arrived.delete(address);
+  if (content?.error) throw new Error(content.error);
   if (!content) throw new Error(`${address}: holds no data for the viewer; score the case again.`);
   return content;
 }

@@ -30,10 +30,7 @@ class Pane {
       isRadiologicalConvention: true,
       sagittalNoseLeft: true,
       backColor: [0, 0, 0, 1],
-      crosshairColor: [0.35, 0.62, 1, 0.8],
-      crosshairWidth: 0.25,
-      crosshairWidthUnit: "mm",
-      crosshairGap: 6,
+      crosshairWidth: 0, // ours has the same width at every size
       fontColor: [0.75, 0.75, 0.75, 1],
       meshThicknessOn2D: 0,
       isOrientCube: true,
@@ -186,10 +183,22 @@ class Pane {
         if (this.settings[mask] && this.data[mask]) this.paintMask(context, mask, this.outlinesOf(mask, axis, index), transform);
       }
       if (this.settings.prompt) this.data.prompts.forEach((prompt) => this.paintPrompt(context, prompt, axis, index, transform));
+      this.paintCrosshair(context, axis, voxel, transform);
       context.restore();
       this.caption(context, axis, index, transform.box);
     }
     this.drawn++;
+  }
+
+  paintCrosshair(context, axis, voxel, { x, y, box: [left, top, width, height] }) {
+    const dpr = window.devicePixelRatio || 1, gap = 14 * dpr;
+    const cx = Math.round(x(voxel[ACROSS[axis]] + 0.5)) + 0.5, cy = Math.round(y(voxel[DOWN[axis]] + 0.5)) + 0.5;
+    context.lineWidth = dpr;
+    context.strokeStyle = "rgba(100,165,255,0.7)";
+    line(context, left, cy, cx - gap, cy);
+    line(context, cx + gap, cy, left + width, cy);
+    line(context, cx, top, cx, cy - gap);
+    line(context, cx, cy + gap, cx, top + height);
   }
 
   // The truth's line runs inside its edge, the prediction's outside: both are seen where they agree.
@@ -224,8 +233,10 @@ class Pane {
     if (index !== prompt.key_slice) return;
     if (prompt.box) {
       const [x0, y0, x1, y1] = prompt.box; // the last voxels belong to it
-      const corner = [Math.min(x(x0), x(x1 + 1)), Math.min(y(y0), y(y1 + 1))];
-      context.strokeRect(...corner, Math.abs(x(x1 + 1) - x(x0)), Math.abs(y(y1 + 1) - y(y0)));
+      const beside = context.lineWidth / 2; // outside of its edges, as the prediction's contour
+      const [left, top] = [Math.min(x(x0), x(x1 + 1)) - beside, Math.min(y(y0), y(y1 + 1)) - beside];
+      const [width, height] = [Math.abs(x(x1 + 1) - x(x0)) + 2 * beside, Math.abs(y(y1 + 1) - y(y0)) + 2 * beside];
+      context.strokeRect(left, top, width, height);
     }
     if (prompt.mask) {
       context.save();
