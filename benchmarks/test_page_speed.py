@@ -62,7 +62,7 @@ def test_page_speed(tmp_path: Path, opened: Any, capsys: pytest.CaptureFixture[s
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.goto(path.as_uri(), wait_until="load")
-        page.wait_for_function(f"{SHOWN} > 0")
+        page.wait_for_selector("#count:text-matches('cases')")
         loads.append(page.evaluate(SHOWN) / 1000)
         metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
         busy.append(metrics["TaskDuration"])
@@ -73,8 +73,8 @@ def test_page_speed(tmp_path: Path, opened: Any, capsys: pytest.CaptureFixture[s
     shown, cpu, sort, choice = map(statistics.median, (loads, busy, sorts, filters))
     with capsys.disabled():
         print(
-            f"\n{len(run.records)} cases, {path.stat().st_size / 2**20:.1f} MiB, written in {written:.1f} s; medians of "
-            f"{ROUNDS} in Chromium: cases shown after {shown:.2f} s ({cpu:.2f} CPU seconds of the page), sorted in "
+            f"\n{len(run.records)} cases, {path.stat().st_size / 2**20:.1f} MiB, written in {written:.1f} s; medians "
+            f"of {ROUNDS} in Chromium: cases shown after {shown:.2f} s ({cpu:.2f} CPU seconds of the page), sorted in "
             f"{sort:.2f} s (longest {max(sorts):.2f} s), filtered in {choice:.2f} s"
         )
 

@@ -97,7 +97,8 @@ def test_the_keyboard_sorts_and_opens(many):
     many.keyboard.press("Enter")
     many.wait_for_selector("#panel[open]")
     many.keyboard.press("Escape")
-    many.wait_for_function("!document.querySelector('#panel[open]') && !location.hash")
+    many.wait_for_selector("#panel:empty", state="attached")
+    assert "#case" not in many.url
 
 
 def test_filters_hold_together_and_reset(many):
@@ -110,7 +111,7 @@ def test_filters_hold_together_and_reset(many):
     many.fill("#filters [name=words]", "nothing like it")
     assert many.inner_text("#count") == "0 of 60 cases"
     many.click("#filters button[type=reset]")
-    many.wait_for_function("document.getElementById('count').textContent === '60 of 60 cases'")
+    many.wait_for_selector("#count:text-is('60 of 60 cases')")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +160,10 @@ def test_next_and_previous_follow_the_order_of_the_table(many):
     many.wait_for_selector("#panel[open]")
     shown = [many.inner_text("#panel-title")]
     many.click("[aria-label='next case']")
-    many.wait_for_function(f"document.getElementById('panel-title').textContent !== '{shown[0]}'")
+    many.wait_for_selector(f"#panel-title:not(:text-is('{shown[0]}'))")
     shown.append(many.inner_text("#panel-title"))
     many.keyboard.press("ArrowLeft")
-    many.wait_for_function(f"document.getElementById('panel-title').textContent === '{shown[0]}'")
+    many.wait_for_selector(f"#panel-title:text-is('{shown[0]}')")
     assert shown == ["P00/t1ce/ET/box", "P00/t1ce/ET/point"]
     assert many.is_disabled("[aria-label='previous case']")
 
@@ -192,7 +193,7 @@ def test_the_command_is_copied(opened):
     opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened.goto(f"{opened.url}#case={quote(FIRST)}")
     opened.click("#copy")
-    opened.wait_for_function("document.getElementById('copy').textContent === 'Copied'")
+    opened.wait_for_selector("#copy:text-is('Copied')")
     command = opened.evaluate("navigator.clipboard.readText()")
     assert command == (
         "pytest benchmarks/test_accuracy.py --medsam-subjects=S2 --medsam-modality=t1ce --medsam-regions=WT "
@@ -204,7 +205,7 @@ def test_the_command_is_copied_where_the_clipboard_is_refused(opened):
     opened.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('refused')); }")
     opened.goto(f"{opened.url}#case={quote(FIRST)}")
     opened.click("#copy")
-    opened.wait_for_function("document.getElementById('copy').textContent === 'Copied'")
+    opened.wait_for_selector("#copy:text-is('Copied')")
 
 
 def test_a_hostile_name_runs_no_script_and_is_text_everywhere(made, make_record, browser_page):
@@ -262,7 +263,7 @@ def test_a_page_sent_without_its_folder_still_shows_the_worst_cases(made, tmp_pa
     (made.run.directory / "page.html").rename(alone)
     page = watched_page().page
     page.goto(f"{alone.as_uri()}#case={quote(FIRST)}")
-    page.wait_for_function("document.querySelector('#panel img')?.src.startsWith('data:')")
+    page.wait_for_selector("#panel img[src^='data:']")
     assert green_pixels(page.locator("#panel img").screenshot()) > 100
 
 
