@@ -155,7 +155,7 @@ def _facts(run: Run) -> str:
     header = run.header
     subjects = counted(len(header.cohort.subjects), "subject")
     parts = [
-        f"{header.predictor}",
+        f"predictor {header.predictor}",
         f"checkpoint {header.checkpoint.name} {header.checkpoint.sha256[:8]}",
         f"{Path(header.cohort.root).name}, {subjects}",
         f"{header.device} {header.precision}",

@@ -288,9 +288,11 @@ def test_the_head_of_the_table_stays_below_the_bar(many):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_telephone_nothing_is_wider_than_the_screen(made, watched_page, scheme):
+@pytest.mark.parametrize("compared", [True, False])
+def test_on_a_telephone_nothing_is_wider_than_the_screen(made, make_record, watched_page, scheme, compared):
     path = made.run.directory / "page.html"
-    write_page(made.run, made.verdict, path, made.baseline)
+    records = (*made.run.records, make_record("BraTS-GLI-00001-000", dice=0.5))
+    write_page(replace(made.run, records=records), made.verdict, path, made.baseline if compared else None)
     page = watched_page(viewport={"width": 390, "height": 800}, color_scheme=scheme).page
     page.goto(path.as_uri())
     page.wait_for_selector(TABLE)
@@ -298,6 +300,7 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(made, watched_page, sch
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
     assert dark == (scheme == "dark")
     page.goto(f"{path.as_uri()}#case={quote(FIRST)}")
+    page.wait_for_selector("#panel[open]")
     assert page.evaluate("document.getElementById('panel').scrollWidth") <= 390
 
 

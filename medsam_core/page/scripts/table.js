@@ -23,22 +23,22 @@ const text = (title, field, more = {}) => ({ title, field, sorter: "string", min
 
 function columns() {
   return [
-    text("case", "id", { minWidth: 190, widthGrow: 4, responsive: 0, formatter: (cell) =>
+    text("case", "id", { minWidth: 140, widthGrow: 5, variableHeight: true, responsive: 0, formatter: (cell) =>
       element("a", { href: anchor(cell.getData().place) }, cell.getValue()) }),
-    text("outcome", "outcome", { minWidth: 118, responsive: 0, formatter: (cell) => tag(cell.getValue()),
+    text("outcome", "outcome", { minWidth: 90, responsive: 0, formatter: (cell) => tag(cell.getValue()),
       sorter: (one, other) => RANK[one] - RANK[other] }),
     ...(varies("modality") ? [text("modality", "modality")] : []),
     text("region", "region", { responsive: 4 }), text("prompt", "prompt", { responsive: 4 }),
     ...(varies("protocol") ? [text("protocol", "protocol", { minWidth: 110 })] : []),
     number("Dice", "dice", 3, { responsive: 0 }),
     ...(data.baseline === null ? [] : [
-      number("change", "change", 3, { minWidth: 92, responsive: 1, formatter: (cell) => changed(cell.getValue()) }),
+      number("change", "change", 3, { minWidth: 96, responsive: 1, formatter: (cell) => changed(cell.getValue()) }),
       number("before", "before", 3, { responsive: 5 })]),
-    number("IoU", "iou", 3, { responsive: 6 }), number("key slice", "key", 3, { minWidth: 90, responsive: 5 }),
-    ...(varies("cause") ? [text("cause", "cause", { minWidth: 110, responsive: 2 })] : []),
+    number("IoU", "iou", 3, { responsive: 6 }), number("key slice", "key", 3, { minWidth: 104, responsive: 5 }),
+    ...(varies("cause") ? [text("cause", "cause", { minWidth: 150, responsive: 2 })] : []),
     ...(varies("grade") ? [text("grade", "grade", { responsive: 7 })] : []),
     ...(varies("site") ? [text("site", "site", { responsive: 7 })] : []),
-    number("seconds", "seconds", 1, { minWidth: 86, responsive: 8 }),
+    number("seconds", "seconds", 1, { minWidth: 98, responsive: 8 }),
   ];
 }
 
