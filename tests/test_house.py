@@ -37,6 +37,7 @@ ORDER = (
     "gates",
     "latency",
     "reports",
+    "viewer",
     "page",
     "merging",
     "plugin",

@@ -35,6 +35,7 @@ from medsam_core.reports.tables import WORDS, control_lines, rows
 from medsam_core.runs import Run
 from medsam_core.slices import read_slices
 from medsam_core.text import counted, few, shown, signed
+from medsam_core.viewer.names import FOLDER, viewer_script
 
 _PICTURES = 3
 """How many of the worst, and of the most fallen cases, are shown as pictures at once."""
@@ -85,8 +86,9 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
         change.by_case or {},
         read_slices(run.directory),
         picture=picture,
-        viewer=lambda _: None,
+        viewer=_viewer(run, Path(links_from)),
     )
+    data["viewer"] = _address(run.directory / FOLDER / "viewer.js", Path(links_from))
     data["rerun"] = shown(command_of(run.header))
     broken = [one for one in verdict.results if one.outcome is Outcome.FAIL]
     texts, scores = scripts(), _scores(run)
@@ -209,11 +211,24 @@ def _linked(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
 
     def link(record: CaseRecord) -> str | None:
         path = _overlay(run, record)
-        if path is None:
-            return None
-        return quote(Path(os.path.relpath(path, links_from.resolve())).as_posix())
+        return None if path is None else _address(path, links_from)
 
     return link
+
+
+def _viewer(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
+    """From a record to the address of what the viewer shows of it, None where the run has nothing."""
+
+    def link(record: CaseRecord) -> str | None:
+        name = viewer_script(run.directory, record)
+        return None if name is None else _address(run.directory / name, links_from)
+
+    return link
+
+
+def _address(path: Path, links_from: Path) -> str:
+    """A file's address relative to the page's folder."""
+    return quote(Path(os.path.relpath(path.resolve(), links_from.resolve())).as_posix())
 
 
 def _scores(run: Run) -> dict[str, Any]:

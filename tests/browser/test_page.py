@@ -208,6 +208,44 @@ def test_the_command_is_copied_where_the_clipboard_is_refused(opened):
     opened.wait_for_selector("#copy:text-is('Copied')")
 
 
+VIEWER = """globalThis.MedsamViewer = { open: async (into, sources) => {
+  into.textContent = sources.map((one) => `${one.name}: ${one.script}`).join();
+  document.title = "open";
+  return { close: () => { document.title = "closed"; } };
+} };"""
+
+
+def test_the_viewer_is_loaded_when_it_is_opened_and_closed_with_the_panel(made, browser_page):
+    viewer = made.run.directory / "viewer"
+    viewer.mkdir()
+    (viewer / "viewer.js").write_text(VIEWER)
+    (viewer / "S2__t1ce__WT__box.js").touch()
+    path = made.run.directory / "page.html"
+    write_page(made.run, made.verdict, path)
+    browser_page.goto(f"{path.as_uri()}#case=S3/t1ce/WT/box")
+    browser_page.wait_for_selector("#panel[open]")
+    assert browser_page.locator("#open-viewer").count() == 0, "this case has no file"
+    browser_page.goto(f"{path.as_uri()}#case={FIRST}")
+    browser_page.click("#open-viewer")
+    browser_page.wait_for_selector(".viewer:text-is('prediction: viewer/S2__t1ce__WT__box.js')")
+    assert browser_page.title() == "open"
+    browser_page.click("#close")
+    browser_page.wait_for_selector("#panel:empty", state="attached")
+    assert browser_page.title() == "closed"
+
+
+def test_a_viewer_that_cannot_be_loaded_says_so(made, watched_page):
+    viewer = made.run.directory / "viewer"
+    viewer.mkdir()
+    (viewer / "S2__t1ce__WT__box.js").touch()
+    path = made.run.directory / "page.html"
+    write_page(made.run, made.verdict, path)
+    page = watched_page().page
+    page.goto(f"{path.as_uri()}#case={FIRST}")
+    page.click("#open-viewer")
+    page.wait_for_selector("[role=status]:has-text('The viewer cannot be opened: ')")
+
+
 def test_a_hostile_name_runs_no_script_and_is_text_everywhere(made, make_record, browser_page):
     record = make_record(
         EVIL, dice=0.3, grade=EVIL, diagnosis=f"{EVIL}: {EVIL}", notes=(EVIL,), overlay="overlays/e.png"
