@@ -61,16 +61,24 @@ class Tile:
     """A data URL, or None if the run kept no picture of the case."""
 
 
-def write_page(run: Run, verdict: Verdict, path: Path | str, baseline: Baseline | None = None) -> None:
+def write_page(
+    run: Run,
+    verdict: Verdict,
+    path: Path | str,
+    baseline: Baseline | None = None,
+    *,
+    fix: str = "choose another --medsam-run-dir",
+) -> None:
     """Write the page of a run as one HTML file, whole or not at all.
 
     run: a run without records gives a page that says so. path: usually `page.html` in the run's directory; overlays
-    are linked relative to it. baseline: what the verdict's relative bounds refer to.
+    are linked relative to it. baseline: what the verdict's relative bounds refer to. fix: what to do if it cannot be
+    written, for the error.
     Raises RunError if it cannot be written.
     """
     path = Path(path)
     text = page(run, verdict, links_from=path.parent, baseline=baseline)
-    write_whole(path, text, error=RunError, fix="choose another --medsam-run-dir")
+    write_whole(path, text, error=RunError, fix=fix)
 
 
 def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseline | None = None) -> str:

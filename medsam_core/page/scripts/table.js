@@ -1,7 +1,7 @@
 // The table of the cases: pages of rows, sorted and filtered over all of them.
 const rows = data.id.map((id, place) => ({
   place, id, subject: word("subject", place), modality: word("modality", place), region: word("region", place),
-  prompt: word("prompt", place), protocol: word("protocol", place), outcome: word("outcome", place),
+  prompt: word("prompt", place), protocol: word("protocol", place), noise: word("noise", place), outcome: word("outcome", place),
   dice: dice?.now[place] ?? null, before: dice?.before?.[place] ?? null, change: data.change[place],
   iou: score("iou", "volume")?.now[place] ?? null, key: score("dice", "key_slice")?.now[place] ?? null,
   cause: causeOf(place), grade: word("grade", place), site: word("site", place), seconds: data.seconds[place],
@@ -30,6 +30,7 @@ function columns() {
     ...(varies("modality") ? [text("modality", "modality")] : []),
     text("region", "region", { responsive: 4 }), text("prompt", "prompt", { responsive: 4 }),
     ...(varies("protocol") ? [text("protocol", "protocol", { minWidth: 110 })] : []),
+    ...(varies("noise") ? [text("noise", "noise", { minWidth: 130, formatter: (cell) => cell.getValue() || "exact" })] : []),
     number("Dice", "dice", 3, { responsive: 0 }),
     ...(data.baseline === null ? [] : [
       number("change", "change", 3, { minWidth: 96, responsive: 1, formatter: (cell) => changed(cell.getValue()) }),
@@ -49,7 +50,7 @@ function choice(name, title, options) {
 
 function filters(apply) {
   const form = document.getElementById("filters");
-  const chosen = ["modality", "region", "prompt", "protocol", "outcome", "cause", "grade", "site"];
+  const chosen = ["modality", "region", "prompt", "protocol", "noise", "outcome", "cause", "grade", "site"];
   form.append(
     element("label", {}, "search", element("input", { type: "search", name: "words", placeholder: "subject, WT box …", autocomplete: "off" })),
     ...chosen.filter((column) => varies(column) || ["region", "prompt", "outcome"].includes(column))
