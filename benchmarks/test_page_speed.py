@@ -62,7 +62,7 @@ def test_page_speed(tmp_path: Path, opened: Any, capsys: pytest.CaptureFixture[s
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.goto(path.as_uri(), wait_until="load")
-        page.wait_for_function(f"{SHOWN} > 0")
+        page.wait_for_selector("#count:text-matches('cases')")
         loads.append(page.evaluate(SHOWN) / 1000)
         metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
         busy.append(metrics["TaskDuration"])

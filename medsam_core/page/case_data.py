@@ -97,6 +97,7 @@ def case_data(
         "baseline": shown(baseline.name) if baseline else None,
         "id": [shown(record.id) for record in records],
         **{part: words.numbers(getattr(record.case, part) for record in records) for part in _PARTS},
+        "noise": words.numbers(getattr(record.case, "noise", "") for record in records),
         "groups": words.numbers(groups),
         "group": words.numbers(group_name(record.case) for record in records),
         "outcome": words.numbers(outcome[record.id] for record in records),

@@ -35,6 +35,7 @@ from medsam_core.reports.tables import WORDS, control_lines, rows
 from medsam_core.runs import Run
 from medsam_core.slices import read_slices
 from medsam_core.text import counted, few, shown, signed
+from medsam_core.viewer.names import FOLDER, viewer_script
 
 _PICTURES = 3
 """How many of the worst, and of the most fallen cases, are shown as pictures at once."""
@@ -60,16 +61,24 @@ class Tile:
     """A data URL, or None if the run kept no picture of the case."""
 
 
-def write_page(run: Run, verdict: Verdict, path: Path | str, baseline: Baseline | None = None) -> None:
+def write_page(
+    run: Run,
+    verdict: Verdict,
+    path: Path | str,
+    baseline: Baseline | None = None,
+    *,
+    fix: str = "choose another --medsam-run-dir",
+) -> None:
     """Write the page of a run as one HTML file, whole or not at all.
 
     run: a run without records gives a page that says so. path: usually `page.html` in the run's directory; overlays
-    are linked relative to it. baseline: what the verdict's relative bounds refer to.
+    are linked relative to it. baseline: what the verdict's relative bounds refer to. fix: what to do if it cannot be
+    written, for the error.
     Raises RunError if it cannot be written.
     """
     path = Path(path)
     text = page(run, verdict, links_from=path.parent, baseline=baseline)
-    write_whole(path, text, error=RunError, fix="choose another --medsam-run-dir")
+    write_whole(path, text, error=RunError, fix=fix)
 
 
 def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseline | None = None) -> str:
@@ -85,8 +94,9 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
         change.by_case or {},
         read_slices(run.directory),
         picture=picture,
-        viewer=lambda _: None,
+        viewer=_viewer(run, Path(links_from)),
     )
+    data["viewer"] = _address(run.directory / FOLDER / "viewer.js", Path(links_from))
     data["rerun"] = shown(command_of(run.header))
     broken = [one for one in verdict.results if one.outcome is Outcome.FAIL]
     texts, scores = scripts(), _scores(run)
@@ -155,7 +165,7 @@ def _facts(run: Run) -> str:
     header = run.header
     subjects = counted(len(header.cohort.subjects), "subject")
     parts = [
-        f"{header.predictor}",
+        f"predictor {header.predictor}",
         f"checkpoint {header.checkpoint.name} {header.checkpoint.sha256[:8]}",
         f"{Path(header.cohort.root).name}, {subjects}",
         f"{header.device} {header.precision}",
@@ -209,11 +219,24 @@ def _linked(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
 
     def link(record: CaseRecord) -> str | None:
         path = _overlay(run, record)
-        if path is None:
-            return None
-        return quote(Path(os.path.relpath(path, links_from.resolve())).as_posix())
+        return None if path is None else _address(path, links_from)
 
     return link
+
+
+def _viewer(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
+    """From a record to the address of what the viewer shows of it, None where the run has nothing."""
+
+    def link(record: CaseRecord) -> str | None:
+        name = viewer_script(run.directory, record)
+        return None if name is None else _address(run.directory / name, links_from)
+
+    return link
+
+
+def _address(path: Path, links_from: Path) -> str:
+    """A file's address relative to the page's folder."""
+    return quote(Path(os.path.relpath(path.resolve(), links_from.resolve())).as_posix())
 
 
 def _scores(run: Run) -> dict[str, Any]:

@@ -97,7 +97,8 @@ def test_the_keyboard_sorts_and_opens(many):
     many.keyboard.press("Enter")
     many.wait_for_selector("#panel[open]")
     many.keyboard.press("Escape")
-    many.wait_for_function("!document.querySelector('#panel[open]') && !location.hash")
+    many.wait_for_selector("#panel:empty", state="attached")
+    assert "#case" not in many.url
 
 
 def test_filters_hold_together_and_reset(many):
@@ -110,7 +111,7 @@ def test_filters_hold_together_and_reset(many):
     many.fill("#filters [name=words]", "nothing like it")
     assert many.inner_text("#count") == "0 of 60 cases"
     many.click("#filters button[type=reset]")
-    many.wait_for_function("document.getElementById('count').textContent === '60 of 60 cases'")
+    many.wait_for_selector("#count:text-is('60 of 60 cases')")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +160,10 @@ def test_next_and_previous_follow_the_order_of_the_table(many):
     many.wait_for_selector("#panel[open]")
     shown = [many.inner_text("#panel-title")]
     many.click("[aria-label='next case']")
-    many.wait_for_function(f"document.getElementById('panel-title').textContent !== '{shown[0]}'")
+    many.wait_for_selector(f"#panel-title:not(:text-is('{shown[0]}'))")
     shown.append(many.inner_text("#panel-title"))
     many.keyboard.press("ArrowLeft")
-    many.wait_for_function(f"document.getElementById('panel-title').textContent === '{shown[0]}'")
+    many.wait_for_selector(f"#panel-title:text-is('{shown[0]}')")
     assert shown == ["P00/t1ce/ET/box", "P00/t1ce/ET/point"]
     assert many.is_disabled("[aria-label='previous case']")
 
@@ -192,7 +193,7 @@ def test_the_command_is_copied(opened):
     opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened.goto(f"{opened.url}#case={quote(FIRST)}")
     opened.click("#copy")
-    opened.wait_for_function("document.getElementById('copy').textContent === 'Copied'")
+    opened.wait_for_selector("#copy:text-is('Copied')")
     command = opened.evaluate("navigator.clipboard.readText()")
     assert command == (
         "pytest benchmarks/test_accuracy.py --medsam-subjects=S2 --medsam-modality=t1ce --medsam-regions=WT "
@@ -204,7 +205,45 @@ def test_the_command_is_copied_where_the_clipboard_is_refused(opened):
     opened.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('refused')); }")
     opened.goto(f"{opened.url}#case={quote(FIRST)}")
     opened.click("#copy")
-    opened.wait_for_function("document.getElementById('copy').textContent === 'Copied'")
+    opened.wait_for_selector("#copy:text-is('Copied')")
+
+
+VIEWER = """globalThis.MedsamViewer = { open: async (into, sources) => {
+  into.textContent = sources.map((one) => `${one.name}: ${one.script}`).join();
+  document.title = "open";
+  return { close: () => { document.title = "closed"; } };
+} };"""
+
+
+def test_the_viewer_is_loaded_when_it_is_opened_and_closed_with_the_panel(made, browser_page):
+    viewer = made.run.directory / "viewer"
+    viewer.mkdir()
+    (viewer / "viewer.js").write_text(VIEWER)
+    (viewer / "S2__t1ce__WT__box.js").touch()
+    path = made.run.directory / "page.html"
+    write_page(made.run, made.verdict, path)
+    browser_page.goto(f"{path.as_uri()}#case=S3/t1ce/WT/box")
+    browser_page.wait_for_selector("#panel[open]")
+    assert browser_page.locator("#open-viewer").count() == 0, "this case has no file"
+    browser_page.goto(f"{path.as_uri()}#case={FIRST}")
+    browser_page.click("#open-viewer")
+    browser_page.wait_for_selector(".viewer:text-is('prediction: viewer/S2__t1ce__WT__box.js')")
+    assert browser_page.title() == "open"
+    browser_page.click("#close")
+    browser_page.wait_for_selector("#panel:empty", state="attached")
+    assert browser_page.title() == "closed"
+
+
+def test_a_viewer_that_cannot_be_loaded_says_so(made, watched_page):
+    viewer = made.run.directory / "viewer"
+    viewer.mkdir()
+    (viewer / "S2__t1ce__WT__box.js").touch()
+    path = made.run.directory / "page.html"
+    write_page(made.run, made.verdict, path)
+    page = watched_page().page
+    page.goto(f"{path.as_uri()}#case={FIRST}")
+    page.click("#open-viewer")
+    page.wait_for_selector("[role=status]:has-text('The viewer cannot be opened: ')")
 
 
 def test_a_hostile_name_runs_no_script_and_is_text_everywhere(made, make_record, browser_page):
@@ -262,7 +301,7 @@ def test_a_page_sent_without_its_folder_still_shows_the_worst_cases(made, tmp_pa
     (made.run.directory / "page.html").rename(alone)
     page = watched_page().page
     page.goto(f"{alone.as_uri()}#case={quote(FIRST)}")
-    page.wait_for_function("document.querySelector('#panel img')?.src.startsWith('data:')")
+    page.wait_for_selector("#panel img[src^='data:']")
     assert green_pixels(page.locator("#panel img").screenshot()) > 100
 
 
@@ -287,9 +326,11 @@ def test_the_head_of_the_table_stays_below_the_bar(many):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_telephone_nothing_is_wider_than_the_screen(made, watched_page, scheme):
+@pytest.mark.parametrize("compared", [True, False])
+def test_on_a_telephone_nothing_is_wider_than_the_screen(made, make_record, watched_page, scheme, compared):
     path = made.run.directory / "page.html"
-    write_page(made.run, made.verdict, path, made.baseline)
+    records = (*made.run.records, make_record("BraTS-GLI-00001-000", dice=0.5))
+    write_page(replace(made.run, records=records), made.verdict, path, made.baseline if compared else None)
     page = watched_page(viewport={"width": 390, "height": 800}, color_scheme=scheme).page
     page.goto(path.as_uri())
     page.wait_for_selector(TABLE)
@@ -297,6 +338,7 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(made, watched_page, sch
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
     assert dark == (scheme == "dark")
     page.goto(f"{path.as_uri()}#case={quote(FIRST)}")
+    page.wait_for_selector("#panel[open]")
     assert page.evaluate("document.getElementById('panel').scrollWidth") <= 390
 
 

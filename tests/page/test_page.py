@@ -120,6 +120,18 @@ def test_overlays_are_linked_from_where_the_page_is_and_only_if_they_exist(made)
         assert (folder / unquote(data["pictures"]["0"])).is_file()
 
 
+def test_the_viewer_s_files_are_named_where_they_exist(made):
+    viewer = made.run.directory / "viewer"
+    viewer.mkdir()
+    (viewer / "S3__t1ce__WT__box.js").touch()
+    for folder in (made.run.directory, made.run.directory.parent):
+        data = Elements(page(made.run, made.verdict, links_from=folder)).cases
+        assert list(data["viewers"]) == [str(data["id"].index("S3/t1ce/WT/box"))]
+        assert (folder / data["viewer"]).resolve() == (viewer / "viewer.js").resolve()
+        (script,) = data["viewers"].values()
+        assert (folder / script).is_file()
+
+
 def test_no_picture_is_taken_from_outside_of_the_run(made, make_record):
     outside = made.run.directory.parent / "private.png"
     outside.write_bytes((made.run.directory / "overlays" / "S2 #1.png").read_bytes())

@@ -1,7 +1,7 @@
 // The table of the cases: pages of rows, sorted and filtered over all of them.
 const rows = data.id.map((id, place) => ({
   place, id, subject: word("subject", place), modality: word("modality", place), region: word("region", place),
-  prompt: word("prompt", place), protocol: word("protocol", place), outcome: word("outcome", place),
+  prompt: word("prompt", place), protocol: word("protocol", place), noise: word("noise", place), outcome: word("outcome", place),
   dice: dice?.now[place] ?? null, before: dice?.before?.[place] ?? null, change: data.change[place],
   iou: score("iou", "volume")?.now[place] ?? null, key: score("dice", "key_slice")?.now[place] ?? null,
   cause: causeOf(place), grade: word("grade", place), site: word("site", place), seconds: data.seconds[place],
@@ -23,22 +23,23 @@ const text = (title, field, more = {}) => ({ title, field, sorter: "string", min
 
 function columns() {
   return [
-    text("case", "id", { minWidth: 190, widthGrow: 4, responsive: 0, formatter: (cell) =>
+    text("case", "id", { minWidth: 140, widthGrow: 5, variableHeight: true, responsive: 0, formatter: (cell) =>
       element("a", { href: anchor(cell.getData().place) }, cell.getValue()) }),
-    text("outcome", "outcome", { minWidth: 118, responsive: 0, formatter: (cell) => tag(cell.getValue()),
+    text("outcome", "outcome", { minWidth: 90, responsive: 0, formatter: (cell) => tag(cell.getValue()),
       sorter: (one, other) => RANK[one] - RANK[other] }),
     ...(varies("modality") ? [text("modality", "modality")] : []),
     text("region", "region", { responsive: 4 }), text("prompt", "prompt", { responsive: 4 }),
     ...(varies("protocol") ? [text("protocol", "protocol", { minWidth: 110 })] : []),
+    ...(varies("noise") ? [text("noise", "noise", { minWidth: 130, formatter: (cell) => cell.getValue() || "exact" })] : []),
     number("Dice", "dice", 3, { responsive: 0 }),
     ...(data.baseline === null ? [] : [
-      number("change", "change", 3, { minWidth: 92, responsive: 1, formatter: (cell) => changed(cell.getValue()) }),
+      number("change", "change", 3, { minWidth: 96, responsive: 1, formatter: (cell) => changed(cell.getValue()) }),
       number("before", "before", 3, { responsive: 5 })]),
-    number("IoU", "iou", 3, { responsive: 6 }), number("key slice", "key", 3, { minWidth: 90, responsive: 5 }),
-    ...(varies("cause") ? [text("cause", "cause", { minWidth: 110, responsive: 2 })] : []),
+    number("IoU", "iou", 3, { responsive: 6 }), number("key slice", "key", 3, { minWidth: 104, responsive: 5 }),
+    ...(varies("cause") ? [text("cause", "cause", { minWidth: 150, responsive: 2 })] : []),
     ...(varies("grade") ? [text("grade", "grade", { responsive: 7 })] : []),
     ...(varies("site") ? [text("site", "site", { responsive: 7 })] : []),
-    number("seconds", "seconds", 1, { minWidth: 86, responsive: 8 }),
+    number("seconds", "seconds", 1, { minWidth: 98, responsive: 8 }),
   ];
 }
 
@@ -49,7 +50,7 @@ function choice(name, title, options) {
 
 function filters(apply) {
   const form = document.getElementById("filters");
-  const chosen = ["modality", "region", "prompt", "protocol", "outcome", "cause", "grade", "site"];
+  const chosen = ["modality", "region", "prompt", "protocol", "noise", "outcome", "cause", "grade", "site"];
   form.append(
     element("label", {}, "search", element("input", { type: "search", name: "words", placeholder: "subject, WT box …", autocomplete: "off" })),
     ...chosen.filter((column) => varies(column) || ["region", "prompt", "outcome"].includes(column))
