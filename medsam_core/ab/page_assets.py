@@ -14,7 +14,7 @@ h1 { font-size: 20px; margin: 0 0 12px; } h2 { font-size: 17px; margin: 28px 0 8
 .PASS { background: var(--pass); } .FAIL { background: var(--fail); } .INCONCLUSIVE { background: var(--open); }
 .tag { color: #fff; border-radius: 4px; padding: 1px 7px; font-size: 12px; font-weight: 600; }
 .wide { overflow-x: auto; margin-top: 12px; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { background: var(--band); } td.n { text-align: right; white-space: nowrap; } a { color: inherit; }
 .soft { color: var(--soft); } summary { cursor: pointer; margin-top: 16px; }

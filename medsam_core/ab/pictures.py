@@ -8,7 +8,7 @@ from heapq import nsmallest
 from pathlib import Path
 
 from medsam_core.ab.question import NEW, OLD, Question
-from medsam_core.cases import score_key
+from medsam_core.cases import CaseRecord, score_key
 from medsam_core.plugin.evaluator import Evaluated
 
 
@@ -24,8 +24,8 @@ class Pictures:
         self._key = score_key(question.configuration.settings.profile, question.rule.metric, question.rule.scope)
         self._sign = question.rule.sign
         self._folders = {name: question.directory / name for name in (OLD, NEW)}
-        self._spare: dict[str, dict[str, tuple[float, str]]] = {OLD: {}, NEW: {}}
-        """By side and case: Dice, and the overlay."""
+        self._spare: dict[str, dict[str, tuple[float, CaseRecord]]] = {OLD: {}, NEW: {}}
+        """By side and case: Dice, and the record, which names the overlay."""
         self._benefits: dict[str, float] = {}
 
     def choose(self, old: Sequence[Evaluated], new: Sequence[Evaluated]) -> None:
@@ -35,7 +35,7 @@ class Pictures:
         for name, scored in ((OLD, old), (NEW, new)):
             for one in scored:
                 if one.record.overlay and not one.violations:
-                    self._spare[name][one.record.id] = _low_nan(one.record.score("dice")), one.record.overlay
+                    self._spare[name][one.record.id] = _low_nan(one.record.score("dice")), one.record
         before = {one.record.id: one.record for one in old}
         for one in new:
             if one.record.prompted and one.record.id in before:
@@ -48,7 +48,11 @@ class Pictures:
         for name, spare in self._spare.items():
             worst = nsmallest(self._most, spare, key=lambda case: (spare[case][0], case))
             for case in spare.keys() - {*worst, *self._benefits}:
-                (self._folders[name] / Path(spare.pop(case)[1])).unlink(missing_ok=True)
+                _delete(spare.pop(case)[1], self._folders[name])
+
+
+def _delete(record: CaseRecord, folder: Path) -> None:
+    (folder / str(record.overlay)).unlink(missing_ok=True)
 
 
 def _low_nan(value: float) -> float:

@@ -97,8 +97,8 @@ def _compare(config: pytest.Config, question: Question, sides: Sequence[Side]) -
         print(f"INCONCLUSIVE: stopped; {again}")
         return INCONCLUSIVE
     for side in sides:
-        for subject, error in side.errors.items():
-            print(f"not scored by {side.name}: {subject}: {error}")
+        for subject, why in side.errors.items():
+            print(f"not scored by {side.name}: {subject}: {why}")
     print("\n".join(found.lines()))
     print(f"runs: {sides[0].directory} and {sides[1].directory} ({question.directory / PAGE} shows both)")
     return found.outcome.exit_code

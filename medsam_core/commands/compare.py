@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
 
 
-def add_rule_options(parser: argparse.ArgumentParser) -> None:
+def add_rule_options(parser: argparse._ActionsContainer) -> None:
     """The options of RULE: what a comparison takes for worse."""
     parser.add_argument("--metric", default="dice", help="what is compared (default: %(default)s)")
     parser.add_argument("--scope", default="volume", help="volume (default), region_slices, key_slice, round0 …")

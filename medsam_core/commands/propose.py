@@ -38,11 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.gates.proposal import propose_gates
     from medsam_core.gates.remote import local
     from medsam_core.progress import progress_bar
-    from medsam_core.runs import read_run
+    from medsam_core.runs import Run, read_run
 
     places = (arguments.run, *arguments.repeat)
     with ExitStack() as stack:
-        progress, runs = stack.enter_context(progress_bar("proposing", unit="step")), []
+        progress = stack.enter_context(progress_bar("proposing", unit="step"))
+        runs: list[Run] = []
         for place in places:
             progress(len(runs), len(places) + 1)
             runs.append(read_run(stack.enter_context(local(place))))

@@ -74,7 +74,7 @@ def merge(
         if progress is not None:
             progress(step, 2 * len(directories) + 1)
 
-    found = []
+    found: list[ScoredShard] = []
     for place in directories:
         begin(len(found))
         found.append(read_shard(place))

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch  # noqa: F401 -- before pytester takes its snapshot of the modules
+import torch  # before pytester takes its snapshot of the modules
 
 import medsam_core.ab.scoring
 import medsam_core.ab.session  # noqa: F401 -- likewise
@@ -86,6 +86,21 @@ def test_the_runs_are_those_of_two_sessions_and_each_volume_is_read_once(ab, pyt
         for header in headers:
             del header["command"], header["created"]
         assert headers[0] == headers[1]
+
+
+def test_reading_ahead_changes_no_record_and_each_volume_is_still_read_once(ab, pytester, monkeypatch):
+    options = ("--medsam-modality=t1ce,flair",)
+    ab(f"{TOY}old", f"{TOY}worse", *options, output="in-turn")
+    read = []
+    monkeypatch.setattr(
+        "medsam_core.evaluation.subject.load", lambda *given, **more: read.append(given) or load(*given, **more)
+    )
+    # as on a GPU: an evaluator reads and scores in threads
+    monkeypatch.setattr("medsam_core.plugin.evaluator.resolve_device", lambda _: torch.device("cuda"))
+    ab(f"{TOY}old", f"{TOY}worse", *options, output="ahead")
+    assert len(read) == 4
+    for side in ("old", "new"):
+        assert without_time(pytester.path / "ahead" / side) == without_time(pytester.path / "in-turn" / side)
 
 
 def test_one_and_the_same_is_not_worse_and_said_to_be_the_same(ab):
