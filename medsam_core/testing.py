@@ -210,7 +210,8 @@ def _scene(index: int, modes: Sequence[str]) -> Scene:
     import nibabel
 
     volume = Volume(voxels, affine, Grid(SHAPE[::-1], affine, "LPS", nibabel.Nifti1Header()))
-    return Scene(volume, truth, tuple(prompt for mode in modes for prompt in simulate(truth, mode)))
+    prompts = [prompt for mode in modes for prompt in simulate(truth, mode, spacing_mm=SPACING_MM)]
+    return Scene(volume, truth, tuple(prompts))
 
 
 def _ellipsoid(axes: Sequence[np.ndarray], centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:

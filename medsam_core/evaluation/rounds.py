@@ -30,13 +30,18 @@ class CorrectedMasks:
     """W."""
     corrections: tuple[Correction | None, ...]
     """What led to rounds 1 to N; None where nothing was wrong, so the round repeats the mask before it."""
-    last: PredictionLike | None
-    """The prediction of round N; None if nothing was prompted."""
+    predicted_iou: np.ndarray | None
+    """(D,), the model's own estimates of round N; None if nothing was prompted."""
 
     @property
     def stored(self) -> tuple[StoredCorrection | None, ...]:
         """The corrections as a record keeps them."""
         return tuple(None if one is None else one.to_json() for one in self.corrections)
+
+    @property
+    def last(self) -> np.ndarray:
+        """(D, H, W) bool: the mask of round N."""
+        return np.unpackbits(self.packed[-1], axis=-1, count=self.width).view(bool)
 
     def masks(self) -> Iterator[np.ndarray]:
         """(D, H, W) bool of each round, unpacked one after the other."""
@@ -93,7 +98,7 @@ def corrected_masks(
             wrong[place] = next_correction(mask, truth, settings.refine_rule, slices=reached)
     widths = [truths[case.region].mask.shape[2] for case in cases]
     return {
-        case: CorrectedMasks(tuple(packed[place]), widths[place], tuple(given[place]), predictions[place])
+        case: CorrectedMasks(tuple(packed[place]), widths[place], tuple(given[place]), predictions[place].predicted_iou)
         for place, case in enumerate(cases)
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,14 @@ def can_get_worse(metric: str) -> bool:
 def mean_if_finite(values: Sequence[float]) -> float:
     """The mean of at least one number, NaN if one of them is not finite."""
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def subject_means(values: Iterable[tuple[str, float]]) -> list[float]:
+    """The mean of each subject's values, in the order of the subjects' first: repeats of one subject are no sample."""
+    found: dict[str, list[float]] = {}
+    for subject, value in values:
+        found.setdefault(subject, []).append(value)
+    return [math.fsum(own) / len(own) for own in found.values()]
 
 
 @dataclass(frozen=True)

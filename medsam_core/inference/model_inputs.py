@@ -22,17 +22,21 @@ def model_inputs(prompts: Sequence[Prompt], volume: EncodedVolume) -> tuple[Poin
     drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
     if not drawn:
         return points_of([places_of(prompt) for prompt in prompts], volume), None
+    return None, mask_input(torch.from_numpy(np.stack(drawn)[:, None]).float().to(volume.model.device), volume)
+
+
+def mask_input(masks: torch.Tensor, volume: EncodedVolume) -> torch.Tensor:
+    """Masks of a slice, (n, 1, H, W) float32 of 0 and 1, in the model's image: (n, 1, S, S)."""
     size = volume.model.module.image_size
-    masks = torch.from_numpy(np.stack(drawn)[:, None]).float().to(volume.model.device)
-    if masks.shape[-2:] != (size, size):
-        resized = interpolate(masks, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-        masks = (resized >= 0.5).float()
-    return None, masks
+    if masks.shape[-2:] == (size, size):
+        return masks
+    resized = interpolate(masks, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+    return (resized >= 0.5).float()
 
 
-def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
-    """(mask or not, box or not, number of points): prompts of one kind can be in one batch."""
-    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
+def kind_of(prompt: Prompt) -> tuple[bool, bool, int, bool]:
+    """(mask or not, box or not, number of points, makes a mask or not): prompts of one kind can be in one batch."""
+    return prompt.mask is not None, prompt.box is not None, len(prompt.points), prompt.makes_mask
 
 
 def places_of(prompt: Prompt) -> tuple[Place, ...]:

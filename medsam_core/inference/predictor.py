@@ -105,7 +105,8 @@ class Predictor:
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
 
-        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use.
+        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use. The `channels` of a
+            Volume, if it has some, are the red, green and blue of what the model sees.
         Raises DataError for another shape, NaN or infinity, or a constant image.
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
@@ -118,6 +119,7 @@ class Predictor:
                 self.notes,
                 self._encoder,
                 channels_last=self.fixed is not None,
+                channels=getattr(volume, "channels", ()),
             )
 
     @overload

@@ -49,7 +49,7 @@ class Known:
     conditioning: dict[int, SliceState] = field(default_factory=dict)
     """By slice, the one where the tracks start first."""
     places: dict[int, tuple[Place, ...]] = field(default_factory=dict)
-    """By conditioning slice the boxes and points that it was given; () for a mask."""
+    """By conditioning slice the boxes and points that it was given; () for a mask, given or made."""
     tracked: dict[int, SliceState] = field(default_factory=dict)
     """The other slices, of the last pass over them; {} unless they are kept."""
 
@@ -93,7 +93,7 @@ class Propagation:
         known = [Known() for _ in objects]
         for place, (prompt, owner) in enumerate(zip(prompts, owners, strict=True)):
             known[owner].conditioning[prompt.key_slice] = states[place]
-            known[owner].places[prompt.key_slice] = places_of(prompt)
+            known[owner].places[prompt.key_slice] = () if prompt.makes_mask else places_of(prompt)
         return known
 
     def correct(self, known: Sequence[Known], corrections: Sequence[Correction]) -> None:

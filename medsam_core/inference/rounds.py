@@ -111,7 +111,7 @@ class Rounds:
 def content_of(prompt: Prompt) -> tuple[object, ...]:
     """What the model is given: equal for prompts that are tracked once, such as those of two regions of one extent."""
     mask = None if prompt.mask is None else prompt.mask.tobytes()
-    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask
+    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask, prompt.makes_mask
 
 
 def _check_inside(correction: Correction, prediction: Prediction) -> None:

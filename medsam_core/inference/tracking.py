@@ -11,6 +11,7 @@ around `track_step` in MedSAM2's procedure (prompt, track forward, reset, prompt
   their ages;
 - on the CPU the prompt encoder and the mask decoder run in float32 at both precisions: bfloat16 would save almost
   nothing there, and the masks would no longer agree with sam2's;
+- a prompt of a mode in MADE_MASKS is segmented, and the mask at the slice's own resolution is then a mask prompt;
 - further prompted slices of an object are in the bank of its tracks (`inference/conditioning.py`);
 - objects do not influence one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
@@ -21,7 +22,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -32,7 +33,7 @@ from medsam_core.inference.conditioning import Rules, reading
 from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.fixed_steps import FixedSteps
-from medsam_core.inference.model_inputs import Points, model_inputs
+from medsam_core.inference.model_inputs import Points, mask_input, model_inputs
 from medsam_core.prompts.prompt import Prompt
 
 
@@ -129,7 +130,12 @@ class Tracker:
         points, mask = model_inputs(prompts, self.volume)
         with autocast(self.device, self.precision):
             output, pointer = self._see(features, points, mask)
-            return output, self._remember(features, output, pointer, from_prompt=True)
+            if not prompts[0].makes_mask:
+                return output, self._remember(features, output, pointer, from_prompt=True)
+            # the estimate of a mask that the model made is the first step's; of a given mask it would be 1
+            estimate = output.predicted_iou
+            output, pointer = self._see(features, None, mask_input(self._made_mask(output), self.volume))
+            return replace(output, predicted_iou=estimate), self._remember(features, output, pointer, from_prompt=True)
 
     @torch.no_grad()
     def correct(self, slices: Sequence[int], points: Points, before: torch.Tensor, bank: Bank) -> tuple[Output, Memory]:
@@ -295,6 +301,11 @@ class Tracker:
             is_mask_from_pts=from_prompt,
         )
         return Memory(mask.to(torch.bfloat16), pointer)
+
+    def _made_mask(self, output: Output) -> torch.Tensor:
+        """(n, 1, H, W) float32: the mask of a step as a person would see it, which MedSAM2's scripts give back."""
+        size = self.volume.shape[1:]
+        return (interpolate(output.logits, size=size, mode="bilinear", align_corners=False) > 0).float()
 
 
 def _output(heads: Sequence[torch.Tensor]) -> Seen:

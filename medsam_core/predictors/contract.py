@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 import numpy as np
 
 from medsam_core.errors import MedsamError, PredictorError
+from medsam_core.predictors.abilities import (
+    check_takes_modes,
+    check_takes_three_sequences,
+    takes_made_masks,
+    takes_three_sequences,
+)
 from medsam_core.predictors.answers import problem_of
 from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import Prompt, objects_of
@@ -82,8 +88,9 @@ class PredictionLike(Protocol):
 class Predictor(Protocol):
     """From a volume and prompts to masks. `isinstance` checks that the attributes are there, not what they do.
 
-    A predictor that can track an object with prompts on several slices also has `several_slices = True`. One whose
-    objects can be corrected has `corrections = True` and the method of `Correctable`.
+    A predictor that can do more says so by attributes that are True: `several_slices` if it tracks an object with
+    prompts on several slices, `made_masks` if it turns prompts into masks, `three_sequences` if it sees images of three
+    sequences, `corrections` if its objects can be corrected; then it has the method of `Correctable`.
     """
 
     @property
@@ -95,13 +102,18 @@ class Predictor(Protocol):
         """Sentences for the report; a predictor may append to it while it works. A plain attribute is enough."""
 
     def encode(self, volume: Volume) -> Any:
-        """What `predict` needs of a volume. It may run in another thread while `predict` works on another volume."""
+        """What `predict` needs of a volume. It may run in another thread while `predict` works on another volume.
+
+        Only a predictor with `three_sequences` gets a volume with `channels`.
+        """
 
     def predict(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
         """One prediction for each prompt, in their order; prompts do not influence one another; [] gives [].
 
         Prompts that share an `object_id` are on several slices of one object and belong to one track; the prediction of
         each is the object's. Only a predictor with `several_slices` gets them.
+        Prompts of a mode in MADE_MASKS have a box or points. The predictor makes a mask of them on their slice, and
+        tracks the object from this mask as from one that was given. Only a predictor with `made_masks` gets them.
 
         encoded: what `encode` returned.
         protocol: one of PROTOCOLS. `bidirectional` may find the object on every slice, `forward` from the key slice
@@ -237,12 +249,24 @@ class Checked:
         return takes_several_slices(self.predictor)
 
     @property
+    def made_masks(self) -> bool:
+        """The predictor's own."""
+        return takes_made_masks(self.predictor)
+
+    @property
+    def three_sequences(self) -> bool:
+        """The predictor's own."""
+        return takes_three_sequences(self.predictor)
+
+    @property
     def corrections(self) -> bool:
         """The predictor's own."""
         return takes_corrections(self.predictor)
 
     def encode(self, volume: Volume) -> CheckedVolume:
         """The volume, prepared for `predict`."""
+        if getattr(volume, "channels", ()):  # a caller may give another object with a shape and voxels
+            check_takes_three_sequences(self)
         depth, height, width = volume.shape
         with self.named("encode"):
             return CheckedVolume(self.predictor.encode(volume), (depth, height, width))
@@ -254,6 +278,7 @@ class Checked:
         starts = {id(prompt): own[0] for own in objects for prompt in own}
         if len(objects) < len(prompts):
             check_takes_several_slices(self)
+        check_takes_modes(self, (prompt.mode for prompt in prompts))
         with self.named("predict"):
             found = self.predictor.predict(encoded.encoded, prompts, protocol=protocol)
             return self._answers(found, [starts[id(prompt)] for prompt in prompts], encoded, protocol, "prompt")
@@ -261,6 +286,7 @@ class Checked:
     def refine(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> CheckedRounds:
         """The objects, to be corrected; their predictions follow the contract. Raises PredictorError otherwise."""
         check_takes_corrections(self)
+        check_takes_modes(self, (prompt.mode for prompt in prompts))
         starts = [own[0] for own in objects_of(prompts, protocol)]
         predictor: Any = self.predictor
         with self.named("refine"):

@@ -27,6 +27,10 @@ class EnginePredictor:
     """The engine itself."""
     several_slices = True
     """See `contract.takes_several_slices`."""
+    made_masks = True
+    """See `abilities.takes_made_masks`."""
+    three_sequences = True
+    """See `abilities.takes_three_sequences`."""
     corrections = True
     """See `contract.takes_corrections`."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
+from medsam_core.predictors.abilities import takes_made_masks, takes_three_sequences
 from medsam_core.predictors.contract import (
     PackedPrediction,
     PredictionLike,
@@ -109,6 +110,16 @@ class PostProcessed:
     def several_slices(self) -> bool:
         """The predictor's own."""
         return takes_several_slices(self.predictor)
+
+    @property
+    def made_masks(self) -> bool:
+        """The predictor's own."""
+        return takes_made_masks(self.predictor)
+
+    @property
+    def three_sequences(self) -> bool:
+        """The predictor's own."""
+        return takes_three_sequences(self.predictor)
 
     @property
     def corrections(self) -> bool:

@@ -52,6 +52,10 @@ class Sam2Predictor:
     """The model's notes, and one for each volume whose background is not 0."""
     several_slices = True
     """See `contract.takes_several_slices`."""
+    made_masks = True
+    """See `abilities.takes_made_masks`."""
+    three_sequences = True
+    """See `abilities.takes_three_sequences`."""
     corrections = True
     """See `contract.takes_corrections`."""
 
@@ -64,14 +68,16 @@ class Sam2Predictor:
     def encode(self, volume: Volume | np.ndarray) -> tuple[torch.Tensor, tuple[int, ...]]:
         """The volume's frames (D, 3, S, S) on the CPU, and its shape. Raises DataError as the engine does."""
         voxels = np.asarray(getattr(volume, "voxels", volume))
-        to_uint8(voxels)  # refuses what cannot be segmented, in a sentence
-        background = background_of(voxels)
-        if background != 0:
-            self.notes.append(
-                f"the background of a volume is {background:g}; MedSAM2's scripts take 0 for it, so the predictor sam2 "
-                "sees other pixels than the engine."
-            )
-        return frames_as_medsam2_makes_them(voxels, self.model.architecture.image_size), voxels.shape
+        channels = getattr(volume, "channels", ()) or (voxels,)
+        for one in channels:
+            to_uint8(one)  # refuses what cannot be segmented, in a sentence
+            background = background_of(one)
+            if background != 0:
+                self.notes.append(
+                    f"the background of a volume is {background:g}; MedSAM2's scripts take 0 for it, so the predictor "
+                    "sam2 sees other pixels than the engine."
+                )
+        return frames_as_medsam2_makes_them(channels, self.model.architecture.image_size), voxels.shape
 
     @ambient.set_aside()
     def predict(
@@ -161,7 +167,7 @@ class Sam2Flow:
     ) -> None:
         self.model = model
         if volume is not None:
-            shape, frames = volume.shape, frames_as_medsam2_makes_them(volume, model.architecture.image_size)
+            shape, frames = volume.shape, frames_as_medsam2_makes_them([volume], model.architecture.image_size)
         assert frames is not None
         self.shape = shape
         self.frames = frames.to(model.device)
@@ -218,7 +224,7 @@ class Sam2Flow:
         if prompt.mask is not None:
             self.predictor.add_new_mask(state, prompt.key_slice, 1, prompt.mask)
             return
-        self.predictor.add_new_points_or_box(
+        _, _, logits = self.predictor.add_new_points_or_box(
             state,
             frame_idx=prompt.key_slice,
             obj_id=1,
@@ -226,6 +232,8 @@ class Sam2Flow:
             points=np.array(prompt.points, np.float32) if prompt.points else None,
             labels=np.array(prompt.point_labels, np.int32) if prompt.points else None,
         )
+        if prompt.makes_mask:  # as MedSAM2's scripts for RECIST and LUNA25 do
+            self.predictor.add_new_mask(state, prompt.key_slice, 1, (logits[0, 0] > 0.0).cpu().numpy())
 
 
 class Sam2Rounds:
@@ -290,19 +298,31 @@ class Sam2Rounds:
                     yield index, logits[0, 0]
 
 
-def frames_as_medsam2_makes_them(volume: np.ndarray, image_size: int) -> torch.Tensor:
-    """(D, 3, S, S) float32."""
+def frames_as_medsam2_makes_them(channels: Sequence[np.ndarray], image_size: int) -> torch.Tensor:
+    """(D, 3, S, S) float32. channels: one volume (D, H, W) or three, which are red, green and blue."""
+    colours = [_greys(volume) for volume in channels]
+    frames = [
+        Image.merge("RGB", [Image.fromarray(one) for one in planes])
+        if len(planes) == 3
+        else Image.fromarray(planes[0]).convert("RGB")
+        for planes in zip(*colours, strict=True)
+    ]
+    resized = [np.array(frame.resize((image_size, image_size))).transpose(2, 0, 1) for frame in frames]
+    images = torch.from_numpy(np.stack(resized) / 255.0)
+    images -= torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    images /= torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    return images.float()
+
+
+def _greys(volume: np.ndarray) -> np.ndarray:
+    """(D, H, W) uint8."""
     volume = volume.astype(np.float64)  # as NumPy makes of the integers that MRI comes in
     tissue = volume[volume > 0]
     low, high = np.percentile(tissue, 0.5), np.percentile(tissue, 99.5)
     scaled = np.clip(volume, low, high)
     scaled = (scaled - scaled.min()) / (scaled.max() - scaled.min()) * 255.0
     scaled[volume == 0] = 0
-    frames = [Image.fromarray(s).convert("RGB").resize((image_size, image_size)) for s in scaled.astype(np.uint8)]
-    images = torch.from_numpy(np.stack([np.array(frame).transpose(2, 0, 1) for frame in frames]) / 255.0)
-    images -= torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-    images /= torch.tensor([0.229, 0.224, 0.225])[:, None, None]
-    return images.float()
+    return np.asarray(scaled.astype(np.uint8))
 
 
 def _predictor_module(legacy: bool) -> ModuleType:

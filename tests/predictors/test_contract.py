@@ -1,5 +1,7 @@
 """Each wrong answer of a predictor is one sentence that names it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -281,3 +283,30 @@ def test_a_failing_correction_is_named():
 def test_two_prompts_of_an_object_on_one_slice_are_refused_before_the_predictor_is_asked():
     with pytest.raises(PromptError, match="object 0: got box and box on slice 3"):
         ask(Several(), [SEVERAL[0], SEVERAL[0]])
+
+
+class Able(BoxFiller):
+    made_masks = three_sequences = True
+
+
+COLOURED = dataclasses.replace(volume(), channels=(volume().voxels,) * 3)
+MADE = [Prompt("box-to-mask", 2, BOX.box), Prompt("recist", 2, points=((2.0, 4.0),))]
+
+
+@pytest.mark.parametrize("wrap", [Checked, lambda made: PostProcessed(Checked(made), "largest-component")])
+def test_a_predictor_gets_only_the_modes_and_images_that_it_takes(wrap):
+    message = (
+        r"predictor box-filler\S*: got the prompt mode recist, expected one of box, point, points3, box\+point, mask "
+        "because this predictor does not turn prompts into masks; leave the mode out of --medsam-prompts, or set "
+        r"made_masks = True on a predictor that can \(docs/adding-a-predictor.md\)\."
+    )
+    plain, able = Checked(wrap(BoxFiller())), Checked(wrap(Able()))
+    with pytest.raises(PredictorError, match=message):
+        plain.predict(plain.encode(volume()), MADE[1:], protocol="bidirectional")
+    message = (
+        r"predictor box-filler\S*: got an image of three sequences, expected one of a single sequence because this "
+        "predictor does not take colours; give a single --medsam-modality, or set three_sequences = True on a "
+    )
+    with pytest.raises(PredictorError, match=message):
+        plain.encode(COLOURED)
+    assert len(able.predict(able.encode(COLOURED), MADE, protocol="bidirectional")) == 2

@@ -254,8 +254,17 @@ def test_a_right_predictor_passes():
     check_predictor(TakesSlicesTogether)
 
 
+class MakesMasks(BoxFiller):
+    made_masks = True
+
+
 def test_every_mode_passes():
-    check_predictor(BoxFiller, modes=MODES)
+    check_predictor(MakesMasks, modes=MODES)
+
+
+def test_a_mode_that_the_predictor_does_not_take_is_named():
+    with pytest.raises(PredictorError, match="predictor box-filler: got the prompt mode box-to-mask, expected one of"):
+        check_predictor(BoxFiller, modes=MODES)
 
 
 def test_a_predictor_of_one_mode_and_protocol_passes():
