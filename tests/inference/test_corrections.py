@@ -188,6 +188,19 @@ def test_forward_corrects_what_is_above_the_start(small_model, short_volume, ora
     assert_equal(prediction, expected)
 
 
+@pytest.mark.parametrize("mode", ["mask", "box-to-mask"])
+def test_a_mask_on_the_clicked_slice_stays_as_its_logits_so_far(mode, small_model, short_volume, oracle):
+    prompt = Prompt("mask", 4, mask=DRAWN) if mode == "mask" else Prompt(mode, 4, box=BOX)
+    corrections = [click(4, 12, 14, 1), click(4, 20, 22, 0)]
+    prediction = twice(small_model, short_volume, [prompt], corrections)
+    own = oracle(small_model, short_volume).rounds(prompt)
+    own.logits()
+    for correction in corrections:
+        own.correct(correction)
+        expected = own.logits()
+    assert_equal(prediction, expected)
+
+
 def test_sam2s_newer_predictor_agrees_too(corrected, small_model, short_volume, oracle):
     own = oracle(small_model, short_volume, legacy=False).rounds(BOX_ON_4)
     own.logits()
