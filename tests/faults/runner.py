@@ -26,7 +26,7 @@ from medsam_core.gates.baseline_file import read_baseline
 from medsam_core.gates.gates_file import load_gates
 from medsam_core.gates.proposal import propose_gates
 from medsam_core.inference.predictor import EncodedVolume, Predictor
-from medsam_core.plugin import evaluator as session
+from medsam_core.plugin import finishing
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
@@ -237,4 +237,4 @@ class Runner:
 
 def no_overlays(patch: pytest.MonkeyPatch) -> None:
     """Pictures of red cases take longer than the runs."""
-    patch.setattr(session, "write_overlay", lambda *_: None)
+    patch.setattr(finishing, "write_overlay", lambda *_: None)
