@@ -13,7 +13,7 @@ import numpy as np
 from medsam_core.evaluation import scoring
 from medsam_core.evaluation import subject as evaluation
 from medsam_core.metrics import mask_pair
-from medsam_core.plugin import evaluator as session
+from medsam_core.plugin import reading_worker as session
 from tests.faults.fault import fault
 
 
