@@ -12,8 +12,8 @@ from typing import Any, Literal
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import OptionError
 from medsam_core.header import RunHeader
-from medsam_core.metrics import METRICS
-from medsam_core.text import shown
+from medsam_core.metrics import KNOWN
+from medsam_core.text import counted, shown
 
 Cell = str | float | int | bool | None
 """None: not known. NaN: the score was computed, and the profile leaves it undefined."""
@@ -209,7 +209,7 @@ def _control_score(control: str, key: str) -> Read:
 def _score_column(key: str, own: str, control: str = "") -> Column:
     name = key.removeprefix(own)
     metric, _, scope = key.rpartition("/")[2].partition("@")
-    known = METRICS.get(metric)
+    known = KNOWN.get(metric)
     words = f"{known.description}, {_place(scope)}" if known else f"{metric}, {_place(scope)}"
     if control:
         name, words = f"{control}/{name}", f"the control {control}: {words}"
@@ -217,6 +217,9 @@ def _score_column(key: str, own: str, control: str = "") -> Column:
 
 
 def _place(scope: str) -> str:
+    number = scope.removeprefix("round")
+    if number != scope and number.isdecimal():
+        return f"over the whole volume after {counted(int(number), 'correction')}"
     return _SCOPES.get(scope, scope)
 
 

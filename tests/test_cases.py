@@ -16,7 +16,22 @@ from tests.headers import made_header
             "unknown region 'XT': expected one of WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV; correct the spelling.",
         ),
         ({"prompts": ("boxes",)}, "unknown prompt mode 'boxes': expected one of box, point, points3, box+point, mask"),
-        ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair"),
+        ({"modalities": ("dwi",)}, "unknown modality 'dwi': expected one of t1ce, t1, t2, flair or three of"),
+        (
+            {"modalities": ("t1ce+t2",)},
+            "modality 't1ce+t2': got 2 sequences, expected 1, or 3 as red, green and blue; name three different ones, "
+            "such as t1ce+t2+flair, or a single one.",
+        ),
+        ({"modalities": ("t1ce+t1+t2+flair",)}, "modality 't1ce+t1+t2+flair': got 4 sequences, expected 1, or 3"),
+        (
+            {"modalities": ("t1ce+t1ce+flair",)},
+            "modality 't1ce+t1ce+flair': got t1ce 2 times, expected each sequence once; name three different ones",
+        ),
+        (
+            {"modalities": ("t1ce", "t1ce+pd+flair")},
+            "modality 't1ce+pd+flair': got the unknown sequence 'pd', expected each of t1ce, t1, t2, flair; name three",
+        ),
+        ({"modalities": ("t1ce+t2+flair",) * 2}, "modality: got t1ce+t2+flair, t1ce+t2+flair with a repetition"),
         ({"protocols": ("backward",)}, "unknown protocol 'backward'"),
         ({"key_slice": "last"}, "unknown key slice 'last'"),
         ({"profile": "brats1999"}, "unknown profile 'brats1999'"),
@@ -35,6 +50,16 @@ from tests.headers import made_header
             {"key_slices": 3, "protocols": ("bidirectional", "slicewise")},
             "key slices: got 3 with the protocol slicewise, expected 1 because it prompts every slice",
         ),
+        ({"refine": -1}, "corrections: got -1, expected a whole number from 0 on; correct --medsam-refine."),
+        (
+            {"refine": 2, "protocols": ("bidirectional", "slicewise")},
+            "corrections: got 2 with the protocol slicewise, expected 0 because it has no memory, so a correction",
+        ),
+        (
+            {"refine": 2, "per_component": True},
+            "corrections: got 2 with one prompt for each component, expected one object for each case because a",
+        ),
+        ({"refine_rule": "random"}, "unknown rule of corrections 'random': expected one of volume, slice"),
         ({"jitter_voxels": float("nan")}, "jitter: got nan, expected a finite number ≥ 0"),
         (
             {"noises": ("jitter3",)},
@@ -64,6 +89,16 @@ def test_an_unknown_choice_is_reported_in_a_sentence(given, sentence):
 def test_case_ids_are_stable_and_name_only_an_unusual_protocol():
     assert Case("Brats18_2013_21_1", "t1ce", "WT", "box").id == "Brats18_2013_21_1/t1ce/WT/box"
     assert Case("s", "flair", "ET", "point", "slicewise").id == "s/flair/ET/point/slicewise"
+
+
+def test_an_image_of_three_sequences_is_part_of_a_cases_id():
+    settings = Settings(modalities=("t1ce+t2+flair", "flair"), regions=("WT",), prompts=("box-to-mask", "recist"))
+    assert [case.id for case in settings.cases("S")] == [
+        "S/t1ce+t2+flair/WT/box-to-mask",
+        "S/t1ce+t2+flair/WT/recist",
+        "S/flair/WT/box-to-mask",
+        "S/flair/WT/recist",
+    ]
 
 
 def test_a_noise_is_the_last_part_of_an_id_and_an_exact_prompt_has_none():

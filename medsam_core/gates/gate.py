@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from medsam_core.cases import MODALITIES, Case, CaseRecord, score_key
+from medsam_core.cases import Case, CaseRecord, score_key
 from medsam_core.data.regions import REGIONS
 from medsam_core.decoding import finite_or_text
 from medsam_core.gates.baseline import Baseline
@@ -22,6 +22,7 @@ from medsam_core.gates.wording import (
     metric_name,
     of_case,
 )
+from medsam_core.modalities import IMAGES
 from medsam_core.outcome import Outcome
 from medsam_core.prompts.noise import KINDS
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
@@ -32,7 +33,7 @@ FILTERS: Mapping[str, tuple[str, ...] | None] = {
     "region": REGIONS,
     "prompt": MODES,
     "protocol": PROTOCOLS,
-    "modality": MODALITIES,
+    "modality": IMAGES,
     "grade": None,
     "site": None,
     "volume_tercile": TERCILES,

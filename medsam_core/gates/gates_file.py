@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
+from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord, is_scope
 from medsam_core.errors import GateError
 from medsam_core.files import read_input, shipped_folders
 from medsam_core.gates.baseline import Baseline
@@ -25,7 +25,8 @@ from medsam_core.gates.baseline_file import find_baseline, read_baseline
 from medsam_core.gates.bounds import BOUNDS, Bound
 from medsam_core.gates.gate import FILTERS, NOISES, SAME, Gate, Violation
 from medsam_core.gates.gated_cohort import NO_COHORT, GatedCohort, read_cohort
-from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.metrics import DERIVED, KNOWN, PROFILES, ROUND_METRICS
+from medsam_core.modalities import listed
 from medsam_core.runs import Run
 
 VERSION = 1
@@ -122,10 +123,10 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
             where, "key", key, ("metric", "scope", "description", "same", "pooled", *FILTERS, *NOISES, *BOUNDS)
         )
     if "metric" not in table:
-        raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
-    _check_choice(where, "metric", table["metric"], METRICS)
+        raise GateError(f'{where}: names no metric, expected one of {", ".join(KNOWN)}; add `metric = "dice"`.')
+    _check_choice(where, "metric", table["metric"], KNOWN)
     scope = table.get("scope", SCOPES[0])
-    _check_choice(where, "scope", scope, SCOPES)
+    _check_scope(where, table["metric"], scope)
     filters = {name: _filter(where, name, table[name], known) for name, known in FILTERS.items() if name in table}
     filters |= _noise(where, table)
     limits = {name: _limit(where, table, name, scope) for name in BOUNDS if name in table}
@@ -166,9 +167,25 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
     return Gate(number, table["metric"], scope, filters, bounds, same, pooled)
 
 
+def _check_scope(where: str, metric: str, scope: Any) -> None:
+    """Refuse an unknown scope, and one that the metric is not computed in."""
+    if not isinstance(scope, str) or not is_scope(scope):
+        _check_choice(where, "scope", scope, (*SCOPES, "round0", "round1", "…"))
+    if metric in DERIVED and scope != SCOPES[0]:
+        raise GateError(
+            f"{where}: scope: got {scope} for {metric}, expected {SCOPES[0]} because it is of all rounds; leave the "
+            "scope out."
+        )
+    if scope not in SCOPES and metric not in ROUND_METRICS:
+        raise GateError(
+            f"{where}: scope: got {scope} for {metric}, expected one of {', '.join(ROUND_METRICS)}, which are computed "
+            "in every round; choose another metric, or leave the scope out for the last round."
+        )
+
+
 def _check_vacuous(where: str, metric: str, bound: Bound) -> None:
     """Refuse a bound that every score of the metric holds: a file of these would look like a gate."""
-    low, high = METRICS[metric].range
+    low, high = KNOWN[metric].range
     if not bound.statistic.in_unit:  # a ratio
         low, high = 0.0, math.inf
     elif bound.compares:
@@ -189,7 +206,7 @@ def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
     A drop takes the metric's direction into account. A ratio does not, nor does a floor copied from Dice to a distance.
     """
     relative = {bound.name for bound in bounds if bound.compares}
-    better = METRICS[metric].better
+    better = KNOWN[metric].better
     if better == "neither" and relative:
         raise GateError(
             f"{where}: {metric} neither gets better nor worse, so it has no bound on a change; "
@@ -206,7 +223,7 @@ def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
             f"{where}: mean_rise_maximum: got it alone, so a run that got worse would pass; set not_inferior or "
             "mean_drop_maximum as well."
         )
-    if "not_inferior" in relative and METRICS[metric].range != (0, 1):
+    if "not_inferior" in relative and KNOWN[metric].range != (0, 1):
         raise GateError(
             f"{where}: not_inferior: got it for {metric}, expected a metric from 0 to 1, because 0.05 and 0.20 are a "
             "collapse and a FAIL there; use mean_drop_maximum."
@@ -278,4 +295,4 @@ def _check_choice(where: str, what: str, value: Any, known: Iterable[str]) -> No
     if value not in by_lower.values():
         close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.5)
         fix = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
-        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {', '.join(by_lower.values())}; {fix}")
+        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {listed(by_lower.values())}; {fix}")

@@ -22,7 +22,7 @@ from medsam_core.gates.statistics import (
     holm,
     paired,
 )
-from medsam_core.metrics import METRICS
+from medsam_core.metrics import KNOWN
 from medsam_core.outcome import Outcome
 from medsam_core.text import counted
 
@@ -56,7 +56,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not can_get_worse(self.metric):
-            known = ", ".join(filter(can_get_worse, METRICS))
+            known = ", ".join(filter(can_get_worse, KNOWN))
             raise GateError(
                 f"metric {self.metric!r}: expected one that can get worse: {known}; choose one of these with --metric."
             )
@@ -91,7 +91,7 @@ class Rule:
         largest drop that is no FAIL by itself. n subjects hold none of these with the chance (1 − share)ⁿ, and then
         look unharmed to every test. The chance has to be alpha at most: 59 subjects for the default rule.
         """
-        lowest, highest = METRICS[self.metric].range
+        lowest, highest = KNOWN[self.metric].range
         largest = min(highest - lowest, math.inf if self.case_drop_maximum is None else self.case_drop_maximum)
         if self.margin >= largest:
             return MINIMUM_N

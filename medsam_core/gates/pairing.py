@@ -129,6 +129,8 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
         )
         if before != now
     ]
+    if _corrections(old) != _corrections(new):
+        reasons.append(f"other corrections: {_corrections(old)} in {reference.name}, {_corrections(new)} now")
     reasons += [f"{reference.name} cannot be believed: {doubt}" for doubt in reference.doubts]
     both = [(case, reference.cases[case], now) for case, now in current.cases.items() if case in reference.cases]
     moved = [case for case, before, now in both if before.prompts != now.prompts]
@@ -153,6 +155,12 @@ def _aside(reference: Baseline, run: Run, aside: Collection[str]) -> Iterator[st
     levels = sorted({record.case.noise_level for record in run.records if record.id in aside})
     if levels:
         yield f"not compared: {counted(len(aside), 'case')} with {few(levels)}, which {reference.name} does not have"
+
+
+def _corrections(identity: Identity) -> str:
+    """`none`, or how many and by which rule: scores after other corrections answer another question."""
+    number = identity.settings.get("refine", 0)
+    return f"{number} by the rule {identity.settings.get('refine_rule', 'volume')}" if number else "none"
 
 
 def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str], aside: Set[str]) -> list[str]:

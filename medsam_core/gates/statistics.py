@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special, stats
 
 from medsam_core.errors import GateError
-from medsam_core.metrics import METRICS
+from medsam_core.metrics import KNOWN
 
 MINIMUM_N = 5
 """With fewer pairs nothing is inferred about a population: the verdict is about these cases only."""
@@ -27,12 +27,12 @@ DECIMALS = 6
 
 def direction(metric: str) -> int:
     """1 if more is better or neither is, −1 if less is: what makes a change of the score a benefit."""
-    return -1 if METRICS[metric].better == "lower" else 1
+    return -1 if KNOWN[metric].better == "lower" else 1
 
 
 def can_get_worse(metric: str) -> bool:
     """False for a volume, say, which is neither better nor worse, and for a metric that this version does not know."""
-    return metric in METRICS and METRICS[metric].better != "neither"
+    return metric in KNOWN and KNOWN[metric].better != "neither"
 
 
 def mean_if_finite(values: Sequence[float]) -> float:

@@ -37,6 +37,7 @@ def describe(header: RunHeader) -> list[str]:
         f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
         f"{', '.join(settings.protocols)}{_noise(settings)}; key slice {settings.key_slice}, "
         + (f"{settings.key_slices} key slices in one track, " if settings.key_slices > 1 else "")
+        + (f"{settings.refine} corrections by the rule {settings.refine_rule}, " if settings.refine else "")
         + f"jitter {settings.jitter_voxels:g}, "
         f"profile {settings.profile}",
         *([f"options from {decided.options}"] if decided.options else []),

@@ -10,6 +10,7 @@ import numpy as np
 
 from medsam_core.errors import OptionError
 from medsam_core.prompts.geometry import Box, Point, moved_box, nearby_point
+from medsam_core.prompts.prompt import WITH_POINTS
 
 KINDS = ("jitter", "side", "expand")
 """`jitter`: edges and points move by up to so many voxels. `side`: edges move by up to so many percent of the box's
@@ -54,7 +55,7 @@ class Noise:
 
     def changes(self, mode: str) -> bool:
         """Whether it moves prompts of that mode: `jitter` boxes and points, the others boxes; none moves a mask."""
-        return "box" in mode or (self.kind == "jitter" and "point" in mode)
+        return "box" in mode or (self.kind == "jitter" and mode in WITH_POINTS)
 
     def box(self, box: Box, shape: tuple[int, int], rng: np.random.Generator) -> Box:
         """The box with every edge moved by itself, uniformly. shape: (H, W) of the slice.

@@ -41,6 +41,7 @@ def rows(records: Sequence[CaseRecord], *, profile: str) -> list[list[str]]:
         titles.remove("noise")
     if all(row["undefined"] == "0" for row in found):
         titles.remove("undefined")
+    titles = [title for title in titles if any(row[title] for row in found)]
     return [titles, *([row[title] for title in titles] for row in found)]
 
 
@@ -64,10 +65,20 @@ def _row(group: Sequence[CaseRecord], profile: str) -> dict[str, str]:
         "undefined": str(len(scores) - len(defined)),
         "mean Dice": _figure(statistics.fmean(defined) if defined else math.nan),
         "median": _figure(statistics.median(defined) if defined else math.nan),
+        "round 0": _mean_of(group, score_key(profile, "dice", "round0")),
+        "Dice AUC": _mean_of(group, score_key(profile, "dice_auc", "volume")),
         "key slice": _figure(statistics.fmean(on_key_slice) if on_key_slice else math.nan),
         "worst": _figure(worst.score("dice", "volume", profile) if worst else math.nan),
         "worst case": worst.id if worst else _NONE,
     }
+
+
+def _mean_of(group: Sequence[CaseRecord], key: str) -> str:
+    """The mean of a score over the prompted cases, "" if no record has it."""
+    if not any(key in record.scores for record in group):
+        return ""
+    scores = [record.scores.get(key, math.nan) for record in group if record.prompted]
+    return _figure(statistics.fmean(scores) if scores else math.nan)
 
 
 def ranked(records: Sequence[CaseRecord], *, profile: str) -> list[CaseRecord]:
