@@ -16,6 +16,7 @@ from medsam_core.text import shown
 
 COMMANDS = (
     "run",
+    "robustness",
     "list",
     "doctor",
     "checkpoints",
@@ -28,6 +29,7 @@ COMMANDS = (
     "compare",
     "ab",
     "history",
+    "view",
     "summary",
     "badge",
     "export",

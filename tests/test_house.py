@@ -28,6 +28,7 @@ ORDER = (
     "header",
     "sharding",
     "recount",
+    "slices",
     "plausibility",
     "evaluation",
     "case_table",
@@ -36,6 +37,8 @@ ORDER = (
     "gates",
     "latency",
     "reports",
+    "viewer",
+    "page",
     "merging",
     "plugin",
     "suite",
@@ -50,6 +53,7 @@ NEVER = {
     "cases": {"inference", "predictors", "testing"},
     "gates": {"inference", "predictors", "testing"},
     "reports": {"inference", "predictors", "testing"},
+    "page": {"inference", "predictors", "testing"},
 }
 """What a room may not import although it may be below it in ORDER."""
 ALONE = {"metrics": {"errors", "numpy", "scipy"}}

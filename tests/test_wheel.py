@@ -43,6 +43,15 @@ def test_it_holds_the_embedded_checkpoint_its_gates_its_baseline_and_no_tests_bu
     assert "medsam_core/gate_files/phantom.toml" in names
     assert "medsam_core/baseline_files/phantom.json" in names
     assert "medsam_core/py.typed" in names
+    for part in (
+        "assets/tabulator.min.js",
+        "assets/assets.json",
+        "scripts/table.js",
+        "styles/page.css",
+        "templates/page.html",
+    ):
+        assert f"medsam_core/page/{part}" in names
+    assert wheel.stat().st_size <= 14 * 1024**2
     assert "medsam_core/suite/test_accuracy.py" in names
     assert not [name for name in names if name.startswith(("tests/", "medsam_core/fixtures/training", "benchmarks/"))]
 
@@ -137,6 +146,7 @@ def test_its_command_runs_the_gate_in_an_empty_folder(installed):
     assert header["environment"]["commit"] is None
 
 
+@pytest.mark.slow
 def test_pytest_finds_the_suite_by_its_name(installed):
     given = (*(f"--medsam-{one}" for one in SMALL), "--collect-only", "-q", "--pyargs", "medsam_core.suite")
     for options in ((), ("-m", "not gpu"), ("-m", "gpu", "--medsam-allow-no-gpu")):

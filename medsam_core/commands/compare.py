@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_rule_options(parser: argparse._ActionsContainer) -> None:
     """The options of RULE: what a comparison takes for worse."""
     parser.add_argument("--metric", default="dice", help="what is compared (default: %(default)s)")
-    parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
+    parser.add_argument("--scope", default="volume", help="volume (default), region_slices, key_slice, round0 …")
     parser.add_argument("--margin", type=float, default=0.010, help="the mean may drop by this (default: %(default)s)")
     parser.add_argument("--listed-drop", type=float, default=0.05, help="name cases that drop by more (%(default)s)")
     collapse = "FAIL if clearly more cases drop by more than rise by more (default: %(default)s)"
@@ -52,6 +52,7 @@ def rule_of(arguments: argparse.Namespace) -> Rule:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the comparison and return its exit code. Raises GateError or RunError."""
+    from medsam_core.cases import check_scope
     from medsam_core.errors import RunError
     from medsam_core.files import write_whole
     from medsam_core.gates.baseline import identity_of
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.reports.comparison import junit, markdown
     from medsam_core.runs import read_run
 
+    check_scope(arguments.scope)
     rule = rule_of(arguments)
     with (
         progress_bar("comparing", unit="step") as progress,

@@ -20,10 +20,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="default: benchmarks/baselines")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the run's page with this verdict (HTML)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the verdict and return its exit code. Raises GateError or RunError. Writes nothing."""
+    """Print the verdict and return its exit code. Raises GateError or RunError. Writes nothing but --page."""
     from medsam_core.gates.baseline_file import FOLDER
     from medsam_core.gates.gates_file import gates_of
     from medsam_core.gates.noise import check_gates, floor_of
@@ -39,6 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
         check_gates(gates, floor_of(stored))
         baseline = reference_of(stored, gates, arguments.baseline, folder=folder)
         verdict = judge_run(stored, gates, baseline=baseline, folder=folder)
+        if arguments.page is not None:
+            from medsam_core.page.page import write_page
+
+            write_page(stored, verdict, arguments.page, baseline, fix="choose another --page")
     if arguments.json:
         print(json.dumps(verdict.to_json(), indent=1, sort_keys=True))
     else:

@@ -28,10 +28,10 @@ from medsam_core.gates.verdict import Verdict, judge_run, part_reason
 from medsam_core.header import WHOLE_SCHEMA, Decisions, Environment, RunHeader, ShardRun
 from medsam_core.merging.shards import DAMAGED, ScoredShard, check_shards, plan_of, read_shard
 from medsam_core.outcome import Outcome, worst
+from medsam_core.page.page import write_page
 from medsam_core.progress import Progress
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.reports.page import write_page
 from medsam_core.runs import (
     CASES,
     HEADER,
@@ -43,7 +43,9 @@ from medsam_core.runs import (
     read_run,
     write_file,
 )
+from medsam_core.slices import append_line, read_slices
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import files_of, write_programs
 
 DIFFERS = "differs between the shards"
 
@@ -88,7 +90,7 @@ def merge(
         reference = reference_of(run, gates, folder=folder)
         verdict = judge_run(run, gates, baseline=reference, folder=folder)
         verdict = _with_sessions(verdict, shards, gates, lost)
-        write_page(run, verdict, directory / "page.html")
+        write_page(run, verdict, directory / "page.html", reference)
         write_file(directory, VERDICT, json_text(verdict.to_json()))
     return replace(run, directory=output), verdict
 
@@ -169,6 +171,13 @@ def _write(
     for _, run, record in found:
         _copy(run.directory, record.overlay, directory)
         _copy(run.directory, record.mask, directory)
+        for name in files_of(record, run.directory):
+            _copy(run.directory, name, directory)
+    counts = {case: one for shard in shards for case, one in read_slices(shard.run.directory).items()}
+    for _, _, record in found:
+        if record.id in counts:
+            append_line(directory, counts[record.id].line())
+    write_programs(directory)
     merged = read_run(directory)
     return merged, lost_masks(directory, merged.records)
 

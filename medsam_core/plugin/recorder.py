@@ -16,16 +16,20 @@ from medsam_core.gates.noise import check_gates, floor_of
 from medsam_core.gates.reference import reference_of
 from medsam_core.gates.verdict import Verdict, judge_run
 from medsam_core.outcome import Outcome, worst
+from medsam_core.page.page import write_page
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
+from medsam_core.plugin.pictures import KeptPictures
 from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.streaming import Kept
+from medsam_core.plugin.viewer_files import ViewerFiles
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
-from medsam_core.reports.page import write_page
 from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
+from medsam_core.slices import append_line
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import write_programs
 
 
 class Recorder:
@@ -45,7 +49,8 @@ class Recorder:
         self._resumed: set[str] = set()  # cases of an earlier session
         self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
-        self._spare_overlays: dict[str, tuple[float, str]] = {}
+        self._pictures = KeptPictures(configuration.overlays, self.header.settings.profile, self.baseline)
+        self._viewer = ViewerFiles(configuration)
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
 
@@ -99,14 +104,15 @@ class Recorder:
             )
 
     def _after_writing(self, evaluated: Evaluated) -> None:
-        """Drop the overlay if it is not among the few worst."""
+        """Write the case's counts by slice, and drop the overlays and the viewer's files that are needed no more."""
         record, directory = evaluated.record, self.open().directory
-        keep = self.configuration.overlays
-        if record.overlay and not evaluated.violations and keep is not None:
-            self._spare_overlays[record.id] = (record.score("dice"), record.overlay)
-            if len(self._spare_overlays) > keep:
-                best = max(self._spare_overlays, key=lambda case: (self._spare_overlays[case][0], case))
-                (directory / self._spare_overlays.pop(best)[1]).unlink(missing_ok=True)
+        broken, recorded = bool(evaluated.violations), self.open().records
+        self._viewer.settle(record, broken=broken, recorded=recorded, directory=directory)
+        if evaluated.slices:
+            append_line(directory, evaluated.slices)
+        if not broken:
+            for overlay in self._pictures.add(record):
+                (directory / overlay).unlink(missing_ok=True)
 
     def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.
@@ -133,7 +139,8 @@ class Recorder:
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
         prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
-        write_page(run, verdict, writer.directory / "page.html")
+        write_programs(writer.directory)
+        write_page(run, verdict, writer.directory / "page.html", self.baseline)
         writer.write(VERDICT, verdict.to_json())
         writer.close()
         return verdict
@@ -166,9 +173,16 @@ class Recorder:
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
             self._resumed = set(self._writer.records)
+            self._settle_resumed(self._writer)
             if self.gates is not None:  # so that the run can be judged again wherever it is moved
                 self._writer.write(IN_RUN, self.gates.path.read_bytes())
         return self._writer
+
+    def _settle_resumed(self, writer: RunWriter) -> None:
+        """Count the cases of an earlier session among the worst."""
+        for record in writer.records.values():
+            broken = self.gates is not None and bool(self.gates.violations(record))
+            self._viewer.settle(record, broken=broken, recorded=writer.records, directory=writer.directory)
 
     def close(self) -> None:
         """Close the run's files without a verdict: the session was interrupted."""

@@ -42,8 +42,8 @@ def markdown(comparison: RunComparison) -> str:
         head, *rows = table(comparison.subgroups)
         lines.append("")
         rule_line = ("---", *("---:" for _ in head[1:]))
-        cells = [tuple(map(escaped, row)) for row in (head, *rows)]
-        lines += [f"| {' | '.join(row)} |" for row in (cells[0], rule_line, *cells[1:])]
+        cells = [(escaped(name), *figures) for name, *figures in rows]  # figures are this package's own
+        lines += [f"| {' | '.join(row)} |" for row in (tuple(map(escaped, head)), rule_line, *cells)]
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ from medsam_core.outcome import Outcome
 from medsam_core.reports.history import NOT_JUDGED, Entry
 from medsam_core.reports.history_steps import groups_of, noise_lines, series, step_lines, steps
 from medsam_core.reports.history_table import heading, remarks
-from medsam_core.reports.line_chart import Line, line_chart, verdict_strip
+from medsam_core.reports.line_chart import STYLE, Line, line_chart, verdict_strip
 from medsam_core.text import counted, shown
 
 _LETTERS = {
@@ -25,32 +25,22 @@ _COLOURS, _GROUPS = 6, 12
 """Colours, and groups of one chart: more would look alike."""
 _NONE = "–"
 
-_STYLE = """
-:root { color-scheme: light dark; --text: #1c1c1c; --soft: #5c5c5c; --rule: #d8d8d8; --back: #fff;
-  --c0: #0072b2; --c1: #8a5fbf; --c2: #4a4a4a; --c3: #3a94c9; --c4: #11806f; --c5: #7a7ab0;
-  --pass: #2a7f3f; --fail: #c0392b; --open: #946b00; --none: #777; }
-@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --soft: #a8a8a8; --rule: #444; --back: #181818;
-  --c0: #5cb3ff; --c1: #b794f4; --c2: #cfcfcf; --c3: #86d0f5; --c4: #4fd1c5; --c5: #a9a9de;
-  --pass: #5fc27e; --fail: #ff7b6b; --open: #e0b040; --none: #999; } }
+_STYLE = (
+    STYLE
+    + """
+:root { color-scheme: light dark; --text: #1c1c1c; --soft: #5c5c5c; --rule: #d8d8d8; --back: #fff; }
+@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --soft: #a8a8a8; --rule: #444; --back: #181818; } }
 body { font: 15px/1.45 system-ui, sans-serif; color: var(--text); background: var(--back); margin: 0 auto;
   max-width: 980px; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem; } h3 { font-size: .95rem; margin: .8rem 0 0; }
-svg { width: 100%; height: auto; display: block; font-size: 12px; }
-svg text { fill: var(--soft); } .grid { stroke: var(--rule); } .tick { text-anchor: end; }
-.date, .mark { text-anchor: middle; } .mark { font-size: 14px; }
-polyline { fill: none; stroke-width: 1.6; } .dash1 { stroke-dasharray: 6 3; } .dash2 { stroke-dasharray: 2 3; }
-.c0 { --own: var(--c0); } .c1 { --own: var(--c1); } .c2 { --own: var(--c2); } .c3 { --own: var(--c3); }
-.c4 { --own: var(--c4); } .c5 { --own: var(--c5); }
-polyline { stroke: var(--own); } circle, svg text.end { fill: var(--own); }
-td.pass, svg text.pass { color: var(--pass); fill: var(--pass); }
-td.fail, svg text.fail { color: var(--fail); fill: var(--fail); }
-td.open, svg text.open { color: var(--open); fill: var(--open); }
-td.none, svg text.none { color: var(--none); fill: var(--none); }
+td.pass { color: var(--pass); } td.fail { color: var(--fail); } td.open { color: var(--open); }
+td.none { color: var(--none); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: .5rem 0; }
 th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .note { color: var(--soft); font-size: 13px; }
 """
+)
 
 
 def history_page(entries: Sequence[Entry], *, metric: str = "dice", scope: str = "volume") -> str:
@@ -70,7 +60,11 @@ def history_page(entries: Sequence[Entry], *, metric: str = "dice", scope: str =
         *_moves(entries, metric, scope),
     ]
     for runs in charts:
-        parts += [f"<h2>{_text(heading(runs, entries))}</h2>", *_charts(runs, name), _run_table(runs, groups_of(runs))]
+        parts += [
+            f"<h2>{_text(heading(runs, entries))}</h2>",
+            *charts_of(runs, name),
+            _run_table(runs, groups_of(runs)),
+        ]
     if unfinished:
         parts.append("<h2>Unfinished</h2>")
         parts.append('<p class="note">Without a verdict, or without a score of every planned case; in no chart.</p>')
@@ -89,8 +83,11 @@ def _moves(entries: Sequence[Entry], metric: str, scope: str) -> list[str]:
     return ["<h2>What moved</h2>", text, *(f'<p class="note">{_text(line)}.</p>' for line in noise_lines(entries))]
 
 
-def _charts(runs: Sequence[Entry], name: str) -> list[str]:
-    """Accuracy, latency and verdicts; their points are below each other."""
+def charts_of(runs: Sequence[Entry], name: str) -> list[str]:
+    """HTML of accuracy, latency and verdicts of comparable runs; their points are below each other.
+
+    name: of what the means are of. The page that they are put into needs `line_chart.STYLE`.
+    """
     labels = tuple(f"{one.date} {shown(one.name)}, {one.revision}" for one in runs)
     lines = []
     for place, group in enumerate(groups_of(runs)):

@@ -1,4 +1,4 @@
-"""Lines over runs as SVG inside of a page: no script, no request, colours from the page's style sheet."""
+"""Lines over runs as SVG inside of a page: no script, no request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ from html import escape
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 60, 130, 10, 8
 _LETTER = 7
 """Width in pixels of a letter of the labels, about."""
+STYLE = """
+:root { --c0: #0072b2; --c1: #8a5fbf; --c2: #4a4a4a; --c3: #3a94c9; --c4: #11806f; --c5: #7a7ab0;
+  --pass: #2a7f3f; --fail: #c0392b; --open: #946b00; --none: #777; }
+@media (prefers-color-scheme: dark) { :root {
+  --c0: #5cb3ff; --c1: #b794f4; --c2: #cfcfcf; --c3: #86d0f5; --c4: #4fd1c5; --c5: #a9a9de;
+  --pass: #5fc27e; --fail: #ff7b6b; --open: #e0b040; --none: #999; } }
+svg { width: 100%; height: auto; display: block; font-size: 12px; }
+svg text { fill: var(--soft); } .grid { stroke: var(--rule); } .tick { text-anchor: end; }
+.date, .mark { text-anchor: middle; } .mark { font-size: 14px; }
+polyline { fill: none; stroke-width: 1.6; } .dash1 { stroke-dasharray: 6 3; } .dash2 { stroke-dasharray: 2 3; }
+.c0 { --own: var(--c0); } .c1 { --own: var(--c1); } .c2 { --own: var(--c2); } .c3 { --own: var(--c3); }
+.c4 { --own: var(--c4); } .c5 { --own: var(--c5); }
+polyline { stroke: var(--own); } circle, svg text.end { fill: var(--own); }
+svg text.pass { fill: var(--pass); } svg text.fail { fill: var(--fail); } svg text.open { fill: var(--open); }
+svg text.none { fill: var(--none); }
+"""
+"""The style of the charts; the page says what --soft and --rule are: the colours of labels and of thin lines."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medsam_core.errors import RunError
 from medsam_core.files import written_whole
+from medsam_core.modalities import sequences_of
 
 if TYPE_CHECKING:
     from medsam_core.evaluation.subject import ScoredCase
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _GREYS = 240
 _WHITE, _SOFT = _GREYS - 1, 170
+FIRST_COLOUR = _GREYS
+"""Of the palette: contours and prompts; what is below are greys."""
 _TRUTH, _PREDICTION, _PROMPT, _BACKGROUND = _GREYS, _GREYS + 1, _GREYS + 2, _GREYS + 3
 # colour-blind readers can tell green from magenta, and yellow from both
 _COLOURS = {_TRUTH: (64, 230, 64), _PREDICTION: (255, 64, 220), _PROMPT: (255, 225, 40), _BACKGROUND: (200, 120, 0)}
@@ -33,6 +36,8 @@ _MARGIN_VOXELS = 6
 _NARROWEST_PIXELS = 640
 """Room for the caption and the legend under a single small panel."""
 _GAP, _PAD, _LINE = 8, 10, 22
+_TOP, _BOTTOM = _PAD + 2 * _LINE + 6, _LINE + 2 * _PAD
+"""Height of caption and titles, and of the legend."""
 _MINOR_SLICE = 0.05
 """Slices with less than this share of the largest slice's voxels (truth or prediction) count as tapered ends."""
 _WINDOW_SAMPLES = 150_000
@@ -45,7 +50,7 @@ def write_overlay(result: ScoredCase, path: Path | str) -> None:
     both are seen where they agree. The prompt is yellow: a box's outline, `+` for a point on the region (an orange
     `x` for one on the background), a dashed contour for a mask. Slices are shown as stored, cropped to the head: rows
     toward posterior, the patient's right on the left (radiological). Slice numbers count from 0, as in the record.
-    There is only one panel if no other slice has truth or prediction.
+    There is only one panel if no other slice has truth or prediction. Of three sequences the first is shown.
 
     result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
     or not at all. Raises RunError if it cannot be written.
@@ -62,7 +67,7 @@ def draw_overlay(result: ScoredCase) -> Image.Image:
         slices.append(worst)
     crop = _head(result, slices)
     scale = max(1, round(_PANEL_PIXELS / max(side.stop - side.start for side in crop)))
-    low, high = _window(result.image.voxels)
+    low, high = shown_window(result.image.voxels)
     panels = []
     for number in slices:
         grey = (result.image.voxels[number][crop].astype(np.float32) - low) / (high - low)
@@ -79,6 +84,13 @@ def draw_overlay(result: ScoredCase) -> Image.Image:
             _draw_prompt(panel, prompt, crop, scale)
         panels.append(panel)
     return _compose(result, slices, panels)
+
+
+def panels_of(picture: Image.Image) -> Image.Image:
+    """An overlay without its caption and its legend, for a small view."""
+    if picture.height <= _TOP + _BOTTOM:
+        return picture.copy()
+    return picture.crop((0, _TOP, picture.width, picture.height - _BOTTOM))
 
 
 def shown_key_slice(prediction: np.ndarray, truth: np.ndarray, prompts: Sequence[Prompt]) -> int:
@@ -127,7 +139,7 @@ def _dice_text(prediction: np.ndarray, truth: np.ndarray) -> str:
     return f"Dice {2 * np.count_nonzero(prediction & truth) / both:.3f}" if both else "both empty"
 
 
-def _window(voxels: np.ndarray) -> tuple[float, float]:
+def shown_window(voxels: np.ndarray) -> tuple[float, float]:
     """Intensities shown as black and white: the 0.5 and 99.5 percentiles of the volume's foreground, sampled.
 
     Background is the most frequent value: 0 in a raw BraTS image, a negative constant in a z-scored one.
@@ -198,8 +210,8 @@ def _compose(result: ScoredCase, slices: Sequence[int], panels: Sequence[Image.I
     """Caption above, a title on each panel, the legend below."""
     wide = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1)
     width = max(wide, _NARROWEST_PIXELS) + 2 * _PAD
-    top, height = _PAD + 2 * _LINE + 6, panels[0].height
-    canvas = Image.new("L", (width, top + height + _LINE + 2 * _PAD), 18)
+    top, height = _TOP, panels[0].height
+    canvas = Image.new("L", (width, top + height + _BOTTOM), 18)
     draw = ImageDraw.Draw(canvas)
     _fit(draw, (_PAD, _PAD), result.record.id, width - 2 * _PAD - 240, size=18)
     dice = f"volume: {_dice_text(result.prediction, result.truth)}"
@@ -233,7 +245,9 @@ def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -
         draw.rectangle((x, y + 9, x + 22, y + 11), fill=colour)
         draw.text((x + 30, y), text, font=_font(15), fill=_WHITE)
         x += 30 + round(draw.textlength(text, font=_font(15))) + 24
-    draw.text((width - _PAD, y), f"slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
+    first, *others = sequences_of(result.record.case.modality)
+    shown = f"image: {first}, " if others else ""
+    draw.text((width - _PAD, y), f"{shown}slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
 
 
 def _fit(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int, *, size: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from medsam_core.cases import SCOPES, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import find_subjects, load
+from medsam_core.data.grid import Grid, Volume
 from medsam_core.errors import OptionError, PredictorError, PromptError
 from medsam_core.evaluation.scoring import score_case
 from medsam_core.evaluation.subject import data_hash, encode, prepare, read_cases, score_segmented, segment
@@ -337,3 +338,21 @@ def test_a_manifest_may_hold_several_slices_of_an_object_without_the_option(subj
     for name, result in recorded.items():
         first, second = result.record, again[name].record
         assert (first.scores, first.prompts, first.key_slices) == (second.scores, second.prompts, second.key_slices)
+
+
+def test_the_hash_of_three_sequences_covers_each_in_its_order():
+    grid = Grid((4, 3, 2), AFFINE, "LPS", None)
+    one, two, three = (np.full((2, 3, 4), value, np.float32) for value in (1, 2, 3))
+    labels = Volume(np.zeros((2, 3, 4), np.uint8), AFFINE, grid)
+    images = ((), (one, two, three), (one, three, two), (one, two, two))
+    assert len({data_hash(Volume(one, AFFINE, grid, channels), labels) for channels in images}) == len(images)
+
+
+def test_the_diameter_of_a_recist_prompt_is_measured_in_the_images_mm(subject, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "medsam_core.evaluation.subject.simulate", lambda *_, **given: asked.append(given["spacing_mm"]) or ()
+    )
+    settings = Settings(labels="brats2019")
+    prepare(subject, "t1ce", settings.cases(subject.id), BoxFiller(), settings)
+    assert set(asked) == {load(subject, "t1ce", convention="brats2019").image.spacing_mm}

@@ -52,6 +52,20 @@ def test_the_command_prints_the_verdict_and_returns_its_code(
     assert sorted(path.name for path in run.directory.iterdir()) == before
 
 
+def test_the_command_writes_the_page_of_the_verdict_that_it_prints(make_record, make_run, tmp_path, command):
+    run = make_run([make_record(dice=0.6)])
+    write_baseline(Baseline.of(make_run([make_record(dice=0.9)], name="old"), "main"), tmp_path / "b")
+    (tmp_path / "gates.toml").write_text(GATES)
+    given = ("judge", run.directory, "--gates", tmp_path / "gates.toml", "--baselines", tmp_path / "b")
+    assert command(*given, "--baseline", "main", "--page", tmp_path / "page.html") == 1
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<title>FAIL: run</title>" in text
+    assert "Change against main" in text
+    assert not (run.directory / "page.html").exists()
+    with pytest.raises(RunError, match=r"cannot be written \(.*\); choose another --page\.$"):
+        command(*given, "--page", tmp_path / "gates.toml" / "page.html")
+
+
 def test_the_baseline_that_the_session_was_given_is_found_again(make_record, make_run, tmp_path, command, capsys):
     run = make_run([make_record(dice=0.8)], baseline="main")
     write_baseline(Baseline.of(make_run([make_record(dice=0.9)], name="old"), "main"), tmp_path / "b")

@@ -18,9 +18,10 @@ from medsam_core.header import Shard
 from medsam_core.merging.merge import DIFFERS, merge
 from medsam_core.metrics.overlap import Counts
 from medsam_core.outcome import Outcome
-from medsam_core.reports.page import page
+from medsam_core.page.page import page
 from medsam_core.runs import CASES, HEADER, LOCK, VERDICT, RunWriter, json_text, line_of, read_run, write_file
 from medsam_core.sharding import part_of
+from medsam_core.slices import SliceCounts, append_line, read_slices
 from tests.headers import built_in, made_header
 
 SUBJECTS = ("S1", "S2", "S3", "S4", "S5")
@@ -249,6 +250,18 @@ def test_an_output_that_exists_is_left_alone(shards, tmp_path):
             merge(directories, tmp_path / name)
     assert list((tmp_path / "there").iterdir()) == []
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_counts_by_slice_of_every_shard_are_kept(shards, tmp_path):
+    directories = shards()
+    counts = [SliceCounts(record.id, 0, (1,), (2,), (3,)) for one in directories for record in read_run(one).records]
+    for directory in directories:
+        own = {record.id for record in read_run(directory).records}
+        for one in counts:
+            if one.id in own:
+                append_line(directory, one.line())
+    merge(directories, tmp_path / "merged")
+    assert read_slices(tmp_path / "merged") == {one.id: one for one in counts}
 
 
 def test_an_output_that_appears_meanwhile_is_not_replaced(shards, tmp_path, monkeypatch):

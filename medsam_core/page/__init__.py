@@ -1,0 +1,1 @@
+"""The page of a run: one HTML file that a person opens, finds the cause in, and sends on."""

@@ -1,0 +1,280 @@
+"""The page of a run: verdict and reasons, what changed, the worst cases as pictures, then every case.
+
+One HTML file that loads nothing: scripts, styles, data and the first pictures are in it. Only the overlays of the other
+cases and the viewer's data are files beside it, by relative links. Without scripts, all but the table of the cases can
+be read. Everything that comes from the run's files is escaped by the templates, or is text in the page's data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from medsam_core.cases import CaseRecord, score_key
+from medsam_core.errors import MedsamError, RunError
+from medsam_core.files import write_whole
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.gate import GateResult
+from medsam_core.gates.verdict import Verdict
+from medsam_core.outcome import Outcome
+from medsam_core.page.case_data import case_data, in_order, outcomes
+from medsam_core.page.change import VISIBLE, Change, change_against
+from medsam_core.page.configuration import configuration
+from medsam_core.page.inlining import HERE, json_script, policy, scripts, small_picture, style
+from medsam_core.page.rerun import command_of
+from medsam_core.page.trend import trend
+from medsam_core.reports.line_chart import STYLE
+from medsam_core.reports.tables import WORDS, control_lines, rows
+from medsam_core.runs import Run
+from medsam_core.slices import read_slices
+from medsam_core.text import counted, few, shown, signed
+from medsam_core.viewer.names import FOLDER, viewer_script
+
+_PICTURES = 3
+"""How many of the worst, and of the most fallen cases, are shown as pictures at once."""
+_REASONS = 3
+"""Broken bounds, and other sentences, that are listed with the verdict at once; the others are folded."""
+_FIRST_COLUMNS = ("region", "prompt", "n", "mean Dice", "median", "worst")
+"""Of the table of the groups, what is shown with the verdict where no change is."""
+_LONG_LIST = 12
+_SIGNS = {"PASS": "✔", "FAIL": "✖", "INCONCLUSIVE": "◆"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A case as a picture with a line below it."""
+
+    id: str
+    score: str
+    """Dice, and the change if it is known."""
+    group: str
+    outcome: str
+    cause: str
+    picture: str | None
+    """A data URL, or None if the run kept no picture of the case."""
+
+
+def write_page(
+    run: Run,
+    verdict: Verdict,
+    path: Path | str,
+    baseline: Baseline | None = None,
+    *,
+    fix: str = "choose another --medsam-run-dir",
+) -> None:
+    """Write the page of a run as one HTML file, whole or not at all.
+
+    run: a run without records gives a page that says so. path: usually `page.html` in the run's directory; overlays
+    are linked relative to it. baseline: what the verdict's relative bounds refer to. fix: what to do if it cannot be
+    written, for the error.
+    Raises RunError if it cannot be written.
+    """
+    path = Path(path)
+    text = page(run, verdict, links_from=path.parent, baseline=baseline)
+    write_whole(path, text, error=RunError, fix=fix)
+
+
+def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseline | None = None) -> str:
+    """The page's HTML. links_from: the folder that it will be in."""
+    change = change_against(baseline, run)
+    outcome = outcomes(run.records, verdict)
+    picture = _linked(run, Path(links_from))
+    data = case_data(
+        run,
+        verdict,
+        outcome,
+        baseline,
+        change.by_case or {},
+        read_slices(run.directory),
+        picture=picture,
+        viewer=_viewer(run, Path(links_from)),
+    )
+    data["viewer"] = _address(run.directory / FOLDER / "viewer.js", Path(links_from))
+    data["rerun"] = shown(command_of(run.header))
+    broken = [one for one in verdict.results if one.outcome is Outcome.FAIL]
+    texts, scores = scripts(), _scores(run)
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            title=f"{verdict.outcome.value}: {run.directory.resolve().name}",
+            name=run.directory.resolve().name,
+            outcome=verdict.outcome.value,
+            signs=_SIGNS,
+            summary=summary(verdict),
+            facts=_facts(run),
+            broken=broken,
+            most=_REASONS,
+            remarks=[*verdict.reasons, *(f"note: {note}" for note in verdict.notes)],
+            verdict=verdict,
+            change=change,
+            **_pictures(run, outcome, change),
+            gates=gate_groups(verdict.results),
+            gates_missing="The gates are judged when all shards are merged."
+            if verdict.shard
+            else "No gate was applied.",
+            scores=scores,
+            first_columns=[place for place, title in enumerate(scores.get("titles", ())) if title in _FIRST_COLUMNS],
+            missing=_missing(run),
+            many=len(run.records),
+            trend=trend(run, verdict),
+            configuration=configuration(run.header),
+            style=style() + Markup(STYLE),
+            scripts=texts,
+            policy=policy(texts),
+            data=json_script(data),
+        )
+    )
+
+
+def summary(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    counts, results = verdict.counts, verdict.results
+    planned, scored = counts.get("planned", 0), counts.get("scored", 0)
+    cases = counted(planned, "planned case")
+    attended = f"all {cases} were scored" if planned and scored == planned else f"{scored} of {cases} were scored"
+    if not results:
+        return f"{attended[0].upper()}{attended[1:]}."
+    broken = sum(one.outcome is Outcome.FAIL for one in results)
+    open_ = sum(one.outcome is Outcome.INCONCLUSIVE for one in results)
+    bounds = counted(len(results), "bound")
+    if not broken and not open_:
+        return f"{attended[0].upper()}{attended[1:]}, and all {bounds} hold."
+    parts = [f"{broken} of {bounds} {'is' if broken == 1 else 'are'} broken"] if broken else []
+    parts += [f"{open_} could not be decided"] if open_ else []
+    text = " and ".join(parts)
+    return f"{text[0].upper()}{text[1:]}; {attended}."
+
+
+def gate_groups(results: Sequence[GateResult]) -> dict[str, list[GateResult]]:
+    """The bounds by outcome, broken ones first; no entry for an outcome that none has."""
+    order = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
+    groups = {one.value: [result for result in results if result.outcome is one] for one in order}
+    return {name: own for name, own in groups.items() if own}
+
+
+def _facts(run: Run) -> str:
+    """What was judged, where and when, in a line."""
+    header = run.header
+    subjects = counted(len(header.cohort.subjects), "subject")
+    parts = [
+        f"predictor {header.predictor}",
+        f"checkpoint {header.checkpoint.name} {header.checkpoint.sha256[:8]}",
+        f"{Path(header.cohort.root).name}, {subjects}",
+        f"{header.device} {header.precision}",
+        header.created,
+    ]
+    return " · ".join(parts)
+
+
+def _pictures(run: Run, outcome: dict[str, str], change: Change) -> dict[str, Any]:
+    """The worst and the most fallen cases, as tiles."""
+    asked = [record for record in in_order(run, dict.fromkeys(outcome, "PASS")) if record.prompted]
+    by_id = {record.id: record for record in run.records}
+    fallen = [by_id[case] for case in change.fallen[:_PICTURES]]
+    worst = asked[: _PICTURES if fallen else 2 * _PICTURES - 2]
+    found = {record.id: _tile(run, record, outcome[record.id], change) for record in (*worst, *fallen)}
+    return {
+        "worst": [found[record.id] for record in worst],
+        "fallen": [found[record.id] for record in fallen],
+    }
+
+
+def _tile(run: Run, record: CaseRecord, outcome: str, change: Change) -> Tile:
+    key = score_key(run.header.settings.profile, "dice", "volume")
+    score = record.scores.get(key)
+    text = "no Dice" if score is None else f"Dice {score:.3f}"
+    moved = (change.by_case or {}).get(record.id)
+    if moved is not None and abs(moved) >= VISIBLE:
+        text += f" ({signed(moved)})"
+    path = _overlay(run, record)
+    return Tile(
+        id=record.id,
+        score=text,
+        group=f"{record.case.region} {record.case.prompt}",
+        outcome=outcome,
+        cause=(record.diagnosis or "").partition(":")[0],
+        picture=None if path is None else small_picture(path),
+    )
+
+
+def _overlay(run: Run, record: CaseRecord) -> Path | None:
+    """The overlay of a case, None if the run has none or names one that is not in its own directory."""
+    if not record.overlay:
+        return None
+    here = run.directory.resolve()
+    path = (here / record.overlay).resolve()
+    return path if path.is_relative_to(here) and path.is_file() else None
+
+
+def _linked(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
+    """From a record to the address of its overlay, relative to the page's folder."""
+
+    def link(record: CaseRecord) -> str | None:
+        path = _overlay(run, record)
+        return None if path is None else _address(path, links_from)
+
+    return link
+
+
+def _viewer(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
+    """From a record to the address of what the viewer shows of it, None where the run has nothing."""
+
+    def link(record: CaseRecord) -> str | None:
+        name = viewer_script(run.directory, record)
+        return None if name is None else _address(run.directory / name, links_from)
+
+    return link
+
+
+def _address(path: Path, links_from: Path) -> str:
+    """A file's address relative to the page's folder."""
+    return quote(Path(os.path.relpath(path.resolve(), links_from.resolve())).as_posix())
+
+
+def _scores(run: Run) -> dict[str, Any]:
+    """The table of the groups, a note below it, and what there is to say of the controls."""
+    profile = run.header.settings.profile
+    try:
+        found = rows(run.records, profile=profile)
+    except MedsamError as error:  # a run that did not compute Dice still has a page
+        return {"problem": str(error)}
+    if not found:
+        return {"problem": "No case was scored."}
+    titles, *lines = found
+    return {
+        "problem": "",
+        "titles": titles,
+        "words": WORDS,
+        "lines": lines,
+        "note": f"Dice over the volume by profile {profile}; key slice: on the prompted slices of the cases with the "
+        "region.",
+        "controls": control_lines(run.records, profile=profile),
+    }
+
+
+def _missing(run: Run) -> str:
+    scored = {record.id for record in run.records}
+    missing = [case for case in run.plan if case not in scored]
+    return f"Planned but not scored: {len(missing)}: {few(missing, _LONG_LIST)}" if missing else ""
+
+
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: shown(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["case_link"] = lambda case: f"#case={quote(shown(case))}"
+    return made
