@@ -24,6 +24,7 @@ def test_the_most_fallen_are_kept_beside_them():
     scores = [("a", 0.9), ("b", 0.2), ("c", 0.5), ("d", 0.95)]
     assert kept(scores, 1, {"a": 0.99, "b": 0.1, "d": 0.96}) == {"b", "a"}
     assert kept(scores, 1, {"a": 0.9, "b": 0.2, "d": 0.95}) == {"b"}, "no case fell"
+    assert kept(scores, 1, {"a": 0.9005}) == {"b"}, "nor is this a fall"
 
 
 def test_all_or_none_are_kept():

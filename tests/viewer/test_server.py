@@ -142,6 +142,7 @@ def test_pages_programs_and_scripts_are_served(served, stored):
     assert content(served(f"/{case_script(record.id)}")[2].decode())["id"] == record.id
     assert served("/page.html")[2] == b"<title>page</title>"
     assert served("/overlays/a.png")[2] == b"\x89PNG"
+    assert served("/favicon.ico")[::2] == (200, b"")
     status, headers, body = served("/page.html", method="HEAD")
     assert (status, body, headers["Content-Length"]) == (200, b"", "19")
 
