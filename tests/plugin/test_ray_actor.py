@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,7 +181,8 @@ def test_an_actor_is_set_to_what_the_session_is_set_to(configuration, started):
 
 
 def test_what_is_sent_can_be_pickled_and_names_neither_cohort_nor_run(configuration, tmp_path):
-    prepared = replace(configuration, phantom=replace(configuration.phantom, prepare=lambda: None), resume=True)
+    phantom = replace(configuration.phantom, prepare=lambda: None, progress=lambda: nullcontext())
+    prepared = replace(configuration, phantom=phantom, resume=True)
     made = pickle.loads(pickle.dumps(sendable(prepared)))
     assert (made.cohort, made.run_dir, made.resume) == ((), Path(), False)
     assert str(tmp_path / "run") not in str(vars(made))
