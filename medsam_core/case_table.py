@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medsam_core.cases import CASE_WORDS, Case, CaseRecord
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import OptionError
 from medsam_core.header import RunHeader
-from medsam_core.metrics import METRICS
-from medsam_core.prompts.prompt import PROTOCOLS
-from medsam_core.text import shown
+from medsam_core.metrics import KNOWN
+from medsam_core.text import counted, shown
 
 Cell = str | float | int | bool | None
 """None: not known. NaN: the score was computed, and the profile leaves it undefined."""
@@ -97,6 +96,7 @@ _FIXED: tuple[tuple[str, Kind, str, str, Read], ...] = (
     ("region", "text", "", "region that was prompted and scored", _part("region")),
     ("prompt", "text", "", "prompt mode", _part("prompt")),
     ("protocol", "text", "", "direction of propagation", _part("protocol")),
+    ("noise", "text", "", "noise of the prompt, such as jitter3-seed1; empty for an exact prompt", _part("noise")),
     (
         "status",
         "text",
@@ -147,7 +147,10 @@ def case_table(run: str, header: RunHeader, records: Iterable[CaseRecord]) -> Ca
     """
     scored = {record.id: record for record in records}
     ids = list(dict.fromkeys([*header.plan, *scored]))
-    given = [_Given(run, header, one, _case(one, scored.get(one)), scored.get(one)) for one in ids]
+    given = [
+        _Given(run, header, one, scored[one].case if one in scored else Case.from_id(one), scored.get(one))
+        for one in ids
+    ]
     fixed = [Column(*row[:4]) for row in _FIXED]
     measured = dict(_measured(header, list(scored.values())))
     rows = []
@@ -206,7 +209,7 @@ def _control_score(control: str, key: str) -> Read:
 def _score_column(key: str, own: str, control: str = "") -> Column:
     name = key.removeprefix(own)
     metric, _, scope = key.rpartition("/")[2].partition("@")
-    known = METRICS.get(metric)
+    known = KNOWN.get(metric)
     words = f"{known.description}, {_place(scope)}" if known else f"{metric}, {_place(scope)}"
     if control:
         name, words = f"{control}/{name}", f"the control {control}: {words}"
@@ -214,18 +217,10 @@ def _score_column(key: str, own: str, control: str = "") -> Column:
 
 
 def _place(scope: str) -> str:
+    number = scope.removeprefix("round")
+    if number != scope and number.isdecimal():
+        return f"over the whole volume after {counted(int(number), 'correction')}"
     return _SCOPES.get(scope, scope)
-
-
-def _case(identity: str, record: CaseRecord | None) -> Case | None:
-    """The case of a record, or of the id of a planned one; None for an id that no case has."""
-    if record is not None:
-        return record.case
-    parts = identity.split("/")
-    words = [*parts] if parts[-1] in PROTOCOLS else [*parts, "bidirectional"]
-    if len(words) < 5 or any(word not in known for word, known in zip(words[-4:], CASE_WORDS.values(), strict=True)):
-        return None
-    return Case("/".join(words[:-4]), *words[-4:])
 
 
 def _printable(cell: Cell) -> Cell:

@@ -16,6 +16,7 @@ from medsam_core.text import shown
 
 COMMANDS = (
     "run",
+    "robustness",
     "list",
     "doctor",
     "checkpoints",
@@ -26,7 +27,9 @@ COMMANDS = (
     "propose",
     "accept",
     "compare",
+    "ab",
     "history",
+    "view",
     "summary",
     "badge",
     "export",

@@ -179,4 +179,4 @@ class RunHeader:
 
     def to_json(self) -> dict[str, Any]:
         """Built-in types only."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "settings": self.settings.to_json()}

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from medsam_core.cases import SCOPES, CaseRecord, score_key
-from medsam_core.metrics import METRICS
+from medsam_core.metrics import KNOWN, ROUND_METRICS
+from medsam_core.metrics.rounds import derived
 from medsam_core.recount import differing
 from medsam_core.text import counted, few
 
@@ -60,6 +61,7 @@ def _miscounted(record: CaseRecord) -> list[str]:
         for scope, counts in record.counts.items():
             for metric in differing(record.scores, counts, record.spacing_mm, scope, record.case.region):
                 found.append(f"{metric} over {scope} is not what the counted voxels give")
+    found += _rounds_disagree(record)
     if record.prompted:
         return found
     volumes = [value for key, value in record.scores.items() if key.endswith("/volume_ml@volume")]
@@ -68,6 +70,21 @@ def _miscounted(record: CaseRecord) -> list[str]:
         found.append("the mask is not empty although nothing was prompted")
     if whole and whole.truth:
         found.append("nothing was prompted although the truth has the region")
+    return found
+
+
+def _rounds_disagree(record: CaseRecord) -> list[str]:
+    """What does not follow from the scores of the rounds: the last mask's scores, and those of all rounds together."""
+    found = []
+    for profile in sorted({key.split("/", 1)[0] for key in record.scores}):
+        rounds = {metric: own for metric in ROUND_METRICS if (own := record.rounds(metric, profile))}
+        if any(len(own) != len(record.corrections) + 1 for own in rounds.values()):
+            found.append("the rounds are not one more than the corrections")
+        expected = {metric: own[-1] for metric, own in rounds.items()} | derived(rounds)
+        for metric, value in expected.items():
+            given = record.scores.get(score_key(profile, metric, "volume"), math.nan)
+            if not (abs(given - value) <= TOLERANCE or (math.isnan(given) and math.isnan(value))):
+                found.append(f"{metric} over volume is not what the rounds give")
     return found
 
 
@@ -96,18 +113,19 @@ def contradictions(scores: Mapping[str, float], tolerance: float = TOLERANCE) ->
     """
     found = []
     for key, value in scores.items():
-        metric = METRICS.get(key.split("/", 1)[-1].split("@", 1)[0])
+        metric = KNOWN.get(key.split("/", 1)[-1].split("@", 1)[0])
         if metric is None or math.isnan(value):
             continue
         if not metric.range[0] - tolerance <= value <= metric.range[1] + tolerance:
             found.append(f"{key.split('/', 1)[-1]} is outside {metric.range[0]:g} to {metric.range[1]:g}")
+    scopes = (*SCOPES, *sorted({key.rpartition("@")[2] for key in scores}.difference(SCOPES)))
     for profile in sorted({key.split("/", 1)[0] for key in scores}):
         own = {
             (metric, scope): scores.get(score_key(profile, metric, scope), math.nan)
             for metric in ("dice", "iou", "volume_ml", "truth_volume_ml")
-            for scope in SCOPES
+            for scope in scopes
         }
-        for scope in SCOPES:
+        for scope in scopes:
             dice, iou = own["dice", scope], own["iou", scope]
             volume, truth = own["volume_ml", scope], own["truth_volume_ml", scope]
             if iou > -1 and abs(dice - 2 * iou / (1 + iou)) > tolerance:

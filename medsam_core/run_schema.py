@@ -18,10 +18,11 @@ from medsam_core import header
 from medsam_core.cases import CASE_WORDS, Case, CaseRecord
 from medsam_core.decoding import NON_FINITE
 from medsam_core.metrics.overlap import Counts
+from medsam_core.prompts.corrections import StoredCorrection
 from medsam_core.prompts.prompt import StoredMask, StoredPrompt
 
 _OF_HEADER = (kind for kind in vars(header).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind))
-_TYPES: tuple[type, ...] = (*_OF_HEADER, Case, CaseRecord, Counts, StoredPrompt, StoredMask)
+_TYPES: tuple[type, ...] = (*_OF_HEADER, Case, CaseRecord, Counts, StoredPrompt, StoredMask, StoredCorrection)
 """Everything that is stored; Settings is in the header."""
 
 

@@ -208,7 +208,7 @@ class RunWriter:
         prepare_directory(self.directory, resume=resume)  # a session that has just ended may have written
         if resume and (self.directory / HEADER).exists():
             self.stored = _read_header(self.directory / HEADER)
-            self._check_same_question(self.stored)
+            check_same_question(self.directory, self.stored, self.header)
             self.records = _read_records(cases)
             self._check_not_final()
             # of a session that was stopped: this one may end otherwise, or not at all
@@ -257,14 +257,6 @@ class RunWriter:
         """What has been written so far."""
         return Run(self.directory, self.header, tuple(self.records.values()))
 
-    def _check_same_question(self, before: RunHeader) -> None:
-        old, new = question(before), question(self.header)
-        for key in new:
-            if old[key] != new[key]:
-                raise RunError(
-                    f"{self.directory}: the run to resume differs in its {key}; give the same options or start another."
-                )
-
     def _check_not_final(self) -> None:
         if (self.directory / VERDICT).exists() and self.records.keys() >= set(self.header.plan):
             raise RunError(
@@ -282,6 +274,16 @@ def question(header: RunHeader) -> dict[str, Any]:
     own = predictor.version in ("", header.environment.medsam_core)
     asked["predictor"] = predictor.name if own else str(predictor)
     return asked | {"use of --medsam-compile": bool(header.decided.compiled)}
+
+
+def check_same_question(directory: Path, before: RunHeader, now: RunHeader) -> None:
+    """Raise RunError if the run in a directory was asked for something else than what is asked for now."""
+    old, new = question(before), question(now)
+    for key in new:
+        if old[key] != new[key]:
+            raise RunError(
+                f"{directory}: the run to resume differs in its {key}; give the same options or start another."
+            )
 
 
 def prepare_directory(directory: Path, *, resume: bool = False) -> None:

@@ -20,6 +20,7 @@ from medsam_core.data.volume import Grid, Volume
 from medsam_core.errors import PredictorError
 from medsam_core.predictors.choosing import checked
 from medsam_core.predictors.contract import Checked
+from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.geometry import tight_box
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 from medsam_core.prompts.simulation import simulate
@@ -63,9 +64,10 @@ def check_predictor(
     Checked are: the identity, which must be complete and stay the same; the answers' number, type, shape and dtype; the
     empty list of prompts; the slices of each protocol; the same answer twice, alone, in a batch, in another order, from
     another predictor and after another volume; the place of the mask; one mask for the prompts on several slices of an
-    object, if the predictor takes them; and that the volume is left as it was. The masks' quality is not checked,
-    except that on the prompted slice of a bright object more of the mask must be in the object's place than in its
-    mirror images and than where x and y are swapped.
+    object, if the predictor takes them; the first masks of `refine` and a round without corrections, if it takes those;
+    and that the volume is left as it was. The masks' quality is not checked, except that on the prompted slice of a
+    bright object more of the mask must be in the object's place than in its mirror images and than where x and y are
+    swapped.
     """
     predictor, other = checked(factory(), "check_predictor"), checked(factory(), "check_predictor")
     identity = predictor.identity
@@ -85,6 +87,9 @@ def check_predictor(
     if predictor.several_slices:
         for protocol in [one for one in protocols if one != "slicewise"]:
             _check_several_slices(predictor, scenes[0].prompts[0], encoded[0], protocol)
+    if predictor.corrections:
+        for protocol in [one for one in protocols if one != "slicewise"]:
+            _check_corrections(predictor, scenes[0], encoded[0], protocol, tolerance)
     for scene, voxels in zip(scenes, before, strict=True):
         if not np.array_equal(scene.volume.voxels, voxels):
             raise _broken("volume", "got changed voxels", "them as they were", "work on a copy")
@@ -127,6 +132,27 @@ def _check_several_slices(predictor: Checked, prompt: Prompt, encoded: Any, prot
             "the object's mask for each",
             "track the prompts of one object_id together, or leave out several_slices",
         )
+
+
+def _check_corrections(predictor: Checked, scene: Scene, encoded: Any, protocol: str, tolerance: float) -> None:
+    prompts = list(scene.prompts)
+    first = _masks(predictor, encoded, prompts, protocol)
+    rounds = predictor.refine(encoded, prompts, protocol=protocol)
+    answers = {"before a correction": rounds.predictions, "after none": rounds.correct([None] * len(first))}
+    for what, answer in answers.items():
+        for prompt, mask, one in zip(prompts, first, answer, strict=True):
+            differ = np.count_nonzero(mask != one.mask)
+            if differ > tolerance * np.count_nonzero(mask | one.mask):
+                raise _broken(
+                    f"the same answer {what} ({protocol})",
+                    f"got {differ} other voxels for the prompt {prompt.mode!r}",
+                    "what predict gives",
+                    "begin refine with the masks of predict, and leave objects without a correction as they are",
+                )
+    # a click where every object is, on the prompted slice
+    y, x = (int(at) for at in np.argwhere(scene.truth[prompts[0].key_slice])[0])
+    click = Correction(prompts[0].key_slice, ((float(x), float(y)),), (1,))
+    rounds.correct([click, *[None] * (len(first) - 1)])
 
 
 def _check_place(scene: Scene, masks: Sequence[np.ndarray], protocol: str) -> None:
@@ -184,7 +210,8 @@ def _scene(index: int, modes: Sequence[str]) -> Scene:
     import nibabel
 
     volume = Volume(voxels, affine, Grid(SHAPE[::-1], affine, "LPS", nibabel.Nifti1Header()))
-    return Scene(volume, truth, tuple(prompt for mode in modes for prompt in simulate(truth, mode)))
+    prompts = [prompt for mode in modes for prompt in simulate(truth, mode, spacing_mm=SPACING_MM)]
+    return Scene(volume, truth, tuple(prompts))
 
 
 def _ellipsoid(axes: Sequence[np.ndarray], centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:

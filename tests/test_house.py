@@ -42,6 +42,7 @@ ORDER = (
     "merging",
     "plugin",
     "suite",
+    "ab",
     "commands",
     "cli",
     "__main__",

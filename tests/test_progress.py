@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import struct
 import subprocess
 import sys
 import termios
+from functools import partialmethod
 
 import pytest
+from tqdm import tqdm
 
 from medsam_core.progress import ProgressLines
 
@@ -116,3 +119,17 @@ def test_what_ends_soon_has_no_bar():
 def test_without_a_terminal_there_is_no_bar():
     done = subprocess.run([sys.executable, "-c", WORK.format(delay=0)], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_comparing_and_proposing_show_their_steps(monkeypatch, command, make_record, make_run):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("medsam_core.progress.DELAY", 0)
+    monkeypatch.setattr("tqdm.tqdm.__init__", partialmethod(tqdm.__init__, mininterval=0))
+    first, second = (make_run([make_record(f"S{i}") for i in range(6)], name=name).directory for name in "ab")
+    assert command("compare", first, second) == 0
+    assert "comparing: " in terminal.getvalue()
+    assert "2/3" in terminal.getvalue()
+    assert command("propose", first, "--repeat", second) == 0
+    assert "2/3" in terminal.getvalue().partition("proposing: ")[2]

@@ -146,6 +146,7 @@ def test_its_command_runs_the_gate_in_an_empty_folder(installed):
     assert header["environment"]["commit"] is None
 
 
+@pytest.mark.slow
 def test_pytest_finds_the_suite_by_its_name(installed):
     given = (*(f"--medsam-{one}" for one in SMALL), "--collect-only", "-q", "--pyargs", "medsam_core.suite")
     for options in ((), ("-m", "not gpu"), ("-m", "gpu", "--medsam-allow-no-gpu")):

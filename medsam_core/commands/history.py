@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="or an fsspec URL (default: runs)")
     parser.add_argument("--metric", default="dice", help="whose means are shown (default: %(default)s)")
-    parser.add_argument("--scope", default="volume", help="its scope: volume (default), region_slices or key_slice")
+    parser.add_argument("--scope", default="volume", help="volume (default), region_slices, key_slice, round0 …")
     parser.add_argument("--page", type=Path, metavar="FILE", help="also write everything as one HTML file with charts")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot means and times by date: .png, .svg or .pdf")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
@@ -32,19 +32,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, write the page, draw the plot. Raises RunError, GateError or OptionError."""
-    from medsam_core.cases import SCOPES, check_choices
+    from medsam_core.cases import check_choices, check_scope
     from medsam_core.errors import RunError
     from medsam_core.files import write_whole
     from medsam_core.gates.remote import local
-    from medsam_core.metrics import METRICS
+    from medsam_core.metrics import KNOWN
     from medsam_core.progress import progress_bar
     from medsam_core.reports.history import history
     from medsam_core.reports.history_page import history_page
     from medsam_core.reports.history_plot import plot
     from medsam_core.reports.history_table import charted, table
 
-    check_choices("metric", (arguments.metric,), tuple(METRICS))
-    check_choices("scope", (arguments.scope,), SCOPES)
+    check_choices("metric", (arguments.metric,), tuple(KNOWN))
+    check_scope(arguments.scope)
     asked = {"metric": arguments.metric, "scope": arguments.scope}
     with local(arguments.folder) as folder, progress_bar("runs", unit="run") as progress:
         entries = history(folder, **asked, progress=progress)

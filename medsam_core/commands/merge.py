@@ -33,15 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.gates.baseline_file import FOLDER
     from medsam_core.merging.merge import merge
     from medsam_core.plugin.terminal import result_lines
+    from medsam_core.progress import progress_bar
 
     command = ("medsam-core", "merge", *map(str, arguments.runs), "-o", str(arguments.output))
-    merged, verdict = merge(
-        arguments.runs,
-        arguments.output,
-        command=command,
-        baseline=arguments.baseline,
-        folder=arguments.baselines or FOLDER,
-    )
+    with progress_bar("merging", unit="step") as progress:
+        merged, verdict = merge(
+            arguments.runs,
+            arguments.output,
+            command=command,
+            baseline=arguments.baseline,
+            folder=arguments.baselines or FOLDER,
+            progress=progress,
+        )
     print("\n".join(result_lines(merged.records, verdict, merged.header.settings.profile)))
     print(f"run: {arguments.output} (page.html shows it)")
     return verdict.exit_code

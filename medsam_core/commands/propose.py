@@ -37,10 +37,18 @@ def run(arguments: argparse.Namespace) -> int:
     from medsam_core.files import write_whole
     from medsam_core.gates.proposal import propose_gates
     from medsam_core.gates.remote import local
-    from medsam_core.runs import read_run
+    from medsam_core.progress import progress_bar
+    from medsam_core.runs import Run, read_run
 
+    places = (arguments.run, *arguments.repeat)
     with ExitStack() as stack:
-        first, *repeats = (read_run(stack.enter_context(local(one))) for one in (arguments.run, *arguments.repeat))
+        progress = stack.enter_context(progress_bar("proposing", unit="step"))
+        runs: list[Run] = []
+        for place in places:
+            progress(len(runs), len(places) + 1)
+            runs.append(read_run(stack.enter_context(local(place))))
+        progress(len(runs), len(places) + 1)
+        first, *repeats = runs
         margins = {"margin": arguments.margin, "mean_margin": arguments.mean_margin}
         text = propose_gates(first, repeats=repeats, **margins, baseline=arguments.baseline)
     if arguments.output is None:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from medsam_core.errors import OptionError
 from medsam_core.plugin.options import OPTIONS
@@ -30,19 +30,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_options(parser)
+    parser.add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, such as -- -x -k WT")
+
+
+def add_options(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Declare the options of a gate session. without: the names of those that the command decides itself."""
     for option in OPTIONS:
-        text = option.help.replace("%", "%%")
-        parser.add_argument(f"--{option.name}", dest=option.key, default=None, help=text, **option.arguments)
+        if option.name not in without:
+            text = option.help.replace("%", "%%")
+            parser.add_argument(f"--{option.name}", dest=option.key, default=None, help=text, **option.arguments)
     parser.add_argument("-n", dest="workers", metavar="N", help="score subjects in N processes (needs pytest-xdist)")
     parser.add_argument("-m", dest="mark", metavar="EXPR", help="-m gpu: on CUDA, and an error without a GPU")
-    parser.add_argument("pytest", nargs="*", metavar="-- ARG", help="arguments for pytest, such as -- -x -k WT")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run pytest, and return its exit code. Raises OptionError if -n is given without pytest-xdist."""
+    command = gate_command([*session_options(arguments), *arguments.pytest])
+    sys.stdout.flush()
+    if os.name == "posix":  # pytest takes the place of this process: an interrupt or a kill reaches the session itself
+        os.execv(command[0], command)
+    return subprocess.call(command)
+
+
+def session_options(arguments: argparse.Namespace) -> list[str]:
+    """What was given of `add_options`, as pytest takes it. Raises OptionError if -n is given without pytest-xdist."""
     words = ["-v"]
     for option in OPTIONS:
-        value = getattr(arguments, option.key)
+        value = getattr(arguments, option.key, None)
         if value is not None:
             words.append(f"{option.flag}={value}" if option.metavar else option.flag)
     if arguments.workers is not None:
@@ -54,11 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         words += ["-n", arguments.workers]
     if arguments.mark is not None:
         words += ["-m", arguments.mark]
-    command = gate_command([*words, *arguments.pytest])
-    sys.stdout.flush()
-    if os.name == "posix":  # pytest takes the place of this process: an interrupt or a kill reaches the session itself
-        os.execv(command[0], command)
-    return subprocess.call(command)
+    return words
 
 
 def gate_command(options: Sequence[str], suite: str | None = None) -> list[str]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from medsam_core.data.layouts import parse
 from medsam_core.data.regions import REGIONS
 from medsam_core.errors import DataError
-from medsam_core.modalities import MODALITIES
+from medsam_core.modalities import IMAGES
 from medsam_core.text import counted, few
 
 _ENDING = re.compile(r"([_-]seg)?(\.nii(\.gz)?)?\Z", re.IGNORECASE)
 _SAVED = re.compile(
-    rf"(?P<subject>.+)__(?P<modality>{'|'.join(MODALITIES)})__(?P<region>{'|'.join(REGIONS)})__(?P<how>.+)"
+    rf"(?P<subject>.+)__(?P<modality>{'|'.join(map(re.escape, IMAGES))})__(?P<region>{'|'.join(REGIONS)})__(?P<how>.+)"
 )
 
 

@@ -16,21 +16,21 @@ from medsam_core.data.folders import Search, walk
 from medsam_core.data.listing import advice_on, contents
 from medsam_core.data.name_mapping import TABLES, read_table, with_table
 from medsam_core.data.regions import CONVENTIONS, LabelConvention, check_labels, convention_named
-from medsam_core.data.subject import Subject
+from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.data.unassigned import Leftover, explain_leftovers
-from medsam_core.data.volume import Volume, check_same_grid, read_image, read_labels
+from medsam_core.data.volume import Volume, check_same_grid, check_same_image_grid, read_image, read_labels
 from medsam_core.errors import DataError, LabelError, OptionError
-from medsam_core.modalities import MODALITIES
+from medsam_core.modalities import MODALITIES, sequences_of
 from medsam_core.text import few, shown
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedSubject:
-    """One modality of a subject and its labels, on one grid."""
+    """One modality of a subject, or three as colours, and its labels, on one grid."""
 
     subject: Subject
     modality: str
-    """One of MODALITIES."""
+    """One of `modalities.IMAGES`."""
     image: Volume
     """float32."""
     labels: Volume
@@ -149,16 +149,20 @@ def _attach(subjects: dict[str, Subject], search: Search) -> None:
 def check_subjects(subjects: Iterable[Subject], modality: str) -> None:
     """Raise DataError, naming the subjects, if some lack the modality or the segmentation.
 
-    modality: "t1ce", "t1", "t2", "flair" or another name for one of them; OptionError for an unknown name.
+    modality: "t1ce", "t1", "t2", "flair" or another name for one of them, or three joined by +; OptionError for an
+        unknown name.
     """
     subjects = tuple(subjects)
-    modality = layouts.canonical_modality(modality)
+    sequences = _sequences(modality)
     common = [name for name in MODALITIES if all(name in subject.images for subject in subjects)]
     leave_out = "leave these subjects out"
     other = f"choose {' or '.join(common)}, which all have" if common else leave_out
-    no_image = [subject.id for subject in subjects if modality not in subject.images]
     no_labels = [subject.id for subject in subjects if subject.segmentation is None]
-    for what, lacking, fix in ((f"{modality} image", no_image, other), ("segmentation", no_labels, leave_out)):
+    no_image = [
+        (f"{name} image", [subject.id for subject in subjects if name not in subject.images], other)
+        for name in sequences
+    ]
+    for what, lacking, fix in (*no_image, ("segmentation", no_labels, leave_out)):
         if lacking:
             raise DataError(
                 f"{few(lacking, 5)}: no {what} in {len(lacking)} of {len(subjects)} subjects, expected one in each; "
@@ -172,14 +176,16 @@ def _hint(subject: str) -> str:
 
 
 def load(subject: Subject, modality: str, *, convention: str | LabelConvention | None = None) -> LoadedSubject:
-    """Read one modality and the segmentation of a subject, and check that they fit together.
+    """Read one modality, or three as colours, and the segmentation of a subject, and check that they fit together.
 
-    modality: "t1ce", "t1", "t2", "flair" or another name for one of them.
+    modality: "t1ce", "t1", "t2", "flair" or another name for one of them, or three joined by +, such as
+        "t1ce+t2+flair": the image has the voxels of the first and all three as `channels`.
     convention: how to read the labels; None for the subject's own.
     Raises DataError for a missing or damaged file and for different shapes or affines, LabelError for a label that the
     convention does not know and for a subject of unknown convention, OptionError for an unknown name.
     """
-    modality = layouts.canonical_modality(modality)
+    sequences = _sequences(modality)
+    modality = "+".join(sequences)
     chosen = convention if convention is not None else subject.convention
     if chosen is None:
         raise LabelError(
@@ -188,11 +194,28 @@ def load(subject: Subject, modality: str, *, convention: str | LabelConvention |
         )
     chosen = convention_named(chosen)
     check_subjects((subject,), modality)
-    source, segmentation = subject.images[modality], subject.segmentation
+    segmentation = subject.segmentation
     assert segmentation is not None  # check_subjects checked it
     labels = read_labels(segmentation)
     check_labels(labels.voxels, chosen, name=segmentation.name)
-    image = read_image(source.path, channel=source.channel, channels=source.channels)
-    name = source.path.name if source.channel is None else f"{source.path.name} (channel {source.channel})"
+    (image, name), *others = [_read(subject.images[one]) for one in sequences]
     check_same_grid(image, labels, image_name=name, labels_name=segmentation.name)
+    for other, its_name in others:
+        check_same_image_grid(image, other, name, its_name)
+    if others:
+        image = replace(image, channels=(image.voxels, *(other.voxels for other, _ in others)))
     return LoadedSubject(subject, modality, image, labels, chosen)
+
+
+def _sequences(modality: str) -> tuple[str, ...]:
+    """The modalities of an image by their names here, one or three. Raises OptionError as `sequences_of` does."""
+    words = modality.split("+")
+    if len(words) == 1:
+        return (layouts.canonical_modality(modality),)
+    return sequences_of("+".join(layouts.SYNONYMS.get(word.lower(), word) for word in words))
+
+
+def _read(source: ImageFile) -> tuple[Volume, str]:
+    """An image, and what to call it in a sentence."""
+    name = source.path.name if source.channel is None else f"{source.path.name} (channel {source.channel})"
+    return read_image(source.path, channel=source.channel, channels=source.channels), name

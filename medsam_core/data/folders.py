@@ -26,7 +26,7 @@ from medsam_core.modalities import MODALITIES
 from medsam_core.text import counted, shown
 
 _DEPTH = 8  # root / Kaggle's wrapper / the archive's own folder / derivatives / pipeline / subject / session / anat
-_RUN, _OF_A_RUN = "run.json", ("masks", "overlays")
+_RUN, _OF_A_RUN = "run.json", ("masks", "overlays", "viewer")
 
 
 @dataclass

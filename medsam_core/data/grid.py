@@ -60,6 +60,8 @@ class Volume:
     """(4, 4) float64; `affine @ (x, y, z, 1)` is the RAS position in mm of `voxels[z, y, x]`."""
     grid: Grid
     """The grid of the file that was read."""
+    channels: tuple[Array, ...] = ()
+    """The three sequences that the model sees as red, green and blue, each as `voxels`, which is the first; else ()."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -142,7 +144,7 @@ def check_same_grid(
         elif not labels.grid.positioned:
             fix = "its header has no position, so it cannot be resampled: export it again on the image's grid"
         raise DataError(f"{labels_name}: shape {got}, expected {wanted} as in {image_name}; {fix}.")
-    if np.allclose(labels.affine, image.affine, rtol=1e-6, atol=AFFINE_TOLERANCE):
+    if _same_place(labels, image):
         return
     if not labels.grid.positioned or not image.grid.positioned:
         without, other = (labels_name, image_name) if not labels.grid.positioned else (image_name, labels_name)
@@ -156,3 +158,26 @@ def check_same_grid(
         f"{AFFINE_TOLERANCE:g} in each entry; if it was drawn on this image, copy the image's header into it, else "
         "resample it onto the image's grid with nearest neighbour."
     )
+
+
+def check_same_image_grid(first: Volume, other: Volume, first_name: str, other_name: str) -> None:
+    """Raise DataError, naming both files, if two sequences of one image are not on one grid, within 1e-3 of an affine.
+
+    Both are compared in LPS.
+    """
+    fix = f"register {other_name} to {first_name} and resample it onto its grid, or give a single --medsam-modality"
+    if first.shape != other.shape:
+        raise DataError(
+            f"{other_name}: shape {other.shape[::-1]}, expected {first.shape[::-1]} as in {first_name}, because they "
+            f"are colours of one image; {fix}."
+        )
+    if not _same_place(first, other):
+        worst = float(np.abs(first.affine - other.affine).max())
+        raise DataError(
+            f"{other_name}: affine differs from that of {first_name} by {worst:.4g}, expected at most "
+            f"{AFFINE_TOLERANCE:g} in each entry, because they are colours of one image; {fix}."
+        )
+
+
+def _same_place(one: Volume | Placement, other: Volume | Placement) -> bool:
+    return np.allclose(one.affine, other.affine, rtol=1e-6, atol=AFFINE_TOLERANCE)

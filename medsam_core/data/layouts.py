@@ -47,12 +47,13 @@ LAYOUTS = (
 UNKNOWN = "unknown"
 """The layout of a subject whose id says nothing."""
 
-_SYNONYMS = {
+SYNONYMS = {
     "t1": "t1", "t1n": "t1", "t1w": "t1", "t1pre": "t1",
     "t1ce": "t1ce", "t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "ct1": "t1ce",
     "t2": "t2", "t2w": "t2",
     "flair": "flair", "t2f": "flair",
 }  # fmt: skip
+"""Name in use, in lower case -> modality."""
 _SEGMENTATIONS = ("seg", "brats_tumor_seg", "tumor_segmentation", "segmentations", "gtv")
 
 GRADES = ("HGG", "LGG")
@@ -70,7 +71,7 @@ _ANY_NAME = re.IGNORECASE | re.DOTALL  # a name may hold a newline
 _ENDING = r"\.(?:nii(?:\.gz)?|mha|nrrd)"
 # the stem is as short as possible, so that the longest suffix is found; a name may also be a modality alone
 _FILE = re.compile(
-    rf"(?:(?P<stem>.+?)[_-])?(?P<suffix>{'|'.join([*_SYNONYMS, *_SEGMENTATIONS])})(?P<bias>_bias)?{_ENDING}",
+    rf"(?:(?P<stem>.+?)[_-])?(?P<suffix>{'|'.join([*SYNONYMS, *_SEGMENTATIONS])})(?P<bias>_bias)?{_ENDING}",
     _ANY_NAME,
 )
 _UPENN = re.compile(r"(?P<stem>upenn-gbm-\d+_\d+)_(?P<source>automated_approx_)?segm\.nii(\.gz)?", re.IGNORECASE)
@@ -119,9 +120,9 @@ SOURCES = (AUTOMATED, HD_GLIO)
 
 def canonical_modality(name: str) -> str:
     """ "t1", "t1ce", "t2" or "flair" for any name in use (t1c, T1gd, t2w, t2f …). Raises OptionError for others."""
-    if name.lower() not in _SYNONYMS:
+    if name.lower() not in SYNONYMS:
         raise OptionError(f"modality {name!r}: unknown, expected one of {', '.join(MODALITIES)}; choose one of these.")
-    return _SYNONYMS[name.lower()]
+    return SYNONYMS[name.lower()]
 
 
 def parse(name: str) -> FileName | None:
@@ -135,7 +136,7 @@ def parse(name: str) -> FileName | None:
     match = _FILE.fullmatch(name)
     if match is None:
         return None
-    kind = _SYNONYMS.get(match["suffix"].lower(), "seg")
+    kind = SYNONYMS.get(match["suffix"].lower(), "seg")
     if match["bias"] and (kind == "seg" or not (match["stem"] or "").lower().startswith("ucsf-pdgm")):
         return None
     return FileName(match["stem"] or "", kind, corrected=bool(match["bias"]))
@@ -196,7 +197,7 @@ def is_bids(subject: str) -> bool:
 def modality_in(name: str) -> str | None:
     """The modality that one of the words of a name is, as in `MR_BraTS-T1c_bratsgli_0001.npz`; None if none is."""
     words = re.split(r"[^a-z0-9]+", name.lower())
-    found = {_SYNONYMS[word] for word in words if word in _SYNONYMS}
+    found = {SYNONYMS[word] for word in words if word in SYNONYMS}
     return found.pop() if len(found) == 1 else None
 
 

@@ -18,6 +18,7 @@ from medsam_core.data.grid import (
     Placement,
     Volume,
     check_same_grid,
+    check_same_image_grid,
     orientation_change,
     placement,
     turned,
@@ -30,7 +31,7 @@ from medsam_core.errors import DataError, LabelError, MaskError, ShapeMismatch
 from medsam_core.files import written_whole
 from medsam_core.text import counted
 
-__all__ = ["Volume", "check_same_grid", "read_image", "read_labels", "write_mask"]
+__all__ = ["Volume", "check_same_grid", "check_same_image_grid", "read_image", "read_labels", "write_mask"]
 
 LABEL_TOLERANCE = 1e-3  # segmentations saved as float have values such as 0.99999997
 

@@ -1,8 +1,8 @@
-"""The cases of one subject from its files to their records, in three stages: prepare, segment, score.
+"""The cases of one subject from its files to their records, in four stages: read, encode, segment, score.
 
 All cases of a subject in one modality go together: the files are read once, the slices are encoded once, and the
-prompts are propagated in one batch. Only `segment` needs the device, so that `pipeline.Lookahead` can run the other
-two in threads.
+prompts are propagated in one batch. Only `segment` needs the device, so that `pipeline.Lookahead` can run the others
+meanwhile. `read_cases` and `score_segmented` need no predictor.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ import numpy as np
 from medsam_core.cases import Case, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
-from medsam_core.errors import DataError, PromptError
+from medsam_core.errors import DataError, PredictorError, PromptError
+from medsam_core.evaluation.masks import Masks
+from medsam_core.evaluation.rounds import CorrectedMasks, check_one_object, corrected_masks, round_scores
 from medsam_core.evaluation.scoring import count_case, score_case, score_controls
+from medsam_core.predictors.contract import check_takes_corrections
+from medsam_core.prompts.noise import Noise
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.prompts.simulation import simulate
 from medsam_core.prompts.truth import Truth
@@ -47,11 +51,11 @@ class ScoredCase:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Cases of one subject in one modality, ready for the device: files read, image normalised, prompts made."""
+    """Cases of one subject in one modality: files read and prompts made; after `encode` ready for the device."""
 
     loaded: LoadedSubject
     encoded: Any
-    """What the predictor made of the image; None if there is no prompt, and after segmentation."""
+    """What the predictor made of the image; None before `encode`, if there is no prompt, and after segmentation."""
     truths: Mapping[str, Truth]
     """By region."""
     prompts: Mapping[Case, tuple[Prompt, ...]]
@@ -62,6 +66,8 @@ class Prepared:
     """Wall time of the preparation."""
     notes: Mapping[Case, tuple[str, ...]] = field(default_factory=dict)
     """What was unusual about a case's prompts; no entry for most."""
+    settings: Settings = field(default_factory=Settings)
+    """How the cases are prompted and corrected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +76,13 @@ class Segmented:
 
     prepared: Prepared
     masks: Mapping[Case, np.ndarray]
-    """Case -> (D, H, W) bool."""
+    """Case -> (D, H, W) bool; of a noisy prompt made again at every look."""
     predicted_iou: Mapping[Case, np.ndarray]
     """Case -> (D,), the model's own estimate for each slice; only cases with one object, a union has no estimate."""
     seconds: float
     """Wall time of the segmentation."""
+    rounds: Mapping[Case, CorrectedMasks] = field(default_factory=dict)
+    """The masks of every round; {} without corrections."""
     notes: tuple[str, ...] = ()
     """What the predictor noted during the segmentation, such as a batch too large for the device's memory."""
 
@@ -88,11 +96,23 @@ def prepare(
     *,
     replay: Mapping[str, tuple[Prompt, ...]] | None = None,
 ) -> Prepared:
-    """Read one modality and the labels of a subject, and make the prompts and the pixels that the model will see.
+    """`read_cases`, then `encode`: all that the device needs. Raises what these two raise."""
+    return encode(read_cases(subject, modality, cases, settings, replay=replay), predictor)
+
+
+def read_cases(
+    subject: Subject,
+    modality: str,
+    cases: Iterable[Case],
+    settings: Settings,
+    *,
+    replay: Mapping[str, tuple[Prompt, ...]] | None = None,
+) -> Prepared:
+    """Read one modality and the labels of a subject, and make the prompts.
 
     cases: cases of this subject in this modality. replay: prompts by case id, used instead of simulated ones.
-    Computes nothing on the device. Raises DataError or LabelError that names the file, PromptError for a case that
-    `replay` lacks or that its prompts do not fit.
+    Raises DataError or LabelError that names the file, PromptError for a case that `replay` lacks or that its prompts
+    do not fit.
     """
     started = time.perf_counter()
     loaded = load(subject, modality, convention=settings.labels)
@@ -101,33 +121,56 @@ def prepare(
     for case in cases:
         if case.region not in truths:
             truths[case.region] = Truth(region_mask(loaded.labels.voxels, case.region, loaded.convention))
-        prompts[case] = _prompts(case, truths[case.region], settings, replay)
+        prompts[case] = _prompts(case, truths[case.region], settings, replay, loaded.image.spacing_mm)
+        if settings.refine:
+            check_one_object(case, prompts[case])
         if replay is None:
             notes[case] = _few_slices(case, prompts[case], settings)
-    encoded = predictor.encode(loaded.image) if any(prompts.values()) else None
     data = data_hash(loaded.image, loaded.labels)
-    return Prepared(loaded, encoded, truths, prompts, data, time.perf_counter() - started, notes)
+    return Prepared(loaded, None, truths, prompts, data, time.perf_counter() - started, notes, settings)
+
+
+def encode(prepared: Prepared, predictor: Predictor) -> Prepared:
+    """Let the predictor make of the image what it needs; not if there is no prompt. Computes nothing on the device."""
+    started = time.perf_counter()
+    encoded = predictor.encode(prepared.loaded.image) if any(prepared.prompts.values()) else None
+    return replace(prepared, encoded=encoded, seconds=prepared.seconds + time.perf_counter() - started)
 
 
 def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
     """Segment the prompts of all cases on the device. Raises DeviceError, DataError or PromptError.
 
-    A case's mask is the union of the masks of its objects, empty where nothing was prompted.
+    prepared: encoded; PredictorError if it has prompts and is not.
+    A case's mask is the union of the masks of its objects, empty where nothing was prompted. With corrections it is
+    that of the last round.
     """
+    prompted = [case for case, own in prepared.prompts.items() if own]
+    if prompted and prepared.encoded is None:
+        raise PredictorError(
+            f"{prompted[0].id}: the image was not encoded, expected what the predictor made of it; call encode before "
+            "segment."
+        )
+    if prepared.settings.refine:
+        return _segment_rounds(prepared, predictor)
     started, noted = time.perf_counter(), len(predictor.notes)
     prompts, shape = prepared.prompts, prepared.loaded.image.shape
     predicted_iou: dict[Case, np.ndarray] = {}
-    masks = {case: np.zeros(shape, bool) for case in prompts}
+    masks = Masks(shape, prompts)
     for protocol in dict.fromkeys(case.protocol for case in prompts):
         objects = [(case, own) for case in prompts if case.protocol == protocol for own in objects_of(prompts[case])]
         asked = [
             # numbers of objects are of a case, here they must be of all cases
-            (case, prompt if prompt.object_id is None else replace(prompt, object_id=number), prompt is own[0])
+            (case, prompt.numbered(number), prompt is own[0])
             for number, (case, own) in enumerate(objects)
             for prompt in own
         ]
-        if not asked or prepared.encoded is None:
+        if not asked:
             continue
+        if prepared.encoded is None:
+            raise PredictorError(
+                f"{asked[0][0].id}: the image was not encoded, expected what the predictor made of it; call encode "
+                "before segment."
+            )
         predictions = predictor.predict(prepared.encoded, [prompt for _, prompt, _ in asked], protocol=protocol)
         for (case, _, first), prediction in zip(asked, predictions, strict=True):
             if not first:
@@ -138,12 +181,33 @@ def segment(prepared: Prepared, predictor: Predictor) -> Segmented:
                     f"{case.id}: prediction: got shape {mask.shape}, expected {shape} as the image has; "
                     "return masks on the image's grid."
                 )
-            masks[case] |= mask
+            masks.add(case, mask)
             if len(objects_of(prompts[case])) == 1:
                 predicted_iou[case] = prediction.predicted_iou
     without_encoding = replace(prepared, encoded=None)  # frees the device's memory for the next volume
     notes = tuple(predictor.notes[noted:])
-    return Segmented(without_encoding, masks, predicted_iou, time.perf_counter() - started, notes)
+    return Segmented(without_encoding, masks, predicted_iou, time.perf_counter() - started, notes=notes)
+
+
+def _segment_rounds(prepared: Prepared, predictor: Predictor) -> Segmented:
+    """As `segment`, with corrections."""
+    started, noted = time.perf_counter(), len(predictor.notes)
+    settings, prompts, shape = prepared.settings, prepared.prompts, prepared.loaded.image.shape
+    check_takes_corrections(predictor)
+    correctable: Any = predictor
+    rounds = {case: CorrectedMasks.empty(shape, settings.refine) for case in prompts}
+    for protocol in dict.fromkeys(case.protocol for case in prompts):
+        of_protocol = {case: own for case, own in prompts.items() if case.protocol == protocol}
+        if prepared.encoded is not None:
+            rounds |= corrected_masks(correctable, prepared.encoded, of_protocol, prepared.truths, settings)
+    return Segmented(
+        replace(prepared, encoded=None),
+        {case: one.last for case, one in rounds.items()},
+        {case: one.predicted_iou for case, one in rounds.items() if one.predicted_iou is not None},
+        time.perf_counter() - started,
+        rounds,
+        tuple(predictor.notes[noted:]),
+    )
 
 
 def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[ScoredCase]:
@@ -159,6 +223,9 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
         truth = truths[case.region]
         given = (masks[case], truth, image.spacing_mm, asked, settings, estimates.get(case))
         scores[case] = score_case(*given, case.region)
+        if case in segmented.rounds:
+            corrected = segmented.rounds[case]
+            scores[case] |= round_scores(corrected, truth, image.spacing_mm, settings, case.region, scores[case])
         controls[case] = score_controls(image.voxels, truth, asked, case.protocol, settings)
     seconds = (prepared.seconds + segmented.seconds + time.perf_counter() - started) / max(len(prompts), 1)
     for case, asked in prompts.items():
@@ -176,21 +243,30 @@ def score_segmented(segmented: Segmented, settings: Settings) -> Iterator[Scored
             controls=controls[case],
             counts=count_case(masks[case], truths[case.region], asked),
             spacing_mm=image.spacing_mm,
+            corrections=segmented.rounds[case].stored if case in segmented.rounds else (),
         )
         yield ScoredCase(record, image, masks[case], truths[case.region].mask, asked)
 
 
 def data_hash(image: Volume, labels: Volume) -> str:
-    """16 hex digits: equal if, and practically only if, voxels, labels and spacing are equal (BLAKE2b)."""
+    """16 hex digits: equal if, and practically only if, voxels, labels and spacing are equal (BLAKE2b).
+
+    Of an image of three sequences the voxels of all are read, in the order of the channels.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for volume in (image, labels):
-        digest.update(repr((volume.shape, volume.voxels.dtype.str, np.round(volume.spacing_mm, 4).tolist())).encode())
-        digest.update(np.ascontiguousarray(volume.voxels).data)
+        for voxels in volume.channels or (volume.voxels,):
+            digest.update(repr((volume.shape, voxels.dtype.str, np.round(volume.spacing_mm, 4).tolist())).encode())
+            digest.update(np.ascontiguousarray(voxels).data)
     return digest.hexdigest()
 
 
 def _prompts(
-    case: Case, truth: Truth, settings: Settings, replay: Mapping[str, tuple[Prompt, ...]] | None
+    case: Case,
+    truth: Truth,
+    settings: Settings,
+    replay: Mapping[str, tuple[Prompt, ...]] | None,
+    spacing_mm: tuple[float, float, float],
 ) -> tuple[Prompt, ...]:
     """Simulated prompts, or those of the manifest. Raises PromptError if they were not recorded on this case."""
     if replay is None:
@@ -202,8 +278,10 @@ def _prompts(
             protocol=case.protocol,
             jitter_voxels=settings.jitter_voxels,
             seed=settings.seed,
-            key=case.id,
+            key=case.exact.id,  # so that the amounts of a noise move an edge the same way
             per_component=settings.per_component,
+            spacing_mm=spacing_mm,
+            noise=Noise.of(case.noise) if case.noise else None,
         )
     if case.id not in replay:
         raise PromptError(f"{case.id}: not in the prompt manifest, expected every case of the run; record it again.")

@@ -138,7 +138,7 @@ class Baseline:
 def identity_of(run: Run) -> Identity:
     """What the header says about the run's settings, checkpoint and data."""
     header = run.header
-    settings = asdict(header.settings)
+    settings = header.settings.to_json()
     cohort = vars(header.cohort) | {"root": Path(header.cohort.root).name, "subjects": len(header.cohort.subjects)}
     return Identity(
         created=header.created,

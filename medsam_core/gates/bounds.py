@@ -15,13 +15,13 @@ from typing import Literal, NamedTuple
 
 from medsam_core.cases import CaseRecord
 from medsam_core.gates.inferiority import Judged, Rule, judge_groups
-from medsam_core.gates.statistics import DECIMALS, direction
+from medsam_core.gates.statistics import DECIMALS, direction, subject_means
 from medsam_core.gates.wording import compared
 from medsam_core.outcome import Outcome
 
 
 class Reference(NamedTuple):
-    """What a score is compared with: the baseline's score of the same case, or a control's."""
+    """What a score is compared with: the baseline's of the same case, a control's, or that of the exact prompt."""
 
     name: str
     score: float
@@ -42,6 +42,12 @@ class GatedCase:
     baseline: Reference = NO_REFERENCE
     control: Reference = NO_REFERENCE
     """The control that is hardest to beat."""
+    exact: Reference = NO_REFERENCE
+    """The same case with the exact prompt, in the same run."""
+
+    def reference(self, needs: str | None) -> Reference | None:
+        """The one that a statistic needs, None for a statistic that needs none."""
+        return {"baseline": self.baseline, "controls": self.control, "exact": self.exact}.get(needs or "")
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,11 @@ class Statistic:
     """What it takes from one case."""
     reduce: Callable[[Sequence[float]], float]
     """The cases' numbers, the one nearest to breaking the bound first, to one number."""
-    needs: Literal["baseline", "controls"] | None = None
+    needs: Literal["baseline", "controls", "exact"] | None = None
     one_case: str | None = None
     """What is said of a case that breaks the bound alone, for `Bound.text` to fill in; None if no case can."""
     versus: Callable[[float, float, int], float] | None = None
-    """From the reduced scores, the baseline's scores reduced alike, and the metric's direction, to one number."""
+    """From the reduced scores, the scores of what it needs reduced alike, and the metric's direction, to a number."""
     in_unit: bool = True
     """Whether the limited number has the metric's unit."""
     judged: Callable[[Sequence[GatedCase], float, int], Judged] | None = None
@@ -70,7 +76,7 @@ class Statistic:
     @property
     def of_groups(self) -> bool:
         """Whether each group is held to it, unless the gate pools them: else one may fall and the others hide it."""
-        return self.needs == "baseline" and self.one_case is None
+        return self.needs in ("baseline", "exact") and self.one_case is None
 
 
 def mean(values: Sequence[float]) -> float:
@@ -120,7 +126,8 @@ def _benefit(case: GatedCase) -> float:
 def _not_inferior(cases: Sequence[GatedCase], limit: float, groups: int) -> Judged:
     """As `compare` judges one of these groups."""
     rule = Rule(cases[0].metric, margin=limit)
-    return judge_groups([[_benefit(case) for case in cases]], rule, others=groups - 1)[0]
+    by_subject = subject_means((case.record.case.subject, _benefit(case)) for case in cases)
+    return judge_groups([by_subject], rule, others=groups - 1, cases=[[_benefit(case) for case in cases]])[0]
 
 
 def _margin(case: GatedCase) -> float:
@@ -139,6 +146,7 @@ STATISTICS = (
     Statistic("worst_decile", "worst decile {}", _BOTH, _score, _worst_decile),
     Statistic("mean_ratio", "ratio of the mean {}", _BOTH, _stored, mean, "baseline", versus=_ratio, in_unit=False),
     Statistic("mean_drop", "drop of the mean {}", _MOST, _stored, mean, "baseline", versus=_drop),
+    Statistic("drop_from_exact", "drop of the mean {} from exact prompts", _MOST, _stored, mean, "exact", versus=_drop),
     Statistic("mean_rise", "rise of the mean {}", _MOST, _stored, mean, "baseline", versus=_rise),
     Statistic("not", "change of the mean {}", _LESS, _benefit, mean, "baseline", judged=_not_inferior),
     Statistic("case_drop", "largest drop of {}", _MOST, _case_drop, _worst, "baseline", _FELL),
@@ -179,6 +187,11 @@ class Bound:
         return self.statistic.needs == "baseline"
 
     @property
+    def compares(self) -> bool:
+        """Whether it limits a change and not a score: against a baseline or against exact prompts."""
+        return self.statistic.needs in ("baseline", "exact")
+
+    @property
     def per_case(self) -> bool:
         """Whether one case alone can break it, so also in a run that is not complete."""
         return self.statistic.one_case is not None
@@ -191,7 +204,7 @@ class Bound:
 
     def lacks(self, case: GatedCase) -> bool:
         """Whether the bound needs a score of the baseline, or of a control, that the case does not have."""
-        needed = {"baseline": case.baseline, "controls": case.control}.get(self.statistic.needs or "")
+        needed = case.reference(self.statistic.needs)
         return needed is not None and math.isnan(needed.score)
 
     def holds(self, value: float) -> bool:
@@ -231,7 +244,8 @@ def decide(bound: Bound, cases: Sequence[GatedCase], *, groups: int = 1) -> Deci
     numbers = [row.number(case) for case in cases]
     value = row.reduce(sorted(numbers, reverse=downwards))
     if row.versus is not None:
-        before = row.reduce(sorted((case.baseline.score for case in cases), reverse=downwards))
+        references = [reference.score for case in cases if (reference := case.reference(row.needs)) is not None]
+        before = row.reduce(sorted(references, reverse=downwards))
         value = row.versus(value, before, direction(cases[0].metric))
     breaking = tuple(
         case for case, number in zip(cases, numbers, strict=True) if bound.per_case and not bound.holds(number)

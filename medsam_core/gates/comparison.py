@@ -15,7 +15,7 @@ from typing import Any
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.inferiority import Judged, Rule, judge_groups
 from medsam_core.gates.pairing import Comparability, Pair, comparability
-from medsam_core.gates.statistics import mean_if_finite
+from medsam_core.gates.statistics import mean_if_finite, subject_means
 from medsam_core.gates.subgroups import Subgroup, subgroups, text_lines
 from medsam_core.gates.wording import metric_name
 from medsam_core.outcome import Outcome, worst
@@ -94,7 +94,11 @@ def compare(reference: Baseline, run: Run, rule: Rule | None = None) -> RunCompa
     against = comparability(reference, run, rule.metric, rule.scope)
     groups = {name: pairs for name, pairs in against.groups.items() if pairs}
     reasons = (*against.incomparable, *against.incomplete)
-    judged = judge_groups([[pair.benefit for pair in pairs] for pairs in groups.values()], rule)
+    judged = judge_groups(
+        [subject_means((pair.subject, pair.benefit) for pair in pairs) for pairs in groups.values()],
+        rule,
+        cases=[[pair.benefit for pair in pairs] for pairs in groups.values()],
+    )
     results = tuple(
         _group(name, pairs, one, rule, against) for (name, pairs), one in zip(groups.items(), judged, strict=True)
     )
@@ -130,12 +134,12 @@ def _group(name: str, pairs: Sequence[Pair], judged: Judged, rule: Rule, against
     interval = "" if math.isnan(low) else f" [{signed(low, digits)}, {signed(high, digits)}]"
     text = (
         f"{name} {metric_name(rule.metric, rule.scope)} {signed(change, digits)}{interval} over "
-        f"{counted(len(pairs), 'subject')}: {outcome.value} "
+        f"{counted(len({pair.subject for pair in pairs}), 'subject')}: {outcome.value} "
         f"(margin {rule.margin:.{digits}f}; {why})"
     )
     if fell:
-        who = few([pair.subject for pair in fell])
-        text += f"; {counted(len(fell), 'subject')} {rule.verb} by more than {listed:g}: {who}"
+        subjects = list(dict.fromkeys(pair.subject for pair in fell))
+        text += f"; {counted(len(subjects), 'subject')} {rule.verb} by more than {listed:g}: {few(subjects)}"
     return GroupComparison(
         group=name,
         pairs=tuple(pairs),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from medsam_core.cases import MODALITIES, CaseRecord, score_key
+from medsam_core.cases import Case, CaseRecord, score_key
 from medsam_core.data.regions import REGIONS
 from medsam_core.decoding import finite_or_text
 from medsam_core.gates.baseline import Baseline
@@ -22,7 +22,9 @@ from medsam_core.gates.wording import (
     metric_name,
     of_case,
 )
+from medsam_core.modalities import IMAGES
 from medsam_core.outcome import Outcome
+from medsam_core.prompts.noise import KINDS
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
 from medsam_core.text import counted, few, signed
 
@@ -31,12 +33,14 @@ FILTERS: Mapping[str, tuple[str, ...] | None] = {
     "region": REGIONS,
     "prompt": MODES,
     "protocol": PROTOCOLS,
-    "modality": MODALITIES,
+    "modality": IMAGES,
     "grade": None,
     "site": None,
     "volume_tercile": TERCILES,
     "components": COMPONENTS,
 }
+NOISES: Mapping[str, str] = {f"at_{kind}": kind for kind in KINDS}
+"""The filters that choose noisy prompts, by their key in a gates file; a gate without one is about exact prompts."""
 SAME = ("checkpoint", "device", "precision")
 _DEFAULTS = ((DEFAULT_MODALITY,), (DEFAULT_PROTOCOL,))
 
@@ -61,7 +65,9 @@ class Gate:
     metric: str
     scope: str
     filters: Mapping[str, tuple[str, ...]]
-    """Name of FILTERS to accepted values; a filter that is left out accepts everything."""
+    """Name of FILTERS or NOISES to accepted values; without one of NOISES exact prompts alone are accepted.
+
+    A filter of FILTERS that is left out accepts everything."""
     bounds: tuple[Bound, ...]
     """At least one."""
     same: tuple[str, ...] = ()
@@ -76,10 +82,21 @@ class Gate:
 
     def matches(self, record: CaseRecord, terciles: Mapping[str, str] | None = None) -> bool:
         """Whether the gate is about the case. Without `volume_terciles`, one on a tercile matches no case."""
+        if record.case.noise and not self.filters.keys() & NOISES.keys():
+            return False
         return all(_filter_value(record, name, terciles) in accepted for name, accepted in self.filters.items())
 
-    def case(self, record: CaseRecord, profile: str | None, baseline: Baseline | None = None) -> GatedCase | None:
-        """What the gate looks at in a record, None without the score. profile: None for the record's, if it has one."""
+    def case(
+        self,
+        record: CaseRecord,
+        profile: str | None,
+        baseline: Baseline | None = None,
+        exact: Mapping[Case, CaseRecord] | None = None,
+    ) -> GatedCase | None:
+        """What the gate looks at in a record, None without the score. profile: None for the record's, if it has one.
+
+        exact: the records of exact prompts, for a record with noise.
+        """
         profiles = {key.split("/", 1)[0] for key in record.scores} if profile is None else {profile}
         key = score_key(profiles.pop(), self.metric, self.scope) if len(profiles) == 1 else ""
         if key not in record.scores:
@@ -88,7 +105,9 @@ class Gate:
         controls = [Reference(name, scores[key]) for name, scores in sorted(record.controls.items()) if key in scores]
         # a control whose score is unknown may be the hardest to beat
         best = max(controls, key=lambda control: (math.isnan(control.score), control.score), default=NO_REFERENCE)
-        return GatedCase(record, record.scores[key], self.metric, before, best)
+        unmoved = (exact or {}).get(record.case.exact) if record.case.noise else None
+        beside = Reference(unmoved.id, unmoved.scores.get(key, math.nan)) if unmoved else NO_REFERENCE
+        return GatedCase(record, record.scores[key], self.metric, before, best, beside)
 
     def violations(self, record: CaseRecord, profile: str | None) -> tuple[Violation, ...]:
         """The bounds that a prompted, matching record breaks by itself, without a baseline.
@@ -122,6 +141,8 @@ class Gate:
 def _filter_value(record: CaseRecord, name: str, terciles: Mapping[str, str] | None) -> str | None:
     if name == "volume_tercile":
         return (terciles or {}).get(record.id)
+    if name in NOISES:
+        return record.case.noise_level
     if name == "components":
         return components(record)
     value: str | None = getattr(record if name in ("grade", "site") else record.case, name)
@@ -175,6 +196,8 @@ class Context:
     baseline: Baseline | None
     alike: bool
     """Whether the baseline answered the same question as the run, and may be referred to."""
+    exact: Mapping[Case, CaseRecord] = field(default_factory=dict)
+    """The records of exact prompts, by case."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +216,7 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
     """Judge the gate's bounds over the records, which are sorted and of planned cases only."""
     matched = [record for record in scored if gate.matches(record, context.terciles)]
     asked = [record for record in matched if record.prompted]
-    found = [gate.case(record, context.profile, context.baseline) for record in asked]
+    found = [gate.case(record, context.profile, context.baseline, context.exact) for record in asked]
     known = [case for case in found if case is not None]
     missing = [record.id for record, case in zip(asked, found, strict=True) if case is None]
     reasons = []
@@ -231,7 +254,7 @@ def judge_gate(gate: Gate, scored: Sequence[CaseRecord], context: Context) -> Ju
 
 
 def _groups(cases: Sequence[GatedCase]) -> dict[str, list[GatedCase]]:
-    """The cases by modality, region, prompt and protocol, in a reader's order."""
+    """The cases by modality, region, prompt, protocol and level of noise, in a reader's order."""
     groups: dict[str, list[GatedCase]] = {}
     for case in sorted(cases, key=lambda case: (group_order(case.record.case), case.record.id)):
         groups.setdefault(group_name(case.record.case), []).append(case)
@@ -275,5 +298,8 @@ def _lacking(gate: Gate, bound: Bound, known: Sequence[GatedCase], context: Cont
     lacking = [case.record.id for case in known if bound.lacks(case)]
     if not lacking:
         return None
-    what = f"{baseline.name} has no {metric_name(gate.metric, gate.scope)} for" if baseline else "no control scored in"
+    name = metric_name(gate.metric, gate.scope)
+    what = f"{baseline.name} has no {name} for" if baseline else "no control scored in"
+    if bound.statistic.needs == "exact":
+        what = f"{bound.name} needs {name} of the exact prompt in the same run, and there is none for"
     return f"{gate.label}: {what} {counted(len(lacking), 'case')}: {few(lacking)}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medsam_core.cases import Case
 from medsam_core.errors import GateError
 from medsam_core.runs import Run
 from medsam_core.text import counted, few
@@ -22,7 +23,7 @@ class GatedCohort:
     fingerprint: str | None = None
     """The first 12 or more digits of the cohort's."""
     cases: int | None = None
-    """How many cases a run must plan at least."""
+    """How many cases with exact prompts a run must plan at least."""
     absent_maximum: int | None = None
     """In how many cases the region may be absent from the truth."""
 
@@ -31,16 +32,22 @@ class GatedCohort:
         found, own = [], run.header.cohort.fingerprint
         if self.fingerprint is not None and not own.startswith(self.fingerprint):
             found.append(f"another cohort: the gates are for fingerprint {self.fingerprint[:12]}, this is {own[:12]}")
-        planned = len(set(run.plan))
+        planned = exact_cases(run)
         if self.cases is not None and planned < self.cases:
             found.append(f"{counted(planned, 'case')} planned, the gates are for {self.cases}")
-        absent = sorted(record.id for record in run.records if not record.prompted)
+        absent = sorted(record.id for record in run.records if not record.prompted and not record.case.noise)
         if self.absent_maximum is not None and len(absent) > self.absent_maximum:
             found.append(
                 f"the region is absent in {counted(len(absent), 'case')}, the gates expect at most "
                 f"{self.absent_maximum}: {few(absent)}; look whether their labels were read"
             )
         return found
+
+
+def exact_cases(run: Run) -> int:
+    """How many cases with exact prompts the run planned; an id that no case has counts as one."""
+    found = [Case.from_id(one) for one in set(run.plan)]
+    return sum(case is None or not case.noise for case in found)
 
 
 NO_COHORT = GatedCohort()

@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord
+from medsam_core.cases import CONTROL_METRICS, CONTROL_SCOPES, SCOPES, CaseRecord, is_scope
 from medsam_core.errors import GateError
 from medsam_core.files import read_input, shipped_folders
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.baseline_file import find_baseline, read_baseline
 from medsam_core.gates.bounds import BOUNDS, Bound
-from medsam_core.gates.gate import FILTERS, SAME, Gate, Violation
+from medsam_core.gates.gate import FILTERS, NOISES, SAME, Gate, Violation
 from medsam_core.gates.gated_cohort import NO_COHORT, GatedCohort, read_cohort
-from medsam_core.metrics import METRICS, PROFILES
+from medsam_core.metrics import DERIVED, KNOWN, PROFILES, ROUND_METRICS
+from medsam_core.modalities import listed
 from medsam_core.runs import Run
 
 VERSION = 1
@@ -118,13 +119,16 @@ def gates_of(run: Run, path: Path | None = None, *, folders: tuple[Path, ...] = 
 
 def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
     for key in table:
-        _check_choice(where, "key", key, ("metric", "scope", "description", "same", "pooled", *FILTERS, *BOUNDS))
+        _check_choice(
+            where, "key", key, ("metric", "scope", "description", "same", "pooled", *FILTERS, *NOISES, *BOUNDS)
+        )
     if "metric" not in table:
-        raise GateError(f'{where}: names no metric, expected one of {", ".join(METRICS)}; add `metric = "dice"`.')
-    _check_choice(where, "metric", table["metric"], METRICS)
+        raise GateError(f'{where}: names no metric, expected one of {", ".join(KNOWN)}; add `metric = "dice"`.')
+    _check_choice(where, "metric", table["metric"], KNOWN)
     scope = table.get("scope", SCOPES[0])
-    _check_choice(where, "scope", scope, SCOPES)
+    _check_scope(where, table["metric"], scope)
     filters = {name: _filter(where, name, table[name], known) for name, known in FILTERS.items() if name in table}
+    filters |= _noise(where, table)
     limits = {name: _limit(where, table, name, scope) for name in BOUNDS if name in table}
     bounds = tuple(Bound(*BOUNDS[name], limit) for name, limit in limits.items() if limit is not None)
     if not bounds:
@@ -135,6 +139,12 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
                 f"{where}: {low.name} {low.limit:g} is above {high.name} {high.limit:g}, so nothing can pass; "
                 "exchange them."
             )
+    exact = [bound.name for bound in bounds if bound.statistic.needs == "exact"]
+    if exact and not filters.keys() & NOISES.keys():
+        raise GateError(
+            f"{where}: {exact[0]}: got it without a noise, expected one of {', '.join(NOISES)}, because it compares "
+            "noisy prompts with exact ones; add at_jitter = 3, for example."
+        )
     for bound in bounds:
         _check_vacuous(where, table["metric"], bound)
     _check_direction(where, table["metric"], bounds)
@@ -151,17 +161,34 @@ def _gate(where: str, number: int, table: Mapping[str, Any]) -> Gate:
     if not isinstance(pooled, bool) or (pooled and not poolable):
         raise GateError(
             f"{where}: pooled: got {pooled!r}, expected true or false, and true only with a bound on a mean against a "
-            "baseline and without not_inferior, which counts each subject once; correct it or leave it out."
+            "baseline or exact prompts and without not_inferior, which counts each subject once; correct it or leave "
+            "it out."
         )
     return Gate(number, table["metric"], scope, filters, bounds, same, pooled)
 
 
+def _check_scope(where: str, metric: str, scope: Any) -> None:
+    """Refuse an unknown scope, and one that the metric is not computed in."""
+    if not isinstance(scope, str) or not is_scope(scope):
+        _check_choice(where, "scope", scope, (*SCOPES, "round0", "round1", "…"))
+    if metric in DERIVED and scope != SCOPES[0]:
+        raise GateError(
+            f"{where}: scope: got {scope} for {metric}, expected {SCOPES[0]} because it is of all rounds; leave the "
+            "scope out."
+        )
+    if scope not in SCOPES and metric not in ROUND_METRICS:
+        raise GateError(
+            f"{where}: scope: got {scope} for {metric}, expected one of {', '.join(ROUND_METRICS)}, which are computed "
+            "in every round; choose another metric, or leave the scope out for the last round."
+        )
+
+
 def _check_vacuous(where: str, metric: str, bound: Bound) -> None:
     """Refuse a bound that every score of the metric holds: a file of these would look like a gate."""
-    low, high = METRICS[metric].range
+    low, high = KNOWN[metric].range
     if not bound.statistic.in_unit:  # a ratio
         low, high = 0.0, math.inf
-    elif bound.relative:
+    elif bound.compares:
         low, high = -math.inf, high - low
     if bound.statistic.needs == "controls" or low < bound.limit < high:
         return
@@ -178,11 +205,11 @@ def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
 
     A drop takes the metric's direction into account. A ratio does not, nor does a floor copied from Dice to a distance.
     """
-    relative = {bound.name for bound in bounds if bound.relative}
-    better = METRICS[metric].better
+    relative = {bound.name for bound in bounds if bound.compares}
+    better = KNOWN[metric].better
     if better == "neither" and relative:
         raise GateError(
-            f"{where}: {metric} neither gets better nor worse, so it has no bound against a baseline; "
+            f"{where}: {metric} neither gets better nor worse, so it has no bound on a change; "
             "choose another metric or an absolute bound."
         )
     needed, other = ("minimum", "maximum") if better == "higher" else ("maximum", "minimum")
@@ -196,12 +223,12 @@ def _check_direction(where: str, metric: str, bounds: Sequence[Bound]) -> None:
             f"{where}: mean_rise_maximum: got it alone, so a run that got worse would pass; set not_inferior or "
             "mean_drop_maximum as well."
         )
-    if "not_inferior" in relative and METRICS[metric].range != (0, 1):
+    if "not_inferior" in relative and KNOWN[metric].range != (0, 1):
         raise GateError(
             f"{where}: not_inferior: got it for {metric}, expected a metric from 0 to 1, because 0.05 and 0.20 are a "
             "collapse and a FAIL there; use mean_drop_maximum."
         )
-    if better != "neither" and all(not bound.relative and bound.side == other for bound in bounds):
+    if better != "neither" and all(not bound.compares and bound.side == other for bound in bounds):
         raise GateError(
             f"{where}: {bounds[0].name}: got no other bound for {metric}, where {better} is better, so nothing is too "
             f"bad to pass; set {bounds[0].statistic.name}_{needed} instead or as well."
@@ -216,6 +243,25 @@ def _filter(where: str, name: str, value: Any, known: tuple[str, ...] | None) ->
         if known is not None:
             _check_choice(where, name, one, known)
     return tuple(dict.fromkeys(values))
+
+
+def _noise(where: str, table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The filter for noisy prompts: its key to levels such as `jitter3`; {} if the gate is about exact prompts."""
+    given = [name for name in NOISES if name in table]
+    if len(given) > 1:
+        raise GateError(
+            f"{where}: got {' and '.join(given)}, expected one, because a case has one noise; split the gate."
+        )
+    for name in given:
+        value = table[name]
+        amounts = value if isinstance(value, list) else [value]
+        if not amounts or not all(type(one) is int and one >= 1 for one in amounts):
+            raise GateError(
+                f"{where}: {name}: got {value!r}, expected a whole number from 1 on, or a list of them; a gate without "
+                f"{name} is about exact prompts."
+            )
+        return {name: tuple(dict.fromkeys(f"{NOISES[name]}{one}" for one in amounts))}
+    return {}
 
 
 def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float | None:
@@ -239,7 +285,7 @@ def _limit(where: str, table: Mapping[str, Any], name: str, scope: str) -> float
         ) from None
     if not math.isfinite(limit):
         raise GateError(f"{where}: {name}: got {value!r}, expected a finite number; set one.")
-    if needs == "baseline" and value < 0:
+    if needs in ("baseline", "exact") and value < 0:
         raise GateError(f"{where}: {name}: got {value!r}, expected a number ≥ 0; remove the minus sign.")
     return limit
 
@@ -249,4 +295,4 @@ def _check_choice(where: str, what: str, value: Any, known: Iterable[str]) -> No
     if value not in by_lower.values():
         close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.5)
         fix = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of them."
-        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {', '.join(by_lower.values())}; {fix}")
+        raise GateError(f"{where}: unknown {what} {value!r}, expected one of {listed(by_lower.values())}; {fix}")

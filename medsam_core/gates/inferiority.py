@@ -22,7 +22,7 @@ from medsam_core.gates.statistics import (
     holm,
     paired,
 )
-from medsam_core.metrics import METRICS
+from medsam_core.metrics import KNOWN
 from medsam_core.outcome import Outcome
 from medsam_core.text import counted
 
@@ -56,7 +56,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not can_get_worse(self.metric):
-            known = ", ".join(filter(can_get_worse, METRICS))
+            known = ", ".join(filter(can_get_worse, KNOWN))
             raise GateError(
                 f"metric {self.metric!r}: expected one that can get worse: {known}; choose one of these with --metric."
             )
@@ -91,7 +91,7 @@ class Rule:
         largest drop that is no FAIL by itself. n subjects hold none of these with the chance (1 − share)ⁿ, and then
         look unharmed to every test. The chance has to be alpha at most: 59 subjects for the default rule.
         """
-        lowest, highest = METRICS[self.metric].range
+        lowest, highest = KNOWN[self.metric].range
         largest = min(highest - lowest, math.inf if self.case_drop_maximum is None else self.case_drop_maximum)
         if self.margin >= largest:
             return MINIMUM_N
@@ -111,9 +111,16 @@ class Judged:
     """Whether a single case decided it, so that missing cases would change nothing."""
 
 
-def judge_groups(groups: Sequence[Sequence[float]], rule: Rule, *, others: int = 0) -> list[Judged]:
+def judge_groups(
+    groups: Sequence[Sequence[float]],
+    rule: Rule,
+    *,
+    others: int = 0,
+    cases: Sequence[Sequence[float]] | None = None,
+) -> list[Judged]:
     """Judge each group of at least one benefit, NaN where the score is not finite. The order inside changes nothing.
 
+    groups: a benefit for each subject. cases: the benefits of the single cases, if a subject has several.
     others: how many more groups are judged elsewhere by the same rule; then Bonferroni stands in for Holm.
     """
     measured = [_measured(benefits, rule) for benefits in groups]
@@ -121,9 +128,11 @@ def judge_groups(groups: Sequence[Sequence[float]], rule: Rule, *, others: int =
     p_worse = _corrected([one.p_worse for one in measured], others)
     p_excess = _corrected([one.p for one in excess], others)
     return [
-        _by_case(benefits, replace(one, p_worse=p), rule)
+        _by_case(single, replace(one, p_worse=p), rule)
         or Judged(replace(one, p_worse=p), *_by_all(benefits, replace(one, p_worse=p), own, p_own, rule))
-        for benefits, one, own, p, p_own in zip(groups, measured, excess, p_worse, p_excess, strict=True)
+        for benefits, single, one, own, p, p_own in zip(
+            groups, cases or groups, measured, excess, p_worse, p_excess, strict=True
+        )
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from medsam_core.cases import Case, CaseRecord, score_key
@@ -48,6 +48,8 @@ class Comparability:
     the run's."""
     groups: Mapping[str, tuple[Pair, ...]]
     """The cases scored in both by group, () for a group without any; no groups if no metric is compared."""
+    aside: tuple[str, ...] = ()
+    """Which cases are left out of the comparison, because the reference has no prompts with their noise."""
 
     @property
     def unlike(self) -> tuple[str, ...]:
@@ -64,7 +66,8 @@ class Comparability:
         """For a reader: what differs and may, and whether the checkpoint is the same."""
         same = [] if "checkpoint" in self.different else [f"the same checkpoint as in {self.reference}"]
         others = [(name, *both) for name, both in self.different.items() if name != "checkpoint"]
-        return (*(f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others), *same)
+        differing = (f"another {name}: {before} in {self.reference}, {now} now" for name, before, now in others)
+        return (*differing, *same, *self.aside)
 
     def differing(self, names: Iterable[str]) -> list[str]:
         """Of `gate.SAME`, what differs: `precision bf16, there fp32`. The number of a device does not count.
@@ -81,20 +84,22 @@ class Comparability:
 def comparability(reference: Baseline, run: Run, metric: str | None = None, scope: str = "volume") -> Comparability:
     """Compare what the two were asked and, for a metric, pair the cases with its score; the same in any order."""
     current = Baseline.of(run)
+    aside = _unknown_noise(reference, run)
     groups: dict[str, tuple[Pair, ...]] = {}
     unscored: list[str] = []
     if metric is not None:
         key = score_key(run.header.settings.profile, metric, scope)
-        cases = {record.id: record.case for record in run.records}
+        cases = {record.id: record.case for record in run.records if record.id not in aside}
         groups, unscored = _pair_up(reference, current, cases, key, direction(metric))
     return Comparability(
         reference=reference.name,
         incomparable=tuple(_incomparable(reference, current)),
         unfit=(*attendance(run.plan, run.records), *run.doubts),
-        unmatched=tuple(_unmatched(reference, current, run.plan)),
+        unmatched=tuple(_unmatched(reference, current, run.plan, aside)),
         unscored=tuple(unscored),
         different=_different(reference, current),
         groups=groups,
+        aside=tuple(_aside(reference, run, aside)),
     )
 
 
@@ -124,6 +129,8 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
         )
         if before != now
     ]
+    if _corrections(old) != _corrections(new):
+        reasons.append(f"other corrections: {_corrections(old)} in {reference.name}, {_corrections(new)} now")
     reasons += [f"{reference.name} cannot be believed: {doubt}" for doubt in reference.doubts]
     both = [(case, reference.cases[case], now) for case, now in current.cases.items() if case in reference.cases]
     moved = [case for case, before, now in both if before.prompts != now.prompts]
@@ -137,14 +144,33 @@ def _incomparable(reference: Baseline, current: Baseline) -> list[str]:
     return reasons
 
 
-def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str]) -> list[str]:
+def _unknown_noise(reference: Baseline, run: Run) -> set[str]:
+    """The ids of the run's cases with a noise, such as `jitter3`, of which the reference has no case at all."""
+    known = {case.noise_level for case in map(Case.from_id, reference.cases) if case is not None}
+    return {record.id for record in run.records if record.case.noise and record.case.noise_level not in known}
+
+
+def _aside(reference: Baseline, run: Run, aside: Collection[str]) -> Iterator[str]:
+    """A note on these cases; nothing for none."""
+    levels = sorted({record.case.noise_level for record in run.records if record.id in aside})
+    if levels:
+        yield f"not compared: {counted(len(aside), 'case')} with {few(levels)}, which {reference.name} does not have"
+
+
+def _corrections(identity: Identity) -> str:
+    """`none`, or how many and by which rule: scores after other corrections answer another question."""
+    number = identity.settings.get("refine", 0)
+    return f"{number} by the rule {identity.settings.get('refine_rule', 'volume')}" if number else "none"
+
+
+def _unmatched(reference: Baseline, current: Baseline, plan: Sequence[str], aside: Set[str]) -> list[str]:
     """A planned case that was not scored is reported by `attendance`."""
     return [
         f"{counted(len(ids), 'case')} {what} against {reference.name}, of "
         f"{few(sorted({case.split('/')[0] for case in ids}))}"
         for ids, what in (
             (reference.cases.keys() - current.cases.keys() - set(plan), "missing"),
-            (current.cases.keys() - reference.cases.keys(), "new"),
+            (current.cases.keys() - reference.cases.keys() - aside, "new"),
         )
         if ids
     ]

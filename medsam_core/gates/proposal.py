@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from medsam_core.cases import CaseRecord, score_key
+from medsam_core.cases import CaseRecord, Settings, score_key
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline, identity_of
 from medsam_core.gates.baseline_file import baseline_path
 from medsam_core.gates.bounds import mean
-from medsam_core.gates.gated_cohort import FINGERPRINT
+from medsam_core.gates.gated_cohort import FINGERPRINT, exact_cases
 from medsam_core.gates.gates_file import VERSION
 from medsam_core.gates.pairing import comparability
 from medsam_core.gates.wording import group_name, group_order, metric_name
+from medsam_core.metrics import DERIVED
+from medsam_core.prompts.noise import Noise
 from medsam_core.runs import Run
 from medsam_core.text import counted, few
 
@@ -57,10 +59,11 @@ def propose_gates(
     mean_margin: float = 0.02,
     baseline: str | None = None,
 ) -> str:
-    """TOML text of a gates file with floors for each modality × region × prompt × protocol of the run.
+    """TOML text of a gates file with floors for each modality × region × prompt × protocol × noise of the run.
 
     case_minimum: the worst case − margin; mean_minimum: the mean − mean_margin. Both are rounded down to 3 decimals
-    and left out where they would be 0 or less, which no score is below. Cases whose region is absent do not count.
+    and left out where they would be 0 or less, which no score is below. Cases whose region is absent do not count. For
+    the area under N corrections the margins are N − 1 times as large.
     repeats: runs of the same cases elsewhere, say on a GPU or in bf16; the floors are below the lowest of all runs.
     baseline: its name adds three gates on Dice against it.
     The file also names the cohort, how many cases a run must have and how many may be absent.
@@ -88,8 +91,8 @@ def propose_gates(
     lines += ["", "# a run of another cohort, of a part of this one, or with fewer labels is no PASS", "[cohort]"]
     if FINGERPRINT.fullmatch(run.header.cohort.fingerprint):
         lines.append(f"fingerprint = {json.dumps(run.header.cohort.fingerprint)}")
-    lines += [f"cases = {len(set(run.plan))}"]
-    lines.append(f"absent_maximum = {sum(not record.prompted for record in run.records)}")
+    lines += [f"cases = {exact_cases(run)}"]
+    lines.append(f"absent_maximum = {sum(not record.prompted and not record.case.noise for record in run.records)}")
     if baseline is not None:
         baseline_path(baseline)  # checks the name
         lines.insert(top, f"baseline = {json.dumps(baseline)}")
@@ -121,6 +124,7 @@ def _head(run: Run, repeats: Sequence[Run], margin: float, mean_margin: float) -
         f"fingerprint {cohort.fingerprint[:12]}",
         f"device: {header.device}, precision {header.precision}; key slice {settings.key_slice}, "
         + (f"{settings.key_slices} key slices in one track, " if settings.key_slices > 1 else "")
+        + (f"{settings.refine} corrections by the rule {settings.refine_rule}, " if settings.refine else "")
         + f"jitter {settings.jitter_voxels} voxels",
         *(f"and from its repeat of {one.header.created}: {identity_of(one).machine}" for one in repeats),
         f"case_minimum = worst case - {margin:g}; mean_minimum = mean - {mean_margin:g}; rounded down to 3 decimals",
@@ -135,7 +139,7 @@ def _tables(runs: Sequence[Run], group: Sequence[CaseRecord], margin: float, mea
     if not asked:
         yield from ("", f"# {who}: the region is absent in all {counted(len(group), 'case')}: no gate")
         return
-    for metric, scope in itertools.product(METRICS, SCOPES):
+    for metric, scope in _proposed(runs[0].header.settings):
         key = score_key(runs[0].header.settings.profile, metric, scope)
         measured = [_scores(run, asked, key) for run in runs]
         least, worst_case = min((score, name) for scores in measured for name, score in scores.items())
@@ -145,7 +149,12 @@ def _tables(runs: Sequence[Run], group: Sequence[CaseRecord], margin: float, mea
             f"# {who} {metric_name(metric, scope)} over {counted(len(asked), 'case')}{absent}: "
             f"worst {least:.3f} ({worst_case}), mean {average:.3f}"
         )
-        floors = {"case_minimum": _floor(least - margin), "mean_minimum": _floor(average - mean_margin)}
+        # an area is a sum over the steps between rounds
+        steps = runs[0].header.settings.refine - 1 if metric in DERIVED else 1
+        floors = {
+            "case_minimum": _floor(least - margin * steps),
+            "mean_minimum": _floor(average - mean_margin * steps),
+        }
         if all(floor <= 0 for floor in floors.values()):
             yield "# too low for any floor above 0: no gate"
             continue
@@ -153,8 +162,25 @@ def _tables(runs: Sequence[Run], group: Sequence[CaseRecord], margin: float, mea
         filters = {name: getattr(case, name) for name in ("modality", "region", "prompt", "protocol")}
         for name, value in {"metric": metric, "scope": scope, **filters}.items():
             yield f"{name} = {json.dumps(value)}"
+        if case.noise:
+            yield f"at_{Noise.of(case.noise).kind} = {Noise.of(case.noise).amount}"
         for bound, floor in floors.items():
             yield f"{bound} = {floor:.3f}" if floor > 0 else f"# {bound}: the worst case is too low for a floor"
+        if case.noise:
+            exact = [record.case.exact.id for record in group if record.prompted]
+            drop = max(_drop(own, _scores(run, exact, key)) for run, own in zip(runs, measured, strict=True))
+            limit = math.ceil(round((drop + mean_margin) * 1000, 6)) / 1000
+            if limit < 1:  # any score holds a limit of 1
+                yield f"drop_from_exact_maximum = {limit:.3f}"
+
+
+def _proposed(settings: Settings) -> Iterator[tuple[str, str]]:
+    """(metric, scope) of every floor; with corrections also the first round and the area under all of them."""
+    yield from itertools.product(METRICS, SCOPES)
+    if settings.refine:
+        yield "dice", settings.round_scopes[0]
+    if settings.refine > 1:
+        yield "dice_auc", SCOPES[0]
 
 
 def _scores(run: Run, asked: Sequence[str], key: str) -> dict[str, float]:
@@ -167,6 +193,11 @@ def _scores(run: Run, asked: Sequence[str], key: str) -> dict[str, float]:
             "number for each; score the run with the metrics dice and iou."
         )
     return {name: own[name] for name in asked}
+
+
+def _drop(noisy: Mapping[str, float], exact: Mapping[str, float]) -> float:
+    """By how much the mean of noisy prompts is below that of the exact prompts of the same cases; at least 0."""
+    return max(0.0, mean([exact[name.rpartition("/")[0]] - score for name, score in noisy.items()]))
 
 
 def _floor(value: float) -> float:

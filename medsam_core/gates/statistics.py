@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special, stats
 
 from medsam_core.errors import GateError
-from medsam_core.metrics import METRICS
+from medsam_core.metrics import KNOWN
 
 MINIMUM_N = 5
 """With fewer pairs nothing is inferred about a population: the verdict is about these cases only."""
@@ -27,17 +27,25 @@ DECIMALS = 6
 
 def direction(metric: str) -> int:
     """1 if more is better or neither is, −1 if less is: what makes a change of the score a benefit."""
-    return -1 if METRICS[metric].better == "lower" else 1
+    return -1 if KNOWN[metric].better == "lower" else 1
 
 
 def can_get_worse(metric: str) -> bool:
     """False for a volume, say, which is neither better nor worse, and for a metric that this version does not know."""
-    return metric in METRICS and METRICS[metric].better != "neither"
+    return metric in KNOWN and KNOWN[metric].better != "neither"
 
 
 def mean_if_finite(values: Sequence[float]) -> float:
     """The mean of at least one number, NaN if one of them is not finite."""
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def subject_means(values: Iterable[tuple[str, float]]) -> list[float]:
+    """The mean of each subject's values, in the order of the subjects' first: repeats of one subject are no sample."""
+    found: dict[str, list[float]] = {}
+    for subject, value in values:
+        found.setdefault(subject, []).append(value)
+    return [math.fsum(own) / len(own) for own in found.values()]
 
 
 @dataclass(frozen=True)

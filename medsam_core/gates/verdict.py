@@ -149,7 +149,8 @@ def judge(
     whole = not reasons
     reasons += objections
     unlike = (*(against.unlike if against else ()), *(_unfit(baseline) if baseline else ()))
-    context = Context(gates.profile if gates else None, whole, volume_terciles(scored), baseline, not unlike)
+    exact = {record.case: record for record in scored if not record.case.noise}
+    context = Context(gates.profile if gates else None, whole, volume_terciles(scored), baseline, not unlike, exact)
     every = gates.gates if gates else ()
     aside = {gate.number: why for gate in every if against and (why := _set_aside(gate, against))}
     judged = [judge_gate(gate, scored, context) for gate in every if gate.number not in aside]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from medsam_core.cases import MODALITIES, Case, CaseRecord
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.data.regions import REGIONS
-from medsam_core.metrics import METRICS
+from medsam_core.metrics import KNOWN
+from medsam_core.modalities import IMAGES
+from medsam_core.prompts.noise import KINDS, Noise
 from medsam_core.prompts.prompt import MODES, PROTOCOLS
 
-_NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"}
+_NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "masd": "MASD"} | {
+    "dice_auc": "Dice AUC",
+    "nsd_auc": "NSD AUC",
+    "noc85": "NoC 0.85",
+    "noc90": "NoC 0.90",
+}
 _UNITS = ("mm", "ml")
 DEFAULT_MODALITY, DEFAULT_PROTOCOL = "t1ce", "bidirectional"
 
@@ -20,7 +27,7 @@ def metric_name(metric: str, scope: str = "volume") -> str:
 
 def unit_of(metric: str) -> str:
     """`" mm"`, `" ml"` with a leading blank, or `""` for a ratio or a metric that this version does not know."""
-    unit = str(getattr(METRICS.get(metric), "unit", ""))
+    unit = str(getattr(KNOWN.get(metric), "unit", ""))
     return f" {unit}" if unit in _UNITS else ""
 
 
@@ -44,16 +51,23 @@ def of_case(record: CaseRecord) -> str:
 
 
 def group_name(case: Case) -> str:
-    """`WT/box`: the group of cases that are compared together; protocol and modality only if not the default."""
+    """`WT/box` or `WT/box/jitter3`: the group of cases that are compared together, all seeds of a noise in one.
+
+    Protocol and modality only if not the default.
+    """
     parts = [case.region, case.prompt]
     if case.modality != DEFAULT_MODALITY:
         parts.insert(0, case.modality)
     if case.protocol != DEFAULT_PROTOCOL:
         parts.append(case.protocol)
+    if case.noise:
+        parts.append(case.noise_level)
     return "/".join(parts)
 
 
 def group_order(case: Case) -> tuple[int, ...]:
-    """Sorts groups as a reader expects them: WT before TC before ET, box before point."""
-    place = MODALITIES.index(case.modality), REGIONS.index(case.region), MODES.index(case.prompt)
-    return (*place, PROTOCOLS.index(case.protocol))
+    """Sorts groups as a reader expects them: WT before TC before ET, box before point, exact before noisy prompts."""
+    noise = Noise.of(case.noise) if case.noise else None
+    place = IMAGES.index(case.modality), REGIONS.index(case.region), MODES.index(case.prompt)
+    moved = (1 + KINDS.index(noise.kind), noise.amount) if noise else (0, 0)
+    return (*place, PROTOCOLS.index(case.protocol), *moved)

@@ -28,7 +28,9 @@ class EncodedVolume:
     shape: tuple[int, int, int]
     """(D, H, W) of the volume."""
     pixels: np.ndarray
-    """(D, H, W) uint8, as `to_uint8` gives them."""
+    """(D, H, W) uint8, as `to_uint8` gives them; of three sequences the first's."""
+    colours: tuple[np.ndarray, ...]
+    """The pixels of the model's channels: one array for all three, or three, normalised one by one."""
     position: torch.Tensor
     """(1, C, h, w): the position encoding of the coarsest level, the same for all slices; set by `features`."""
     encoded: int
@@ -44,6 +46,7 @@ class EncodedVolume:
         run: Checked | None = None,
         *,
         channels_last: bool = False,
+        channels: Sequence[np.ndarray] = (),
     ) -> None:
         """voxels: (D, H, W), any real dtype and range; DataError as in `to_uint8`.
 
@@ -51,8 +54,10 @@ class EncodedVolume:
         notes: get a sentence for each halved batch.
         run: a compiled or recorded `encode_images` for batches of exactly `batch_size`; None for the plain function.
         channels_last: how features are kept, for `buffers`; changes no number.
+        channels: three sequences, each as `voxels`, which is the first; () for a single one.
         """
-        self.pixels = to_uint8(voxels)
+        self.colours = tuple(to_uint8(one) for one in channels or (voxels,))
+        self.pixels = self.colours[0]
         self.shape = self.pixels.shape
         self.model = model
         self.batch_size = batch_size
@@ -63,7 +68,7 @@ class EncodedVolume:
         self._feature_bytes = feature_mib << 20
         self._table = torch.from_numpy(normalisation_table()).to(model.device)
         self._levels: list[torch.Tensor] = []
-        self._twins = _twins(self.pixels)
+        self._twins = _twins(self.colours)
         self._slots: OrderedDict[int, int] = OrderedDict()  # slice -> slot, the least recently used first
         self._capacity = 0
 
@@ -152,7 +157,11 @@ class EncodedVolume:
     @torch.no_grad()
     def _forward(self, slices: list[int], batch_size: int) -> list[torch.Tensor]:
         module, device = self.model.module, self.model.device
-        images = self._table[:, self._resized(slices).long()].transpose(0, 1)
+        seen = [self._resized(pixels, slices).long() for pixels in self.colours]
+        if len(seen) == 1:
+            images = self._table[:, seen[0]].transpose(0, 1)
+        else:
+            images = torch.stack([values[one] for values, one in zip(self._table, seen, strict=True)], 1)
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(device, self.model.precision):
             if self._run and len(slices) < batch_size:
@@ -164,10 +173,13 @@ class EncodedVolume:
         self.position = module.image_encoder.neck.position_encoding(maps[-1][:1]).to(maps[-1].dtype)
         return maps
 
-    def _resized(self, slices: list[int]) -> torch.Tensor:
-        """(N, S, S) uint8 on the device. A GPU does the resizing, because it would have to wait for Pillow."""
-        pixels, size, device = [self.pixels[index] for index in slices], self.model.module.image_size, self.model.device
-        resize = resampling(self.pixels.shape[1:], size, device) if device.type == "cuda" else None
+    def _resized(self, volume: np.ndarray, slices: list[int]) -> torch.Tensor:
+        """(N, S, S) uint8 on the device. A GPU does the resizing, because it would have to wait for Pillow.
+
+        volume: (D, H, W) uint8.
+        """
+        pixels, size, device = [volume[index] for index in slices], self.model.module.image_size, self.model.device
+        resize = resampling(self.shape[1:], size, device) if device.type == "cuda" else None
         if resize is None:
             return torch.from_numpy(resize_slices(pixels, size)).to(device)
         return resize(torch.from_numpy(np.stack(pixels)).pin_memory().to(device, non_blocking=True))
@@ -187,11 +199,11 @@ class EncodedVolume:
         return self._slots[index]
 
 
-def _twins(pixels: np.ndarray) -> list[int]:
+def _twins(colours: Sequence[np.ndarray]) -> list[int]:
     """For each slice the one that is encoded for it: for a blank one the first with the same pixels, else itself."""
-    rows = pixels.reshape(len(pixels), -1)
-    low, high = rows.min(1).tolist(), rows.max(1).tolist()
-    first: dict[int, int] = {}
+    rows = [pixels.reshape(len(pixels), -1) for pixels in colours]
+    low, high = (list(zip(*(find(one, 1).tolist() for one in rows), strict=True)) for find in (np.min, np.max))
+    first: dict[tuple[int, ...], int] = {}
     return [
         first.setdefault(value, index) if value == most else index
         for index, (value, most) in enumerate(zip(low, high, strict=True))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
@@ -20,8 +21,10 @@ from medsam_core.inference.fixed_steps import EXACT, FixedStep, FixedSteps
 from medsam_core.inference.model import LoadedModel, load_model
 from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictions import Prediction, PredictionBuilder
+from medsam_core.inference.propagation import Propagation
 from medsam_core.inference.replay import Replayed
-from medsam_core.inference.tracking import Memory, Track, Tracker, kind_of
+from medsam_core.inference.rounds import Rounds, content_of
+from medsam_core.inference.tracking import Tracker
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt, objects_of
 
 if TYPE_CHECKING:
@@ -31,10 +34,6 @@ if TYPE_CHECKING:
     Image = Volume | np.ndarray | EncodedVolume
 
 Item = TypeVar("Item")
-_SEVERAL_IN_FIXED_STEPS = (
-    "objects with several prompted slices are tracked as on a CPU, which is slow on a GPU: its steps of few shapes "
-    "have room for one prompted slice"
-)
 
 
 class Predictor:
@@ -106,7 +105,8 @@ class Predictor:
     def encode(self, volume: Volume | np.ndarray) -> EncodedVolume:
         """The volume, prepared for `predict`: pass this instead of the volume to share its features between calls.
 
-        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use.
+        volume: a Volume or an array (D, H, W) of one modality. A slice is encoded on first use. The `channels` of a
+            Volume, if it has some, are the red, green and blue of what the model sees.
         Raises DataError for another shape, NaN or infinity, or a constant image.
         """
         voxels = np.asarray(getattr(volume, "voxels", volume))
@@ -119,6 +119,7 @@ class Predictor:
                 self.notes,
                 self._encoder,
                 channels_last=self.fixed is not None,
+                channels=getattr(volume, "channels", ()),
             )
 
     @overload
@@ -154,6 +155,41 @@ class Predictor:
         for another protocol, for several slices of an object with `slicewise`, or for a volume that another model
         encoded.
         """
+        asked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+        encoded = self._checked(volume, asked, protocol)
+        if not asked:
+            return []
+        objects = objects_of(asked, protocol)
+        with self.working():
+            contents = [tuple(map(content_of, one)) for one in objects]
+            distinct = dict(zip(contents, objects, strict=True))
+            builder = PredictionBuilder([*distinct.values()], encoded, protocol, keep_logits=keep_logits)
+            self._run(Tracker(encoded, self.fixed), [*distinct.values()], builder)
+            found_by = dict(zip(distinct, builder.predictions(), strict=True))
+            of_prompt = {
+                id(prompt): found_by[key] for key, one in zip(contents, objects, strict=True) for prompt in one
+            }
+            predictions = [replace(of_prompt[id(prompt)], prompt=prompt) for prompt in asked]
+        return predictions[0] if isinstance(prompts, Prompt) else predictions
+
+    def refine(
+        self, volume: Image, prompts: Sequence[Prompt], *, protocol: str = "bidirectional", keep_logits: bool = False
+    ) -> Rounds:
+        """As `predict`, but the objects can be corrected afterwards, round by round.
+
+        Every slice's memory and logits stay on the device until the rounds are dropped: at 512 pixels 0.2 MB for each
+        slice of an object. Raises what `predict` raises, and OptionError for `slicewise`, which has no memory.
+        """
+        if protocol == "slicewise":
+            raise OptionError(
+                "protocol slicewise: got it with corrections, expected bidirectional or forward because this protocol "
+                "has no memory, so a correction would change its own slice alone; choose another protocol."
+            )
+        asked = list(prompts)
+        return Rounds(self, self._checked(volume, asked, protocol), asked, protocol, keep_logits=keep_logits)
+
+    def _checked(self, volume: Image, asked: Sequence[Prompt], protocol: str) -> EncodedVolume:
+        """The encoded volume. Raises OptionError or PromptError for what cannot be asked of it."""
         if protocol not in PROTOCOLS:
             known = ", ".join(PROTOCOLS)
             raise OptionError(f"protocol: got {protocol!r}, expected one of {known}; choose one of them.")
@@ -162,68 +198,27 @@ class Predictor:
             raise OptionError(
                 "volume: got one encoded by another model, expected this predictor's own; encode it with this one."
             )
-        asked = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         for prompt in asked:
             _check_inside(prompt, encoded.shape)
-        if not asked:
-            return []
-        objects = objects_of(asked, protocol)
+        return encoded
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """The context of the model's work: settings of the process aside, in the model's precision."""
         with ambient.set_aside(self.threads) as found:
             if found and (note := ambient.sentence(found)) not in self.notes:
                 self.notes.append(note)
-            contents = [tuple(map(_content, one)) for one in objects]
-            distinct = dict(zip(contents, objects, strict=True))
-            builder = PredictionBuilder([*distinct.values()], encoded, protocol, keep_logits=keep_logits)
             # one context around everything: autocast drops its cast weights when the outermost context ends
             with autocast(self.model.device, self.model.precision):
-                self._run(Tracker(encoded, self.fixed), [*distinct.values()], builder)
-            found_by = dict(zip(distinct, builder.predictions(), strict=True))
-            of_prompt = {
-                id(prompt): found_by[key] for key, one in zip(contents, objects, strict=True) for prompt in one
-            }
-            predictions = [replace(of_prompt[id(prompt)], prompt=prompt) for prompt in asked]
-        return predictions[0] if isinstance(prompts, Prompt) else predictions
+                yield
 
     def _run(self, tracker: Tracker, objects: list[tuple[Prompt, ...]], builder: PredictionBuilder) -> None:
-        prompts = [prompt for one in objects for prompt in one]
-        owners = [number for number, one in enumerate(objects) for _ in one]
-        tracks = builder.tracks()
-        places = sorted(range(len(prompts)), key=lambda place: prompts[place].key_slice)
-        memories: dict[int, Memory] = {}
+        propagation = Propagation(tracker, self.in_batches, self.notes)
+        known = propagation.see(objects, builder)
+        propagation.follow(builder.tracks(), known, builder)
 
-        def see(batch: list[int]) -> None:
-            upcoming = [prompts[place].key_slice for place in places]
-            output, memory = tracker.prompt([prompts[place] for place in batch], upcoming)
-            builder.record([owners[place] for place in batch], [prompts[place].key_slice for place in batch], output)
-            if tracks:
-                memories.update((place, memory.of(slice(row, row + 1))) for row, place in enumerate(batch))
-
-        def follow(batch: list[Track], tracker: Tracker = tracker) -> None:
-            known = [[memories[place] for place, owner in enumerate(owners) if owner == t.prompt] for t in batch]
-            most = max(map(len, known))
-            padded = [[*own, *own[:1] * (most - len(own))] for own in known]
-            first, *others = (
-                Memory(torch.cat([m.mask for m in column]), torch.cat([m.pointer for m in column]))
-                for column in zip(*padded, strict=True)
-            )
-            steps = tracker.advance(batch, first, others) if others else tracker.advance(batch, first)
-            for t, active, output in steps:
-                slices = [track.key_slice + track.direction * t for track in active]
-                builder.record([track.prompt for track in active], slices, output)
-
-        for kind in dict.fromkeys(map(kind_of, prompts)):
-            self._in_batches([place for place in places if kind_of(prompts[place]) == kind], see)
-        # tracks of similar length share a batch, so that it stays full to the end
-        tracks.sort(key=lambda track: -track.steps)
-        several = [track for track in tracks if track.others] if tracker.fixed is not None else []
-        self._in_batches([track for track in tracks if track not in several], follow)
-        if several:
-            if _SEVERAL_IN_FIXED_STEPS not in self.notes:
-                self.notes.append(_SEVERAL_IN_FIXED_STEPS)
-            growing = Tracker(tracker.volume)
-            self._in_batches(several, lambda batch: follow(batch, growing))
-
-    def _in_batches(self, items: list[Item], run: Callable[[list[Item]], None]) -> None:
+    def in_batches(self, items: list[Item], run: Callable[[list[Item]], None]) -> None:
+        """Run the items in batches of `batch_size`, smaller ones where the device's memory does not suffice."""
         while items:
             batch, items = items[: self.batch_size], items[self.batch_size :]
 
@@ -232,12 +227,6 @@ class Predictor:
                     run(batch[i : i + size])
 
             _, self.batch_size = halving_on_exhaustion(pieces, self.batch_size, self.notes)
-
-
-def _content(prompt: Prompt) -> tuple[object, ...]:
-    """What the model is given: equal for prompts that are tracked once, such as those of two regions of one extent."""
-    mask = None if prompt.mask is None else prompt.mask.tobytes()
-    return prompt.key_slice, prompt.box, prompt.points, prompt.point_labels, mask
 
 
 def _check_inside(prompt: Prompt, shape: tuple[int, int, int]) -> None:

@@ -11,19 +11,20 @@ around `track_step` in MedSAM2's procedure (prompt, track forward, reset, prompt
   their ages;
 - on the CPU the prompt encoder and the mask decoder run in float32 at both precisions: bfloat16 would save almost
   nothing there, and the masks would no longer agree with sam2's;
+- a prompt of a mode in MADE_MASKS is segmented, and the mask at the slice's own resolution is then a mask prompt;
 - further prompted slices of an object are in the bank of its tracks (`inference/conditioning.py`);
 - objects do not influence one another; small holes are not filled (sam2 does so with its CUDA extension only).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
@@ -32,6 +33,7 @@ from medsam_core.inference.conditioning import Rules, reading
 from medsam_core.inference.devices import autocast, on_device
 from medsam_core.inference.encoding import EncodedVolume
 from medsam_core.inference.fixed_steps import FixedSteps
+from medsam_core.inference.model_inputs import Points, mask_input, model_inputs
 from medsam_core.prompts.prompt import Prompt
 
 
@@ -66,10 +68,17 @@ class Output:
         """The output of some batch elements."""
         return Output(self.logits[rows], self.predicted_iou[rows], self.object_score[rows])
 
+    def copy(self) -> Output:
+        """The same in memory of its own."""
+        return Output(self.logits.clone(), self.predicted_iou.clone(), self.object_score.clone())
+
 
 Seen = tuple[Output, torch.Tensor]
 """A segmented slice, and the pointer (n, d_model) of the object on it."""
-Points = dict[str, torch.Tensor]
+Keep = Callable[[Sequence[Track], int, Output, "Memory"], None]
+"""Is given the active tracks, the time, their outputs, and the memories of as many of the first as have one."""
+LARGEST_LOGIT = 32.0
+"""To which the logits before a correction are limited, as in sam2."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,13 @@ class Memory:
         """The memory of some batch elements."""
         projection = None if self.projection is None else self.projection.of(rows)
         return Memory(self.mask[rows], self.pointer[rows], projection)
+
+    @classmethod
+    def of_fixed_step(cls, results: Sequence[torch.Tensor], count: int) -> Memory:
+        """The memories of the first tracks in what `FixedStep` returned, copied."""
+        _, _, _, tokens, _, memory, _ = (result[:count] for result in results)
+        side = math.isqrt(memory.shape[1])
+        return cls(memory.transpose(1, 2).unflatten(2, (side, side)).contiguous(), tokens.flatten(1).clone())
 
 
 class Tracker:
@@ -111,27 +127,48 @@ class Tracker:
         upcoming: slices that will be needed next, for `EncodedVolume.features`.
         """
         features = self.volume.features([prompt.key_slice for prompt in prompts], upcoming)
-        points, mask = self._inputs(prompts)
+        points, mask = model_inputs(prompts, self.volume)
         with autocast(self.device, self.precision):
             output, pointer = self._see(features, points, mask)
+            if not prompts[0].makes_mask:
+                return output, self._remember(features, output, pointer, from_prompt=True)
+            # the estimate of a mask that the model made is the first step's; of a given mask it would be 1
+            estimate = output.predicted_iou
+            output, pointer = self._see(features, None, mask_input(self._made_mask(output), self.volume))
+            return replace(output, predicted_iou=estimate), self._remember(features, output, pointer, from_prompt=True)
+
+    @torch.no_grad()
+    def correct(self, slices: Sequence[int], points: Points, before: torch.Tensor, bank: Bank) -> tuple[Output, Memory]:
+        """Segment a slice of each object again, as sam2 does when a slice that was tracked gets clicks.
+
+        points: all that the slices were given so far, with the new clicks. before: (n, 1, s, s), their logits so far.
+        bank: of the track on this slice.
+        """
+        features = self.volume.features(slices)
+        with autocast(self.device, self.precision):
+            output, pointer = self._follow(features, bank, points, before.clamp(-LARGEST_LOGIT, LARGEST_LOGIT))
             return output, self._remember(features, output, pointer, from_prompt=True)
 
     @torch.no_grad()
     def advance(
-        self, tracks: Sequence[Track], first: Memory, others: Sequence[Memory] = ()
+        self, tracks: Sequence[Track], first: Memory, others: Sequence[Memory] = (), keep: Keep | None = None
     ) -> Iterator[tuple[int, Sequence[Track], Output]]:
         """Follow the tracks from the memories of their prompted slices.
 
         tracks: the longest first. first: one batch element for each track, of the slice where it starts.
         others: the memories of the tracks' other prompted slices: first that of `others[0]` of each track, then that of
             `others[1]`, …; anything for a track that has fewer. Not in steps of few shapes.
+        keep: is given every step, also on prompted slices.
         Yields (t, active, output) for t = 1, 2, …. The active tracks, those with steps >= t, are now on slice
         key_slice + direction * t. One that is on another of its prompted slices is left out.
         """
         if self.fixed is not None:
             assert not others
-            for t, active, (logits, predicted, score, *_) in self.fixed.advance(self.volume, tracks, first, _upcoming):
-                yield t, active, Output(logits, predicted, score).of(slice(len(active)))
+            for t, active, results in self.fixed.advance(self.volume, tracks, first, _upcoming):
+                output = Output(*results[:3]).of(slice(len(active)))
+                if keep is not None:
+                    keep(active, t, output.copy(), Memory.of_fixed_step(results, len(active)))
+                yield t, active, output
             return
         masks = self.module.num_maskmem - 1
         recent: deque[Memory] = deque(maxlen=max(masks, self.module.max_obj_ptrs_in_encoder - 1))
@@ -149,6 +186,8 @@ class Tracker:
             with autocast(self.device, self.precision):
                 # the last slice of a track needs no memory
                 output, memory = self._step(features, bank, staying)
+                if keep is not None:
+                    keep(active, t, output, Memory(memory.mask, memory.pointer))
                 if staying:
                     if staying < len(active):
                         still = slice(staying)
@@ -223,14 +262,22 @@ class Tracker:
             )
         return _output(heads)
 
-    def _follow(self, features: list[torch.Tensor], bank: Bank) -> Seen:
-        """Segment a slice that is not prompted, with memory."""
+    def _follow(
+        self,
+        features: list[torch.Tensor],
+        bank: Bank,
+        points: Points | None = None,
+        before: torch.Tensor | None = None,
+    ) -> Seen:
+        """Segment a slice with memory. points, before: its clicks and its logits so far; None if it is not prompted."""
         conditioned = self.attention(features[-1], self.volume.position, bank)
         with self._for_heads():
             heads = self.module._forward_sam_heads(
                 backbone_features=self._as_heads_take(conditioned),
+                point_inputs=points,
+                mask_inputs=before,
                 high_res_features=[self._as_heads_take(level) for level in features[:-1]] or None,
-                multimask_output=self.module._use_multimask(False, None),
+                multimask_output=self.module._use_multimask(False, points),
             )
         return _output(heads)
 
@@ -255,28 +302,10 @@ class Tracker:
         )
         return Memory(mask.to(torch.bfloat16), pointer)
 
-    def _inputs(self, prompts: Sequence[Prompt]) -> tuple[Points | None, torch.Tensor | None]:
-        """(points and boxes, masks) as sam2's heads take them; one of the two is None."""
-        size = self.module.image_size
-        drawn = [prompt.mask for prompt in prompts if prompt.mask is not None]
-        if drawn:
-            masks = torch.from_numpy(np.stack(drawn)[:, None]).float().to(self.device)
-            if masks.shape[-2:] != (size, size):
-                resized = interpolate(masks, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-                masks = (resized >= 0.5).float()
-            return None, masks
-        corners = [[] if p.box is None else [p.box[:2], p.box[2:]] for p in prompts]
-        points = torch.tensor([[*c, *p.points] for c, p in zip(corners, prompts, strict=True)], dtype=torch.float32)
-        given = [[2, 3][: len(c)] + list(p.point_labels) for c, p in zip(corners, prompts, strict=True)]
-        labels = torch.tensor(given, dtype=torch.int32, device=self.device)
-        _, height, width = self.volume.shape
-        scaled = (points / torch.tensor([width, height]) * size).to(self.device)
-        return {"point_coords": scaled, "point_labels": labels}, None
-
-
-def kind_of(prompt: Prompt) -> tuple[bool, bool, int]:
-    """(mask or not, box or not, number of points): prompts of one kind can be in one batch."""
-    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
+    def _made_mask(self, output: Output) -> torch.Tensor:
+        """(n, 1, H, W) float32: the mask of a step as a person would see it, which MedSAM2's scripts give back."""
+        size = self.volume.shape[1:]
+        return (interpolate(output.logits, size=size, mode="bilinear", align_corners=False) > 0).float()
 
 
 def _output(heads: Sequence[torch.Tensor]) -> Seen:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from medsam_core.header import WHOLE_SCHEMA, Decisions, Environment, RunHeader, 
 from medsam_core.merging.shards import DAMAGED, ScoredShard, check_shards, plan_of, read_shard
 from medsam_core.outcome import Outcome, worst
 from medsam_core.page.page import write_page
+from medsam_core.progress import Progress
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import (
@@ -44,6 +45,7 @@ from medsam_core.runs import (
 )
 from medsam_core.slices import append_line, read_slices
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import files_of, write_programs
 
 DIFFERS = "differs between the shards"
 
@@ -55,22 +57,33 @@ def merge(
     command: Sequence[str] = (),
     baseline: str | None = None,
     folder: Path = FOLDER,
+    progress: Progress | None = None,
 ) -> tuple[Run, Verdict]:
     """Write the run of all shards to `output`, whole or not at all, and judge it.
 
     directories: the run of each shard once, in any order. output: a path where nothing is. command: as typed, for the
     header. baseline: what relative bounds refer to; None for what the shards named, or their gates.
     folder: where baselines are looked for by name.
+    progress: called as progress(done, steps): a step to read and one to copy each shard, and one to judge the run.
     Raises RunError or GateError in one sentence, and leaves nothing, if the shards do not make one run.
     """
     if output.exists() or output.is_symlink():
         raise RunError(f"{output}: exists already, expected a path where nothing is; choose another.")
-    shards = sorted(map(read_shard, directories), key=lambda one: one.shard.number)
+
+    def begin(step: int) -> None:
+        if progress is not None:
+            progress(step, 2 * len(directories) + 1)
+
+    found: list[ScoredShard] = []
+    for place in directories:
+        begin(len(found))
+        found.append(read_shard(place))
+    shards = sorted(found, key=lambda one: one.shard.number)
     check_shards(shards)
     header = merged_header(shards, command, baseline)
     gates = gates_of(shards[0].run)
     with _staged(output) as directory:
-        run, lost = _write(directory, header, shards, gates)
+        run, lost = _write(directory, header, shards, gates, lambda copied: begin(len(shards) + copied))
         check_gates(gates, floor_of(run))
         reference = reference_of(run, gates, folder=folder)
         verdict = judge_run(run, gates, baseline=reference, folder=folder)
@@ -142,9 +155,16 @@ def _staged(output: Path) -> Iterator[Path]:
 
 
 def _write(
-    directory: Path, header: RunHeader, shards: Sequence[ScoredShard], gates: Gates | None
+    directory: Path,
+    header: RunHeader,
+    shards: Sequence[ScoredShard],
+    gates: Gates | None,
+    copied: Callable[[int], None],
 ) -> tuple[Run, list[str]]:
-    """The run as read again from the folder, and the cases with a mask that is gone or not what was scored."""
+    """The run as read again from the folder, and the cases with a mask that is gone or not what was scored.
+
+    copied: called with the number of shards with copied files.
+    """
     place = {case: number for number, case in enumerate(header.plan)}
     found = sorted(((place[record.id], one.run, record) for one in shards for record in one.run.records), key=_first)
     write_file(directory, HEADER, json_text(header.to_json()))
@@ -153,13 +173,19 @@ def _write(
         write_file(directory, IN_RUN, gates.path.read_bytes())
     prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for _, _, record in found}
     write_manifest(directory / PROMPTS, prompts, cohort=header.cohort.fingerprint)
-    for _, run, record in found:
-        _copy(run.directory, record.overlay, directory)
-        _copy(run.directory, record.mask, directory)
+    for number, one in enumerate(shards):
+        copied(number)
+        for record in one.run.records:
+            _copy(one.run.directory, record.overlay, directory)
+            _copy(one.run.directory, record.mask, directory)
+            for name in files_of(record, one.run.directory):
+                _copy(one.run.directory, name, directory)
+    copied(len(shards))
     counts = {case: one for shard in shards for case, one in read_slices(shard.run.directory).items()}
     for _, _, record in found:
         if record.id in counts:
             append_line(directory, counts[record.id].line())
+    write_programs(directory)
     merged = read_run(directory)
     return merged, lost_masks(directory, merged.records)
 

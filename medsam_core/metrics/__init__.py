@@ -7,5 +7,6 @@ score(prediction, truth, spacing_mm=(1, 1, 1), profile="brats2019", metrics=("di
 
 from medsam_core.metrics.catalogue import METRICS, Metric, score, score_regions
 from medsam_core.metrics.profiles import PROFILES, Profile
+from medsam_core.metrics.rounds import DERIVED, KNOWN, ROUND_METRICS
 
-__all__ = ["METRICS", "PROFILES", "Metric", "Profile", "score", "score_regions"]
+__all__ = ["DERIVED", "KNOWN", "METRICS", "PROFILES", "ROUND_METRICS", "Metric", "Profile", "score", "score_regions"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from medsam_core.cases import Settings
+from collections.abc import Sequence
+
+from medsam_core.cases import SCOPES, Settings
 from medsam_core.data.cohort import Subject, check_subjects
 from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
 from medsam_core.errors import DataError, OptionError
+from medsam_core.gates.gate import Gate
+from medsam_core.metrics import DERIVED
 from medsam_core.plugin.identity import files_of
 from medsam_core.text import counted
 
@@ -29,6 +33,21 @@ def check_cohort(subjects: tuple[Subject, ...], settings: Settings) -> None:
             f"expected one for each; name it with --medsam-labels ({', '.join(CONVENTIONS)})."
         )
     _check_regions(subjects, settings)
+
+
+def check_rounds(gates: Sequence[Gate], settings: Settings) -> None:
+    """Raise OptionError for a gate on a round that the session does not have."""
+    for gate in gates:
+        needed = 0
+        if gate.metric in DERIVED:
+            needed = 1 if DERIVED[gate.metric].unit else 2  # an area needs two scores
+        elif gate.scope not in SCOPES:
+            needed = max(1, int(gate.scope.removeprefix("round")))
+        if settings.refine < needed:
+            raise OptionError(
+                f"{gate.label}: got {settings.refine} rounds of corrections, expected at least {needed} for this "
+                f"score; give --medsam-refine={needed} or more, or other --medsam-gates."
+            )
 
 
 def _check_regions(subjects: tuple[Subject, ...], settings: Settings) -> None:

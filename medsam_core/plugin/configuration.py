@@ -10,14 +10,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsam_core.cases import CONTROL_METRICS, Case, Settings
+from medsam_core.cases import CONTROL_METRICS, Case, Settings, score_key
 from medsam_core.data.cohort import Subject, find_subjects
-from medsam_core.errors import DataError, OptionError
+from medsam_core.errors import DataError, MedsamError, OptionError
 from medsam_core.files import shipped
+from medsam_core.gates.baseline import Baseline
+from medsam_core.gates.baseline_file import FOLDER
 from medsam_core.gates.gates_file import Gates, load_gates
+from medsam_core.gates.reference import find_reference
 from medsam_core.header import (
     SCHEMA,
     WHOLE_SCHEMA,
@@ -28,13 +32,16 @@ from medsam_core.header import (
     RunHeader,
     Shard,
 )
-from medsam_core.plugin.checking import check_cohort
+from medsam_core.metrics import DERIVED
+from medsam_core.modalities import sequences_of
+from medsam_core.plugin.checking import check_cohort, check_rounds
 from medsam_core.plugin.choice import PredictorChoice
 from medsam_core.plugin.identity import cohort_identity, content_marks, host_name, kind_of, sha256_of
 from medsam_core.plugin.placement import Placement, placement_of
 from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.source import predictor_source
-from medsam_core.predictors.contract import check_takes_several_slices
+from medsam_core.predictors.abilities import check_takes_modes, check_takes_three_sequences
+from medsam_core.predictors.contract import check_takes_corrections, check_takes_several_slices
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.sharding import part_of
@@ -46,6 +53,10 @@ if TYPE_CHECKING:
 
 PHANTOM_FEATURE_MIB = 32
 """Memory for the features of a phantom's slices: 20 slices of the embedded checkpoint in fp32."""
+READING = ("auto", "processes", "threads", "here")
+"""`processes`: in two that this one starts, while the model works. `threads`: in two of this one. `here`: in turn with
+the model. `auto`: `processes` on a GPU, which would wait for them. On the CPU `here`: the model keeps every core busy,
+and reading and scoring are a twentieth of a subject's time (0.7 of 16 s for six cases of 155 slices on one core)."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,11 @@ class Configuration:
     save_masks: bool = False
     overlays: int | None = 4
     """How many of the worst cases keep their overlay in addition to the failed ones; None for every case."""
+    viewer: str = "worst"
+    """Of which cases the viewer has data: one of `viewer.selection.CHOICES`."""
     allow_no_gpu: bool = False
+    reading: str = field(default="auto", compare=False)
+    """Where files are read and masks scored, one of `READING`; changes no score."""
     ray: RayOptions | None = field(default=None, compare=False)
     """How actors of Ray score the subjects; None: this process or the workers of xdist do."""
     workers: int = field(default=0, compare=False)
@@ -191,7 +206,9 @@ class Configuration:
     @cached_property
     def scored(self) -> Settings:
         """The settings with the metrics of the gates, and with Dice and IoU, which tables and overlays need."""
-        asked = [gate.metric for gate in self.loaded_gates.gates] if self.loaded_gates else []
+        gates = self.loaded_gates.gates if self.loaded_gates else ()
+        check_rounds(gates, self.settings)
+        asked = [DERIVED[gate.metric].of if gate.metric in DERIVED else gate.metric for gate in gates]
         metrics = dict.fromkeys([*self.settings.metrics, *CONTROL_METRICS, *asked])
         return replace(self.settings, metrics=tuple(metrics))
 
@@ -233,6 +250,11 @@ class Configuration:
         made = made or self.predictor
         if self.settings.key_slices > 1:
             check_takes_several_slices(made)
+        check_takes_modes(made, self.settings.prompts)
+        if any(len(sequences_of(image)) > 1 for image in self.settings.modalities):
+            check_takes_three_sequences(made)
+        if self.settings.refine:
+            check_takes_corrections(made)
         return made.identity, predictor_source(made, self.choice.files)
 
     def adopt(self, identity: PredictorIdentity, source: str) -> None:
@@ -301,6 +323,26 @@ class Configuration:
             return None
         cohort = self.cohort_identity
         return read_manifest(self.prompts_from, cohort=cohort.fingerprint, subjects=cohort.subjects)
+
+    @cached_property
+    def reference_dice(self) -> Mapping[str, float]:
+        """Case id -> Dice in the reference of the relative bounds; {} without one, or if it cannot be read here.
+
+        It only decides which cases are shown: what is wrong with the reference is reported where the run is judged.
+        """
+        try:
+            if self.baseline is not None:
+                reference: Baseline | None = find_reference(self.baseline, kind=self.kind)
+            elif self.loaded_gates is not None:
+                reference = self.loaded_gates.reference(FOLDER, self.kind)
+            else:
+                reference = None
+        except MedsamError:
+            return {}
+        if reference is None:
+            return {}
+        key = score_key(self.settings.profile, "dice", "volume")
+        return {case: dice for case in reference.cases if isfinite(dice := reference.score(case, key))}
 
     def header(self, placement: Placement | None = None) -> RunHeader:
         """What is written into `run.json`. placement: where the cases are scored; None for this process."""

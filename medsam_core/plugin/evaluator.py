@@ -7,22 +7,21 @@ string per case goes from one to the other, so a run is the same with and withou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from medsam_core.cases import Case, CaseRecord
 from medsam_core.errors import MedsamError, RunError
-from medsam_core.evaluation.diagnosis import explain
 from medsam_core.evaluation.pipeline import Lookahead
-from medsam_core.evaluation.saved_mask import check_saved_mask, digest
-from medsam_core.evaluation.subject import Prepared, ScoredCase, Segmented, prepare, score_segmented, segment
+from medsam_core.evaluation.subject import Prepared, Segmented, encode, segment
 from medsam_core.gates.gates_file import Gates
 from medsam_core.inference.devices import resolve_device
 from medsam_core.plugin.configuration import Configuration
-from medsam_core.reports.overlay import write_overlay
+from medsam_core.plugin.finishing import Finishing
+from medsam_core.plugin.reading_processes import Held, ReadingProcesses
+from medsam_core.plugin.reading_worker import Part
+from medsam_core.plugin.viewer_files import selection_of
 from medsam_core.runs import read_run
-from medsam_core.slices import count_slices
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,7 @@ class Evaluated:
 class Evaluator:
     """Scores cases on demand; the first case of a subject scores all of that subject's cases, a batch per modality.
 
-    ahead: whether the next cases are read, and the last ones scored, while the device works (`Lookahead`). None: only
-        on a GPU. On the CPU the model keeps every core busy, and reading and scoring are a twentieth of a subject's
-        time (0.7 of 16 s for six cases of 155 slices on one core): threads would slow the model by what they save.
+    files: what reads and prompts cases of one subject in one modality; None: this evaluator or its processes.
     """
 
     notes: Sequence[str] = ()
@@ -66,8 +63,11 @@ class Evaluator:
     placement = None
     """Where it scores: None for this process."""
 
-    def __init__(self, configuration: Configuration, *, ahead: bool | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, *, files: Callable[[tuple[Case, ...]], Prepared] | None = None
+    ) -> None:
         self.configuration = configuration
+        self._files = files
         self.gates = configuration.loaded_gates
         self.subjects = {subject.id: subject for subject in configuration.cohort}
         _ = configuration.replay  # read by this thread, once
@@ -75,9 +75,18 @@ class Evaluator:
         self._results: dict[Case, Evaluated] = {}
         self._error: MedsamError | None = None
         self._stored = stored_records(configuration)
-        if ahead is None:
-            ahead = resolve_device(configuration.own_device).type != "cpu"
-        self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=ahead)
+        where = configuration.reading
+        if where == "auto":
+            where = "here" if resolve_device(configuration.own_device).type == "cpu" else "processes"
+        self._processes = ReadingProcesses() if where == "processes" and files is None else None
+        self._finishing = Finishing(
+            configuration.run_dir.absolute(),
+            self.gates,
+            configuration.overlays,
+            configuration.save_masks,
+            selection_of(configuration),
+        )
+        self._lookahead = Lookahead(self._read, self._segment, self._score, ahead=where != "here")
 
     def evaluate(self, case: Case, together: Iterable[Case]) -> Evaluated:
         """Score one case. together: the cases that this process will need, in order; a subject's are scored together.
@@ -102,6 +111,8 @@ class Evaluator:
 
     def close(self) -> None:
         """Drop the work on cases that will not be needed."""
+        if self._processes is not None:
+            self._processes.close()  # first: threads wait for what they do
         self._lookahead.close()
 
     def _evaluate_subject(self, subject: str, together: Iterable[Case]) -> None:
@@ -111,6 +122,8 @@ class Evaluator:
             if case.id not in self._stored:
                 groups.setdefault((case.subject, case.modality), []).append(case)
         parts = [tuple(cases) for cases in groups.values()]
+        if self._processes is not None:
+            self._processes.start()
         try:
             _ = self.configuration.predictor  # loaded by this thread, to which the device belongs
             for place, part in enumerate(parts):
@@ -120,43 +133,47 @@ class Evaluator:
             self._error = error
             raise
 
-    def _read(self, part: tuple[Case, ...]) -> Prepared:
-        subject = self.subjects[part[0].subject]
-        predictor, settings = self.configuration.predictor, self.configuration.scored
-        return prepare(subject, part[0].modality, part, predictor, settings, replay=self.configuration.replay)
+    def _read(self, cases: tuple[Case, ...]) -> tuple[_Work, Prepared]:
+        replay = self.configuration.replay
+        own = None if replay is None else {case.id: replay[case.id] for case in cases if case.id in replay}
+        part = Part(self.subjects[cases[0].subject], cases, self.configuration.scored, own)
+        if self._processes is not None:
+            held, prepared = self._processes.read(part)
+        else:
+            held, prepared = None, part.read() if self._files is None else self._files(cases)
+        return _Work(part, held), encode(prepared, self.configuration.predictor)
 
-    def _segment(self, prepared: Prepared) -> Segmented:
-        return segment(prepared, self.configuration.predictor)
+    def _segment(self, read: tuple[_Work, Prepared]) -> tuple[_Work, Segmented]:
+        work, prepared = read
+        return work, segment(prepared, self.configuration.predictor)
 
-    def _score(self, segmented: Segmented) -> dict[Case, Evaluated]:
-        results = score_segmented(segmented, self.configuration.scored)
-        return {result.record.case: self._finish(result) for result in results}
+    def _score(self, done: tuple[_Work, Segmented]) -> dict[Case, Evaluated]:
+        work, segmented = done
+        if self._processes is not None and work.held is not None:
+            finished = self._processes.score(work.held, segmented, self._finishing)
+        else:
+            finished = work.part.score(segmented, self._finishing)
+        made, kind = self.configuration.predictor_identity, self.configuration.kind
+        predictor = f"{made.name} {made.version}"
+        return {
+            one.record.case: replace(
+                judged(one.record, self.gates),
+                checkpoint=made.sha256,
+                predictor=predictor,
+                kind=kind,
+                slices=one.slices,
+            )
+            for one in finished
+        }
 
-    def _finish(self, result: ScoredCase) -> Evaluated:
-        record, directory = result.record, self.configuration.run_dir
-        name = record.id.replace("/", "__")
-        broken = self.gates is not None and bool(self.gates.violations(record))
-        if broken or self.configuration.overlays != 0:
-            overlay = Path("overlays") / f"{name}.png"
-            write_overlay(result, directory / overlay)
-            record = replace(record, overlay=str(overlay))
-        if self.configuration.save_masks:
-            from medsam_core.data.volume import write_mask
 
-            as_npz = self.subjects[record.case.subject].layout == "npz"  # its evaluators read the same format
-            mask = Path("masks") / f"{name}.{'npz' if as_npz else 'nii.gz'}"
-            write_mask(result.prediction, result.image, directory / mask)
-            source = self.subjects[record.case.subject].images[record.case.modality].path
-            check_saved_mask(directory / mask, result.prediction, result.image, source)
-            record = replace(record, mask=str(mask), mask_sha256=digest(directory / mask))
-        if broken:
-            spacing_mm = result.image.spacing_mm
-            label, sentence = explain(result.prediction, result.truth, result.prompts, spacing_mm=spacing_mm)
-            record = replace(record, diagnosis=f"{label}: {sentence}")
-        made = self.configuration.predictor_identity
-        found, kind = judged(record, self.gates), self.configuration.kind
-        slices = count_slices(record.id, result.prediction, result.truth).line()
-        return replace(found, checkpoint=made.sha256, predictor=f"{made.name} {made.version}", kind=kind, slices=slices)
+@dataclass(frozen=True)
+class _Work:
+    """Cases on their way through the stages."""
+
+    part: Part
+    held: Held | None
+    """Where a process keeps what was read; None if this one does."""
 
 
 def judged(record: CaseRecord, gates: Gates | None) -> Evaluated:

@@ -156,8 +156,10 @@ class MedsamSession(Collecting):
         return SubjectScheduling(config, log, ahead=self._reads_ahead)
 
     def _reads_ahead(self) -> bool:
-        """Whether the workers read their next subjects while they score one, as the Evaluator does on a GPU."""
-        return self.recorder is not None and self.recorder.header.device != "cpu"
+        """Whether the workers read their next subjects while they score one, as the Evaluator does."""
+        reading = self.configuration.reading
+        on_gpu = self.recorder is not None and self.recorder.header.device != "cpu"
+        return on_gpu if reading == "auto" else reading != "here"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[Any]:

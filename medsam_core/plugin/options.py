@@ -74,10 +74,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("limit", None, "N", "score only the first N subjects"),
     Option("shard", None, "I/N", "score only part I of N of the subjects, for `medsam-core merge`; the exit code is 11 "
      "if nothing is wrong (docs/scale.md)"),
-    Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair (default: {default})"),
+    Option("modality", "t1ce", "M,…", "the image that the model sees: t1ce, t1, t2 or flair, or three as its "
+     "colours, such as t1ce+t2+flair (default: {default})"),
     Option("regions", "WT,TC,ET", "R,…", "regions to prompt and score: WT, TC, ET, NETC, SNFH, RC, CC, ED, GTV, as "
      "far as the labels have them (default: {default})"),
-    Option("prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask (default: {default})"),
+    Option("prompts", "box,point", "P,…", "prompt modes: box, point, points3, box+point, mask, box-to-mask (the "
+     "model's mask of the box is the prompt), recist (the same from five points on the longest diameter) (default: "
+     "{default})"),
     Option("protocol", "bidirectional", "P,…", "bidirectional: propagate from the key slice both ways; forward: from "
      "the region's first slice to the end; slicewise: a prompt on every slice, no memory (default: {default})"),
     Option("key-slice", "largest", "K", "the prompted slice of a region: largest, middle or first (default: "
@@ -87,6 +90,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("jitter", "0", "VOXELS", "move boxes and points by random amounts of up to this (default: {default})"),
     Option("per-component", False, "", "one prompt for each connected component of a region, instead of one for all"),
     Option("seed", "0", "N", "seed of the jitter (default: {default})"),
+    Option("noise", None, "LEVEL,…", "score each box and point again with noise: jitterN moves edges and points by up "
+     "to N voxels, sideN edges by up to N percent of the side, expandN outward by up to N voxels (docs/prompting.md)"),
+    Option("noise-seeds", "1", "N", "how often each level of noise is drawn, by seeds 1 to N (default: {default})"),
+    Option("refine", "0", "N", "correct every mask N times: a click into its largest error, then track again, with "
+     "the scores of every round; see docs/prompting.md (default: {default})"),
+    Option("refine-rule", "volume", "RULE", "where the click is: volume, in the largest error of all, or slice, one of "
+     "each kind on the slice with most errors (default: {default})"),
     Option("prompts-from", None, "FILE", "use exactly the prompts of another run: its prompts.json"),
     Option("labels", None, "NAME", "what the labels mean: brats2019, brats2023, brats2024, brats2024-ped, "
      "msd, brats-men-rt, hd-glio, or written out as 1=oedema,2=core,3=enhancing "
@@ -115,6 +125,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("compile", False, "", "compile the model, which takes minutes and then makes it faster; checked against "
      "the model without compilation; not yet run on a GPU (docs/engine.md)"),
     Option("allow-no-gpu", False, "", "skip the gpu cases if there is no GPU, instead of ending with an error"),
+    Option("reading", "auto", "WHERE", "where files are read and masks scored: processes (beside the model), threads "
+     "(likewise, in one process), here (in turn with the model), auto (default: processes on a GPU, else here)"),
     Option("ray", None, "ADDRESS", "score the subjects in actors of Ray: without ADDRESS on this machine, auto on the "
      "cluster that it belongs to, or HOST:PORT; needs medsam-core[ray], see docs/scale.md", alone="local"),
     Option("ray-actors", None, "N", "how many actors (default: one for each free GPU, or CPU where no GPU is used)"),
@@ -129,6 +141,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("save-masks", False, "", "write every predicted mask as NIfTI, on the grid of its image"),
     Option("overlays", "4", "N|all", "keep pictures of the failed cases, the N worst others, and the N that "
      "fell most below the baseline (default: {default})"),
+    Option("viewer", "worst", "WORD", "of which cases the viewer has data: worst (default: the failed ones, and as "
+     "many of the worst and of the most fallen as --medsam-overlays says), all, or none (docs/viewer.md)"),
     Option("progress", "auto", "WORD", "how many subjects are done, and the time left: auto (default: on a terminal, "
      "unless -q), on (in a log, too), off"),
     Option("phantom-dir", None, "DIR", "where the phantom cohort is kept (default: pytest's cache)"),

@@ -99,10 +99,11 @@ class SubjectProgress:
 
 
 @contextmanager
-def phantom_progress(config: pytest.Config) -> Iterator[Progress]:
-    """For the drawing of phantoms: a bar on a terminal; with --medsam-progress=on, lines where there is none.
+def progress_outside_tests(config: pytest.Config, what: str) -> Iterator[Progress]:
+    """A bar on a terminal; with --medsam-progress=on, lines where there is none.
 
-    Under xdist the worker that draws shows it, on the terminal that it shares with the controller.
+    what: the things in the plural, such as "phantoms". Under xdist the worker that draws phantoms shows it, on the
+    terminal that it shares with the controller.
     """
     asked = progress_asked(config)
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
@@ -110,13 +111,13 @@ def phantom_progress(config: pytest.Config) -> Iterator[Progress]:
     def uncaptured() -> Any:
         return nullcontext() if capture is None else capture.global_and_fixture_disabled()
 
-    lines = ProgressLines("phantoms")
+    lines = ProgressLines(what)
     with ExitStack() as stack:
         shown: Progress | None = None
         with uncaptured():
             terminal = sys.stderr.isatty()
             if terminal and asked != "off" and (asked == "on" or config.option.verbose >= 0):
-                shown = stack.enter_context(progress_bar("phantoms", unit="subject"))
+                shown = stack.enter_context(progress_bar(what, unit="subject"))
 
         def progress(done: int, total: int) -> None:
             if shown is None and asked != "on":

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 VERSIONS = ("torch", "sam2", "numpy", "scipy", "nibabel")
 """Packages whose version must be the same in the session and in its actors."""
-CARRIED = ("cohort", "loaded_gates", "replay")
+CARRIED = ("cohort", "loaded_gates", "replay", "reference_dice")
 """What a configuration on its way to an actor has read already."""
 
 
@@ -91,7 +91,8 @@ def sendable(configuration: Configuration) -> Configuration:
         workers=0,
         ray=None,
     )
-    vars(made).update(cohort=(), loaded_gates=configuration.loaded_gates, replay=configuration.replay)
+    read = {name: getattr(configuration, name) for name in CARRIED}
+    vars(made).update(read | {"cohort": ()})
     return made
 
 
@@ -200,15 +201,19 @@ class SubjectActor:
         return following.cases
 
     def _kept(self, evaluated: Evaluated) -> Kept:
-        """The result with the overlay and the mask that it names, which leave this machine with it."""
+        """The result with its overlay, its mask and the viewer's files, which leave this machine with it.
+
+        The image that cases share leaves with the first of them.
+        """
         from medsam_core.plugin.streaming import Kept
+        from medsam_core.viewer.writing import files_of
 
         files = {}
-        for name in (evaluated.record.overlay, evaluated.record.mask):
-            if name is not None:
-                path = self.configuration.run_dir / name
-                files[name] = path.read_bytes()
-                path.unlink()
+        named = [name for name in (evaluated.record.overlay, evaluated.record.mask) if name is not None]
+        for name in (*named, *files_of(evaluated.record, self.configuration.run_dir)):
+            path = self.configuration.run_dir / name
+            files[name] = path.read_bytes()
+            path.unlink()
         return Kept(evaluated, files)
 
 

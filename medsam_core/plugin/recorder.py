@@ -23,11 +23,13 @@ from medsam_core.plugin.events import SessionEvents
 from medsam_core.plugin.pictures import KeptPictures
 from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.streaming import Kept
+from medsam_core.plugin.viewer_files import ViewerFiles
 from medsam_core.prompts.manifest import write_manifest
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
 from medsam_core.slices import append_line
 from medsam_core.text import counted, few
+from medsam_core.viewer.writing import write_programs
 
 
 class Recorder:
@@ -48,6 +50,7 @@ class Recorder:
         self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
         self._pictures = KeptPictures(configuration.overlays, self.header.settings.profile, self.baseline)
+        self._viewer = ViewerFiles(configuration)
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
 
@@ -65,10 +68,10 @@ class Recorder:
             self._received.add(one.evaluated.record.id)
         self._write([one.evaluated for one in scored])
 
-    def add(self, evaluated: Evaluated) -> None:
-        """Keep one case that a test asked for, and the overlays of failed cases and of the few worst others."""
-        self._seen.add(evaluated.record.id)
-        self._write([evaluated])
+    def add(self, *evaluated: Evaluated) -> None:
+        """Keep cases that were asked for, and the overlays of failed cases and of the few worst others."""
+        self._seen |= {one.record.id for one in evaluated}
+        self._write(evaluated)
 
     def _write(self, scored: Sequence[Evaluated]) -> None:
         """Write what is new; it is flushed to the disk once for all."""
@@ -101,12 +104,14 @@ class Recorder:
             )
 
     def _after_writing(self, evaluated: Evaluated) -> None:
-        """Write the case's counts by slice, and drop the overlays that are needed no more."""
-        directory = self.open().directory
+        """Write the case's counts by slice, and drop the overlays and the viewer's files that are needed no more."""
+        record, directory = evaluated.record, self.open().directory
+        broken, recorded = bool(evaluated.violations), self.open().records
+        self._viewer.settle(record, broken=broken, recorded=recorded, directory=directory)
         if evaluated.slices:
             append_line(directory, evaluated.slices)
-        if not evaluated.violations:
-            for overlay in self._pictures.add(evaluated.record):
+        if not broken:
+            for overlay in self._pictures.add(record):
                 (directory / overlay).unlink(missing_ok=True)
 
     def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
@@ -134,6 +139,7 @@ class Recorder:
             verdict = replace(verdict, outcome=outcome, reasons=(*verdict.reasons, *reasons))
         prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for record in run.records}
         write_manifest(writer.directory / PROMPTS, prompts, cohort=self.header.cohort.fingerprint)
+        write_programs(writer.directory)
         write_page(run, verdict, writer.directory / "page.html", self.baseline)
         writer.write(VERDICT, verdict.to_json())
         writer.close()
@@ -167,9 +173,16 @@ class Recorder:
         if self._writer is None:
             self._writer = RunWriter(self.configuration.run_dir, self.header, resume=self.configuration.resume)
             self._resumed = set(self._writer.records)
+            self._settle_resumed(self._writer)
             if self.gates is not None:  # so that the run can be judged again wherever it is moved
                 self._writer.write(IN_RUN, self.gates.path.read_bytes())
         return self._writer
+
+    def _settle_resumed(self, writer: RunWriter) -> None:
+        """Count the cases of an earlier session among the worst."""
+        for record in writer.records.values():
+            broken = self.gates is not None and bool(self.gates.violations(record))
+            self._viewer.settle(record, broken=broken, recorded=writer.records, directory=writer.directory)
 
     def close(self) -> None:
         """Close the run's files without a verdict: the session was interrupted."""

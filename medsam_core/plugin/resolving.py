@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from medsam_core.errors import OptionError
 from medsam_core.plugin.options import BY_NAME, ini_summary, value_of
-from medsam_core.plugin.progress import phantom_progress, progress_asked
+from medsam_core.plugin.progress import progress_asked, progress_outside_tests
 
 if TYPE_CHECKING:
     import pytest
@@ -29,7 +30,9 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
     from medsam_core.plugin.ray_options import ray_options
+    from medsam_core.prompts.noise import noises
     from medsam_core.sharding import shard_named
+    from medsam_core.viewer.selection import CHOICES
 
     def get(name: str) -> Any:
         return value_of(config, name)
@@ -51,8 +54,11 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         jitter_voxels=number("jitter", float),
         per_component=get("per-component"),
         seed=number("seed"),
+        refine=number("refine"),
+        refine_rule=get("refine-rule"),
         labels=get("labels"),
         profile=get("profile"),
+        noises=noises(words("noise"), number("noise-seeds", least=1)),
         **({} if get("metrics") is None else {"metrics": words("metrics")}),
     )
     size = None
@@ -66,7 +72,7 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
     phantom = PhantomCohort(
         directory=_path(config, get("phantom-dir")) or _phantom_directory(config),
         prepare=None if get("phantom-dir") else partial(_prepare_cache, config),
-        progress=partial(phantom_progress, config),
+        progress=partial(progress_outside_tests, config, "phantoms"),
         subjects=number("phantom-subjects"),
         size=size,
         seed=number("phantom-seed"),
@@ -99,13 +105,23 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
         resume=get("resume") is not None,
         save_masks=get("save-masks"),
         overlays=None if get("overlays") == "all" else number("overlays"),
+        viewer=_one_of("viewer", get("viewer"), CHOICES),
         allow_no_gpu=get("allow-no-gpu"),
+        reading=_reading(get("reading")),
         ray=ray_options(get, number, _workers(config)),
         workers=_workers(config),
         worker=getattr(config, "workerinput", {}).get("medsam_worker"),
         command=_command(config),
         ini=ini_summary(config),
     )
+
+
+def _reading(word: str) -> str:
+    from medsam_core.plugin.configuration import READING
+
+    if word not in READING:
+        raise OptionError(f"--medsam-reading: got {word!r}, expected one of {', '.join(READING)}; choose one of them.")
+    return word
 
 
 def _command(config: pytest.Config) -> tuple[str, ...]:
@@ -117,6 +133,12 @@ def _workers(config: pytest.Config) -> int:
     """How many processes of xdist share the work, 0 without xdist."""
     worker = getattr(config, "workerinput", None)
     return int(worker["workercount"]) if worker else len(config.getoption("tx", None) or ())
+
+
+def _one_of(name: str, word: str, words: Sequence[str]) -> str:
+    if word not in words:
+        raise OptionError(f"{BY_NAME[name].flag}: got {word!r}, expected one of {', '.join(words)}; correct it.")
+    return word
 
 
 def _number(name: str, text: str, kind: type, least: float) -> Any:

@@ -14,6 +14,7 @@ from typing import Protocol
 from medsam_core.cases import Case
 from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.errors import MedsamError
+from medsam_core.modalities import sequences_of
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated, judged, stored_records
 from medsam_core.plugin.placement import Placement
@@ -150,8 +151,8 @@ class StreamedEvaluator:
 def work_of(subject: Subject, cases: Iterable[Case], marks: Mapping[Path, str]) -> Work:
     """The work on a subject's cases, with the marks of the files that they need."""
     cases = tuple(cases)
-    images = {case.modality: subject.images[case.modality] for case in cases}
-    needed = {image.path for image in images.values()} | {subject.segmentation or Path()} - {Path()}
+    sequences = {name for case in cases for name in sequences_of(case.modality)}
+    needed = {subject.images[name].path for name in sequences} | {subject.segmentation or Path()} - {Path()}
     return Work(subject, cases, {path: marks[path] for path in sorted(needed)})
 
 

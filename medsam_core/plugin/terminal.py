@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from medsam_core.cases import CaseRecord
+from medsam_core.cases import CaseRecord, Settings
 from medsam_core.gates.verdict import Verdict
 from medsam_core.header import RunHeader
+from medsam_core.prompts.noise import Noise
 from medsam_core.reports.tables import control_lines, summary_lines
-from medsam_core.text import few
+from medsam_core.text import counted, few
 
 
 def describe(header: RunHeader) -> list[str]:
@@ -34,8 +35,9 @@ def describe(header: RunHeader) -> list[str]:
         *([f"shard {header.shard}: {len(scored)} of these subjects: {few(scored)}"] if header.shard else []),
         f"cases: {len(header.plan)} = modality {', '.join(settings.modalities)} × region "
         f"{', '.join(settings.regions)} × prompt {', '.join(settings.prompts)} × protocol "
-        f"{', '.join(settings.protocols)}; key slice {settings.key_slice}, "
+        f"{', '.join(settings.protocols)}{_noise(settings)}; key slice {settings.key_slice}, "
         + (f"{settings.key_slices} key slices in one track, " if settings.key_slices > 1 else "")
+        + (f"{settings.refine} corrections by the rule {settings.refine_rule}, " if settings.refine else "")
         + f"jitter {settings.jitter_voxels:g}, "
         f"profile {settings.profile}",
         *([f"options from {decided.options}"] if decided.options else []),
@@ -47,6 +49,16 @@ def result_lines(records: Sequence[CaseRecord], verdict: Verdict, profile: str) 
     """The table of scores, the controls, the verdict and the notes."""
     table, controls = summary_lines(records, profile=profile), control_lines(records, profile=profile)
     return [*table, *controls, *verdict.lines(), *note_lines(records)]
+
+
+def _noise(settings: Settings) -> str:
+    """`, each exact and, where it is moved, with jitter3, expand5 under 5 seeds`; "" without noise."""
+    found = [Noise.of(word) for word in settings.noises]
+    if not found:
+        return ""
+    seeds = counted(len({noise.seed for noise in found}), "seed")
+    levels = ", ".join(dict.fromkeys(noise.level for noise in found))
+    return f", each exact and, where it is moved, with {levels} under {seeds}"
 
 
 def _worker_devices(devices: Sequence[str]) -> str:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
 from medsam_core.errors import MedsamError, PredictorError
+from medsam_core.predictors.abilities import (
+    check_takes_modes,
+    check_takes_three_sequences,
+    takes_made_masks,
+    takes_three_sequences,
+)
+from medsam_core.predictors.answers import problem_of
+from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.text import counted
 
@@ -79,7 +88,9 @@ class PredictionLike(Protocol):
 class Predictor(Protocol):
     """From a volume and prompts to masks. `isinstance` checks that the attributes are there, not what they do.
 
-    A predictor that can track an object with prompts on several slices also has `several_slices = True`.
+    A predictor that can do more says so by attributes that are True: `several_slices` if it tracks an object with
+    prompts on several slices, `made_masks` if it turns prompts into masks, `three_sequences` if it sees images of three
+    sequences, `corrections` if its objects can be corrected; then it has the method of `Correctable`.
     """
 
     @property
@@ -91,17 +102,47 @@ class Predictor(Protocol):
         """Sentences for the report; a predictor may append to it while it works. A plain attribute is enough."""
 
     def encode(self, volume: Volume) -> Any:
-        """What `predict` needs of a volume. It may run in another thread while `predict` works on another volume."""
+        """What `predict` needs of a volume. It may run in another thread while `predict` works on another volume.
+
+        Only a predictor with `three_sequences` gets a volume with `channels`.
+        """
 
     def predict(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
         """One prediction for each prompt, in their order; prompts do not influence one another; [] gives [].
 
         Prompts that share an `object_id` are on several slices of one object and belong to one track; the prediction of
         each is the object's. Only a predictor with `several_slices` gets them.
+        Prompts of a mode in MADE_MASKS have a box or points. The predictor makes a mask of them on their slice, and
+        tracks the object from this mask as from one that was given. Only a predictor with `made_masks` gets them.
 
         encoded: what `encode` returned.
         protocol: one of PROTOCOLS. `bidirectional` may find the object on every slice, `forward` from the key slice
             on, `slicewise` on the key slice alone.
+        """
+
+
+class Rounds(Protocol):
+    """Objects that are corrected round by round."""
+
+    @property
+    def predictions(self) -> Sequence[PredictionLike]:
+        """Of the last round, one for each object."""
+
+    def correct(self, corrections: Sequence[Correction | None]) -> Sequence[PredictionLike]:
+        """Correct the objects and segment them again; the new `predictions`.
+
+        corrections: for each object one, or None to leave its prediction as it is. Earlier prompts and corrections
+            stay in force.
+        """
+
+
+class Correctable(Protocol):
+    """What a predictor with `corrections` has beyond `Predictor`."""
+
+    def refine(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> Rounds:
+        """The objects of the prompts, in the order of `objects_of`, segmented as `predict` does.
+
+        protocol: as in `predict`, but not `slicewise`.
         """
 
 
@@ -166,6 +207,21 @@ def check_takes_several_slices(predictor: Predictor) -> None:
         )
 
 
+def takes_corrections(predictor: Any) -> bool:
+    """Whether the objects of a predictor can be corrected: its attribute `corrections`."""
+    return bool(getattr(predictor, "corrections", False))
+
+
+def check_takes_corrections(predictor: Predictor) -> None:
+    """Raise PredictorError for a predictor whose objects cannot be corrected."""
+    if not takes_corrections(predictor):
+        raise PredictorError(
+            f"predictor {predictor.identity.name}: got corrections, expected none because this predictor does not take "
+            "them; leave out --medsam-refine, or set corrections = True on a predictor that can "
+            "(docs/adding-a-predictor.md)."
+        )
+
+
 class Checked:
     """A predictor whose answers are compared with the contract; the first wrong one is a PredictorError.
 
@@ -192,10 +248,27 @@ class Checked:
         """The predictor's own."""
         return takes_several_slices(self.predictor)
 
+    @property
+    def made_masks(self) -> bool:
+        """The predictor's own."""
+        return takes_made_masks(self.predictor)
+
+    @property
+    def three_sequences(self) -> bool:
+        """The predictor's own."""
+        return takes_three_sequences(self.predictor)
+
+    @property
+    def corrections(self) -> bool:
+        """The predictor's own."""
+        return takes_corrections(self.predictor)
+
     def encode(self, volume: Volume) -> CheckedVolume:
         """The volume, prepared for `predict`."""
+        if getattr(volume, "channels", ()):  # a caller may give another object with a shape and voxels
+            check_takes_three_sequences(self)
         depth, height, width = volume.shape
-        with self._named("encode"):
+        with self.named("encode"):
             return CheckedVolume(self.predictor.encode(volume), (depth, height, width))
 
     def predict(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> Sequence[PredictionLike]:
@@ -205,32 +278,50 @@ class Checked:
         starts = {id(prompt): own[0] for own in objects for prompt in own}
         if len(objects) < len(prompts):
             check_takes_several_slices(self)
-        with self._named("predict"):
+        check_takes_modes(self, (prompt.mode for prompt in prompts))
+        with self.named("predict"):
             found = self.predictor.predict(encoded.encoded, prompts, protocol=protocol)
-            try:
-                found = list(found)
-            except TypeError:
-                self._wrong(
-                    f"got a {type(found).__name__} as the answer, expected a list of predictions; return a list"
-                )
-            if len(found) != len(prompts):
-                got = f"{counted(len(found), 'prediction')} for {counted(len(prompts), 'prompt')}"
-                self._wrong(f"got {got}, expected one for each; return them in the order of the prompts")
-            for index, (prediction, prompt) in enumerate(zip(found, prompts, strict=True)):
-                problem = _problem(prediction, starts[id(prompt)], encoded.shape, protocol)
-                if problem:
-                    self._wrong(f"prediction {index} of {len(found)}: {problem}")
-            if self.predictor.identity != self.identity:
-                self._wrong(
-                    f"got the identity {self.predictor.identity}, expected {self.identity} as at the start; keep it"
-                )
-        return found
+            return self._answers(found, [starts[id(prompt)] for prompt in prompts], encoded, protocol, "prompt")
 
-    def _wrong(self, problem: str) -> None:
+    def refine(self, encoded: CheckedVolume, prompts: Sequence[Prompt], *, protocol: str) -> CheckedRounds:
+        """The objects, to be corrected; their predictions follow the contract. Raises PredictorError otherwise."""
+        check_takes_corrections(self)
+        check_takes_modes(self, (prompt.mode for prompt in prompts))
+        starts = [own[0] for own in objects_of(prompts, protocol)]
+        predictor: Any = self.predictor
+        with self.named("refine"):
+            rounds = predictor.refine(encoded.encoded, list(prompts), protocol=protocol)
+            return CheckedRounds(
+                self, rounds, partial(self._answers, starts=starts, encoded=encoded, protocol=protocol)
+            )
+
+    def _answers(
+        self, found: Any, starts: Sequence[Prompt], encoded: CheckedVolume, protocol: str, what: str = "object"
+    ) -> list[PredictionLike]:
+        """The predictions, one for each start."""
+        try:
+            found = list(found)
+        except TypeError:
+            self._wrong(f"got a {type(found).__name__} as the answer, expected a list of predictions; return a list")
+        if len(found) != len(starts):
+            got = f"{counted(len(found), 'prediction')} for {counted(len(starts), what)}"
+            self._wrong(f"got {got}, expected one for each; return them in the order of the {what}s")
+        for index, (prediction, start) in enumerate(zip(found, starts, strict=True)):
+            problem = problem_of(prediction, start, encoded.shape, protocol)
+            if problem:
+                self._wrong(f"prediction {index} of {len(found)}: {problem}")
+        if self.predictor.identity != self.identity:
+            self._wrong(
+                f"got the identity {self.predictor.identity}, expected {self.identity} as at the start; keep it"
+            )
+        return list(found)
+
+    def _wrong(self, problem: str) -> NoReturn:
         raise PredictorError(f"predictor {self.identity.name}: {problem}.")
 
     @contextlib.contextmanager
-    def _named(self, step: str) -> Iterator[None]:
+    def named(self, step: str) -> Iterator[None]:
+        """The context of a call to the predictor. step: which, for the sentence."""
         try:
             yield
         except MedsamError:
@@ -242,53 +333,25 @@ class Checked:
             ) from error
 
 
+class CheckedRounds:
+    """The rounds of a `Checked` predictor."""
+
+    predictions: list[PredictionLike]
+    """Of the last round, checked."""
+
+    def __init__(self, checked: Checked, rounds: Rounds, check: Callable[[Any], list[PredictionLike]]) -> None:
+        """rounds: the predictor's own. check: gives its predictions if they follow the contract."""
+        self.checked, self.rounds, self._check = checked, rounds, check
+        self.predictions = check(rounds.predictions)
+
+    def correct(self, corrections: Sequence[Correction | None]) -> list[PredictionLike]:
+        """As `Rounds.correct`. Raises PredictorError for a wrong answer."""
+        with self.checked.named("correct"):
+            self.predictions = self._check(self.rounds.correct(corrections))
+        return self.predictions
+
+
 def described(error: BaseException) -> str:
     """Type and first line of an exception, for a sentence: `ValueError (wrong shape)`."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__} ({lines[0].rstrip('.')[:300]})" if lines else type(error).__name__
-
-
-def _problem(prediction: Any, prompt: Prompt, shape: tuple[int, int, int], protocol: str) -> str | None:
-    found = {}
-    for name in ("mask", "predicted_iou"):
-        try:
-            found[name] = getattr(prediction, name)  # once: a mask may be unpacked at every call
-        except AttributeError:
-            return f"got a {type(prediction).__name__} without .{name}, expected both; return PlainPrediction objects"
-    return _mask_problem(found["mask"], prompt, shape, protocol) or _iou_problem(found["predicted_iou"], shape[0])
-
-
-def _mask_problem(mask: Any, prompt: Prompt, shape: tuple[int, int, int], protocol: str) -> str | None:
-    if not isinstance(mask, np.ndarray):
-        return f"got a mask of type {type(mask).__name__}, expected a NumPy array; convert it"
-    if mask.shape != shape:
-        return f"got a mask of shape {mask.shape}, expected {shape} as the volume has; return it on the volume's grid"
-    if mask.dtype.kind == "f" and np.isnan(mask).any():
-        return f"got a mask of {mask.dtype} with {int(np.isnan(mask).sum())} NaN, expected bool; find where they arise"
-    if mask.dtype != np.bool_:
-        return f"got a mask of {mask.dtype}, expected bool; threshold it, such as logits > 0"
-    seen = prompt.slices_seen(shape[0], protocol)
-    outside = [
-        *np.flatnonzero(mask[: seen.start].any((1, 2))),
-        *(np.flatnonzero(mask[seen.stop :].any((1, 2))) + seen.stop),
-    ]
-    if outside:
-        span = f"{seen.start}" if len(seen) == 1 else f"{seen.start} to {seen.stop - 1}"
-        return (
-            f"got a mask on slice {outside[0]} for a prompt on slice {prompt.key_slice}, expected one on {span} alone "
-            f"as protocol {protocol} has it; leave the other slices empty"
-        )
-    return None
-
-
-def _iou_problem(iou: Any, depth: int) -> str | None:
-    if not isinstance(iou, np.ndarray):
-        return f"got a predicted_iou of type {type(iou).__name__}, expected a NumPy array; give NaN where it is unknown"
-    if iou.shape != (depth,):
-        return f"got a predicted_iou of shape {iou.shape}, expected {(depth,)}; give one number for each slice"
-    if iou.dtype.kind != "f":
-        return f"got a predicted_iou of {iou.dtype}, expected floats; convert it"
-    wrong = ~(np.isnan(iou) | ((iou >= 0) & (iou <= 1)))
-    if wrong.any():
-        return f"got a predicted_iou of {iou[wrong][0]:g}, expected 0 to 1, or NaN; give the estimate itself, no logit"
-    return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medsam_core.inference.encoding import EncodedVolume
     from medsam_core.inference.model import LoadedModel
     from medsam_core.inference.predictions import Prediction
+    from medsam_core.inference.rounds import Rounds
     from medsam_core.predictors.choosing import PredictorRequest
 
 
@@ -26,6 +27,12 @@ class EnginePredictor:
     """The engine itself."""
     several_slices = True
     """See `contract.takes_several_slices`."""
+    made_masks = True
+    """See `abilities.takes_made_masks`."""
+    three_sequences = True
+    """See `abilities.takes_three_sequences`."""
+    corrections = True
+    """See `contract.takes_corrections`."""
 
     def __init__(self, engine: inference.Predictor) -> None:
         self.engine = engine
@@ -52,6 +59,10 @@ class EnginePredictor:
     def predict(self, encoded: EncodedVolume, prompts: Sequence[Prompt], *, protocol: str) -> list[Prediction]:
         """See `inference.predictor.Predictor.predict`."""
         return self.engine.predict(encoded, list(prompts), protocol=protocol)
+
+    def refine(self, encoded: EncodedVolume, prompts: Sequence[Prompt], *, protocol: str) -> Rounds:
+        """See `inference.predictor.Predictor.refine`."""
+        return self.engine.refine(encoded, list(prompts), protocol=protocol)
 
 
 def identity_of(model: LoadedModel, name: str, version: str) -> PredictorIdentity:

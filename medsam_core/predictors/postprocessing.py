@@ -11,13 +11,17 @@ import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
+from medsam_core.predictors.abilities import takes_made_masks, takes_three_sequences
 from medsam_core.predictors.contract import (
     PackedPrediction,
     PredictionLike,
     Predictor,
     PredictorIdentity,
+    Rounds,
+    takes_corrections,
     takes_several_slices,
 )
+from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -107,6 +111,21 @@ class PostProcessed:
         """The predictor's own."""
         return takes_several_slices(self.predictor)
 
+    @property
+    def made_masks(self) -> bool:
+        """The predictor's own."""
+        return takes_made_masks(self.predictor)
+
+    @property
+    def three_sequences(self) -> bool:
+        """The predictor's own."""
+        return takes_three_sequences(self.predictor)
+
+    @property
+    def corrections(self) -> bool:
+        """The predictor's own."""
+        return takes_corrections(self.predictor)
+
     def encode(self, volume: Volume) -> Any:
         """What the predictor makes of the volume."""
         return self.predictor.encode(volume)
@@ -115,6 +134,11 @@ class PostProcessed:
         """The predictor's predictions with processed masks."""
         return [self._processed(one) for one in self.predictor.predict(encoded, prompts, protocol=protocol)]
 
+    def refine(self, encoded: Any, prompts: Sequence[Prompt], *, protocol: str) -> ProcessedRounds:
+        """The predictor's rounds with processed masks, which are what is corrected."""
+        predictor: Any = self.predictor
+        return ProcessedRounds(predictor.refine(encoded, prompts, protocol=protocol), self._processed)
+
     def _processed(self, prediction: PredictionLike) -> PredictionLike:
         if not self.steps:
             return prediction
@@ -122,6 +146,23 @@ class PostProcessed:
         for step in self.steps:
             mask = step.apply(mask)
         return dataclasses.replace(PackedPrediction.of(mask), predicted_iou=prediction.predicted_iou)
+
+
+class ProcessedRounds:
+    """The rounds of a `PostProcessed` predictor."""
+
+    def __init__(self, rounds: Rounds, process: Callable[[PredictionLike], PredictionLike]) -> None:
+        self.rounds, self._process = rounds, process
+
+    @property
+    def predictions(self) -> list[PredictionLike]:
+        """Of the last round, processed."""
+        return [self._process(one) for one in self.rounds.predictions]
+
+    def correct(self, corrections: Sequence[Correction | None]) -> list[PredictionLike]:
+        """As `contract.Rounds.correct`."""
+        self.rounds.correct(corrections)
+        return self.predictions
 
 
 def _step(word: str) -> Step:

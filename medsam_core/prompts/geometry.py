@@ -29,7 +29,15 @@ def jittered_box(box: Box, jitter_voxels: float, shape: tuple[int, int], rng: np
     shape: (H, W) of the slice; the box is clipped to it.
     Edges that cross are swapped, so x0 ≤ x1 and y0 ≤ y1.
     """
-    moved = np.round(np.asarray(box) + rng.uniform(-jitter_voxels, jitter_voxels, 4), 2)
+    return moved_box(box, rng.uniform(-jitter_voxels, jitter_voxels, 4), shape)
+
+
+def moved_box(box: Box, by: np.ndarray, shape: tuple[int, int]) -> Box:
+    """The box with its edges moved by the numbers of `by`, (4,) voxels, rounded to 0.01 and clipped to the slice.
+
+    shape: (H, W) of the slice. Edges that cross are swapped, so x0 ≤ x1 and y0 ≤ y1.
+    """
+    moved = np.round(np.asarray(box) + by, 2)
     height, width = shape
     x0, x1 = np.sort(np.clip(moved[[0, 2]], 0, width - 1))
     y0, y1 = np.sort(np.clip(moved[[1, 3]], 0, height - 1))

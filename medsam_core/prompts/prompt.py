@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -14,8 +14,12 @@ from medsam_core.decoding import Malformed, shape
 from medsam_core.errors import OptionError, PromptError
 from medsam_core.prompts.geometry import Box, Point
 
-MODES = ("box", "point", "points3", "box+point", "mask")
+MODES = ("box", "point", "points3", "box+point", "mask", "box-to-mask", "recist")
 """What a prompt consists of."""
+WITH_POINTS = ("point", "points3", "box+point", "recist")
+"""Modes of a prompt with points."""
+MADE_MASKS = ("box-to-mask", "recist")
+"""Modes in which the model first makes a mask on the slice, from the box or the points; this is then the prompt."""
 KEY_SLICES = ("largest", "middle", "first")
 """Which slice of a region is prompted: see `simulation.key_slice_of`."""
 PROTOCOLS = ("bidirectional", "forward", "slicewise")
@@ -81,14 +85,17 @@ class Prompt:
     def _problem(self) -> str | None:
         """What is wrong with the fields, in words; None if nothing is."""
         given = (self.box is not None, bool(self.points), self.mask is not None)
-        wanted = ("box" in self.mode, "point" in self.mode, self.mode == "mask")
+        wanted = ("box" in self.mode, self.mode in WITH_POINTS, self.mode == "mask")
         if self.mode not in MODES:
             return f"got an unknown mode, expected one of {', '.join(MODES)}; choose one of them"
         if type(self.key_slice) is not int or self.key_slice < 0:
             return "got no usable slice, expected a whole number from 0 on; count slices from 0"
         if given != wanted:
-            names = [name for name, has in zip(("box", "points", "mask"), given, strict=True) if has]
-            return f"got {' and '.join(names) or 'nothing'}, expected what its mode names; give exactly that"
+            got, expected = (
+                " and ".join(name for name, has in zip(("box", "points", "mask"), parts, strict=True) if has)
+                for parts in (given, wanted)
+            )
+            return f"got {got or 'nothing'}, expected {expected} as its mode has; give exactly that"
         if self.box is not None and not _is_box(self.box):
             return f"got box {self.box}, expected four finite edges with x0 <= x1 and y0 <= y1; give (x0, y0, x1, y1)"
         if len(self.point_labels) != len(self.points) or not set(self.point_labels) <= {0, 1}:
@@ -109,6 +116,15 @@ class Prompt:
 
     def __hash__(self) -> int:
         return hash((self.mode, self.key_slice, self.box, self.points, self.point_labels))
+
+    @property
+    def makes_mask(self) -> bool:
+        """Whether the model first makes a mask of it, as the modes of MADE_MASKS say."""
+        return self.mode in MADE_MASKS
+
+    def numbered(self, object_id: int) -> Prompt:
+        """The same prompt, of another object; one that is the only prompt of its object stays so."""
+        return self if self.object_id is None else replace(self, object_id=object_id)
 
     def slices_seen(self, depth: int, protocol: str) -> range:
         """The slices that a protocol of PROTOCOLS reaches from this prompt, in a volume of `depth` slices."""

@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from medsam_core.errors import OptionError, PromptError
+from medsam_core.prompts.diameter import diameter_points, largest_piece
 from medsam_core.prompts.geometry import Point, deepest_point, jittered_box, nearby_point, spread_points, tight_box
-from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, Prompt
+from medsam_core.prompts.noise import Noise
+from medsam_core.prompts.prompt import KEY_SLICES, MODES, PROTOCOLS, WITH_POINTS, Prompt
 from medsam_core.prompts.truth import Truth
 
 MIN_COMPONENT_VOXELS = 50  # BraTS 2023 scores no lesion below 50 mm³; its voxels are 1 mm³
@@ -64,6 +66,8 @@ def simulate(
     per_component: bool = False,
     protocol: str = "bidirectional",
     min_component_voxels: int = MIN_COMPONENT_VOXELS,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    noise: Noise | None = None,
 ) -> tuple[Prompt, ...]:
     """The prompts that a person who knows the truth would give; () if the truth is empty.
 
@@ -79,6 +83,8 @@ def simulate(
     per_component: prompt each 26-connected component of at least `min_component_voxels` instead of the whole region,
         the largest first; if none is large enough, the largest.
     protocol: one of PROTOCOLS.
+    spacing_mm: (dz, dy, dx) of the truth; only `recist`, which measures a diameter, depends on it.
+    noise: takes the place of `jitter_voxels` and `seed`; None for none.
     Raises PromptError if `truth` is not 3-D, OptionError for an unknown word, number of slices or jitter.
     """
     truth = Truth.of(truth)
@@ -105,9 +111,9 @@ def simulate(
         object_id = number if protocol != "slicewise" and len(slices) > 1 else None
         for index in slices:
             # not hash(), which Python salts differently in every process
-            digest = hashlib.sha256(json.dumps((seed, key, number, index)).encode()).digest()
+            digest = hashlib.sha256(json.dumps((noise.seed if noise else seed, key, number, index)).encode()).digest()
             rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-            drawn = _draw(region.mask[index], index, mode, jitter_voxels, rng)
+            drawn = _draw(region.mask[index], index, mode, jitter_voxels, noise, rng, spacing_mm[1:])
             prompts.append(drawn if object_id is None else replace(drawn, object_id=object_id))
     return tuple(prompts)
 
@@ -124,17 +130,34 @@ def _components(truth: Truth, min_voxels: int) -> Iterator[Truth]:
             yield Truth(mask)
 
 
-def _draw(region: np.ndarray, index: int, mode: str, jitter_voxels: float, rng: np.random.Generator) -> Prompt:
+def _draw(
+    region: np.ndarray,
+    index: int,
+    mode: str,
+    jitter_voxels: float,
+    noise: Noise | None,
+    rng: np.random.Generator,
+    spacing_mm: tuple[float, float],
+) -> Prompt:
+    """One prompt on a slice. spacing_mm: (dy, dx)."""
     if mode == "mask":
         return Prompt(mode, index, mask=region.copy())
     box = None
     points: tuple[Point, ...] = ()
     if "box" in mode:
         box = tight_box(region)
-        if jitter_voxels:
+        if noise is not None:
+            box = noise.box(box, region.shape, rng)
+        elif jitter_voxels:
             box = jittered_box(box, jitter_voxels, region.shape, rng)
-    if "point" in mode:
-        points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
-        if jitter_voxels:
+    if mode in WITH_POINTS:
+        if mode == "recist":
+            region = largest_piece(region)
+            points = diameter_points(region, spacing_mm)
+        else:
+            points = spread_points(region, 3) if mode == "points3" else (deepest_point(region),)
+        if noise is not None:
+            points = noise.points(points, region, rng)
+        elif jitter_voxels:
             points = tuple(nearby_point(region, point, jitter_voxels, rng) for point in points)
     return Prompt(mode, index, box=box, points=points)

@@ -10,6 +10,7 @@ from medsam_core.gates.subgroups import table
 from medsam_core.gates.wording import metric_name, unit_of
 from medsam_core.outcome import Outcome
 from medsam_core.reports.escaping import xml_text
+from medsam_core.reports.markdown import escaped
 from medsam_core.text import few, signed
 
 
@@ -19,7 +20,7 @@ def markdown(comparison: RunComparison) -> str:
     name = metric_name(rule.metric, rule.scope)
     percent = f"{rule.confidence:.0%}"
     lines = [
-        f"**{comparison.outcome.value}**: {_cell(comparison.current)} against {_cell(comparison.reference)}, "
+        f"**{comparison.outcome.value}**: {escaped(comparison.current)} against {escaped(comparison.reference)}, "
         f"{name}{unit_of(rule.metric)}, margin {rule.margin:g}",
         "",
         f"| group | subjects | reference | now | change | {percent} interval | verdict |",
@@ -36,11 +37,13 @@ def markdown(comparison: RunComparison) -> str:
         *comparison.notes,
     ]
     if remarks:
-        lines += ["", *(f"- {_cell(remark)}" for remark in remarks)]
+        lines += ["", *(f"- {escaped(remark)}" for remark in remarks)]
     if comparison.subgroups:
         head, *rows = table(comparison.subgroups)
         lines.append("")
-        lines += [f"| {' | '.join(map(_cell, row))} |" for row in (head, ("---", *("---:" for _ in head[1:])), *rows)]
+        rule_line = ("---", *("---:" for _ in head[1:]))
+        cells = [(escaped(name), *figures) for name, *figures in rows]  # figures are this package's own
+        lines += [f"| {' | '.join(row)} |" for row in (tuple(map(escaped, head)), rule_line, *cells)]
     return "\n".join(lines) + "\n"
 
 
@@ -71,13 +74,9 @@ def junit(comparison: RunComparison) -> str:
 
 def _row(group: GroupComparison) -> str:
     interval = "" if math.isnan(group.low) else f"[{signed(group.low)}, {signed(group.high)}]"
-    verdict = group.outcome.value if group.outcome is Outcome.PASS else f"**{group.outcome.value}**: {_cell(group.why)}"
+    outcome = group.outcome.value
+    verdict = outcome if group.outcome is Outcome.PASS else f"**{outcome}**: {escaped(group.why)}"
     return (
-        f"| {group.group} | {len(group.pairs)} | {group.reference:.3f} | {group.current:.3f} | "
+        f"| {escaped(group.group)} | {len(group.pairs)} | {group.reference:.3f} | {group.current:.3f} | "
         f"{signed(group.change)} | {interval} | {verdict} |"
     )
-
-
-def _cell(text: str) -> str:
-    """Text on one line that does not end a table's cell and does not start HTML in it."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

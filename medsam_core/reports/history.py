@@ -169,8 +169,8 @@ def entry(
 def _series(run: Run) -> str:
     header = run.header
     # which groups there are is no matter of the others' scores
-    chosen = {"modalities", "regions", "prompts", "protocols", "metrics"}
-    settings = {name: value for name, value in asdict(header.settings).items() if name not in chosen}
+    chosen = {"modalities", "regions", "prompts", "protocols", "metrics", "noises"}
+    settings = {name: value for name, value in header.settings.to_json().items() if name not in chosen}
     return _digest([header.cohort.fingerprint, identity_of(run).machine, settings, header.prompts_from])
 
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medsam_core.errors import RunError
 from medsam_core.files import written_whole
+from medsam_core.modalities import sequences_of
 
 if TYPE_CHECKING:
     from medsam_core.evaluation.subject import ScoredCase
@@ -49,7 +50,7 @@ def write_overlay(result: ScoredCase, path: Path | str) -> None:
     both are seen where they agree. The prompt is yellow: a box's outline, `+` for a point on the region (an orange
     `x` for one on the background), a dashed contour for a mask. Slices are shown as stored, cropped to the head: rows
     toward posterior, the patient's right on the left (radiological). Slice numbers count from 0, as in the record.
-    There is only one panel if no other slice has truth or prediction.
+    There is only one panel if no other slice has truth or prediction. Of three sequences the first is shown.
 
     result: prediction and truth (D, H, W) bool. path: a file; its folder is made if needed; it is written whole
     or not at all. Raises RunError if it cannot be written.
@@ -66,7 +67,7 @@ def draw_overlay(result: ScoredCase) -> Image.Image:
         slices.append(worst)
     crop = _head(result, slices)
     scale = max(1, round(_PANEL_PIXELS / max(side.stop - side.start for side in crop)))
-    low, high = _window(result.image.voxels)
+    low, high = shown_window(result.image.voxels)
     panels = []
     for number in slices:
         grey = (result.image.voxels[number][crop].astype(np.float32) - low) / (high - low)
@@ -138,7 +139,7 @@ def _dice_text(prediction: np.ndarray, truth: np.ndarray) -> str:
     return f"Dice {2 * np.count_nonzero(prediction & truth) / both:.3f}" if both else "both empty"
 
 
-def _window(voxels: np.ndarray) -> tuple[float, float]:
+def shown_window(voxels: np.ndarray) -> tuple[float, float]:
     """Intensities shown as black and white: the 0.5 and 99.5 percentiles of the volume's foreground, sampled.
 
     Background is the most frequent value: 0 in a raw BraTS image, a negative constant in a z-scored one.
@@ -244,7 +245,9 @@ def _legend(draw: ImageDraw.ImageDraw, result: ScoredCase, width: int, y: int) -
         draw.rectangle((x, y + 9, x + 22, y + 11), fill=colour)
         draw.text((x + 30, y), text, font=_font(15), fill=_WHITE)
         x += 30 + round(draw.textlength(text, font=_font(15))) + 24
-    draw.text((width - _PAD, y), f"slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
+    first, *others = sequences_of(result.record.case.modality)
+    shown = f"image: {first}, " if others else ""
+    draw.text((width - _PAD, y), f"{shown}slices 0-{len(result.truth) - 1}", font=_font(15), fill=_SOFT, anchor="ra")
 
 
 def _fit(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int, *, size: int) -> None:

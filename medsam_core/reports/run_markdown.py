@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from medsam_core.gates.verdict import CaseVerdict, Verdict
 from medsam_core.outcome import Outcome
-from medsam_core.reports.escaping import markdown_code, markdown_text
+from medsam_core.reports.markdown import code, escaped
 from medsam_core.reports.tables import WORDS, rows
 from medsam_core.runs import Run
 
@@ -37,16 +37,16 @@ def head_lines(run: Run, outcome: Outcome) -> list[str]:
     return [
         f"### MedSAM-2 gate: {outcome.value}",
         "",
-        f"{len(run.records)} of {len(run.plan)} cases scored on {markdown_code(header.device)}, "
-        f"predictor {markdown_code(header.predictor.name)}, checkpoint {markdown_code(header.checkpoint.name)} "
+        f"{len(run.records)} of {len(run.plan)} cases scored on {code(header.device)}, "
+        f"predictor {code(header.predictor.name)}, checkpoint {code(header.checkpoint.name)} "
         f"({header.checkpoint.sha256[:12]}).",
     ]
 
 
 def reason_lines(broken: Iterable[str], reasons: Iterable[str], notes: Iterable[str] = ()) -> list[str]:
     """A list of the broken bounds, the reasons and the notes, with an empty line after it; [] if there are none."""
-    lines = [f"- {markdown_text(text)}" for text in (*broken, *reasons)]
-    lines += [f"- note: {markdown_text(text)}" for text in notes]
+    lines = [f"- {escaped(text)}" for text in (*broken, *reasons)]
+    lines += [f"- note: {escaped(text)}" for text in notes]
     return [*lines, ""] if lines else []
 
 
@@ -56,7 +56,7 @@ def group_lines(run: Run) -> list[str]:
     if not table:
         return ["No case was scored."]
     titles, *lines = table
-    cells = [[*map(markdown_text, line[:-1]), markdown_code(line[-1])] for line in lines]
+    cells = [[*map(escaped, line[:-1]), code(line[-1])] for line in lines]
     return table_lines(titles, cells, words=WORDS)
 
 
@@ -74,7 +74,7 @@ def _case_table(run: Run, cases: Iterable[CaseVerdict]) -> list[str]:
             value = record.score("dice", "volume", profile)
             dice = "undefined" if math.isnan(value) else f"{value:.3f}"
         words = [*case.texts, *([record.diagnosis] if record and record.diagnosis else [])]
-        found.append([markdown_code(case.id), dice, case.outcome.value, markdown_text("; ".join(words)) or _NONE])
+        found.append([code(case.id), dice, case.outcome.value, escaped("; ".join(words)) or _NONE])
     return table_lines(["case", "Dice", "outcome", "why"], found, words=("case", "outcome", "why"))
 
 

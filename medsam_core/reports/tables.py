@@ -1,8 +1,8 @@
 """What a run scored, in a table: fixed width for the terminal, Markdown for a pull request.
 
-One row per modality × region × prompt mode (× protocol, if the run had several). An absent region is counted in a
-column and not in a mean: nothing was prompted, and the profile's rule for two empty masks is no merit of the model. An
-undefined score (NaN) is counted in a column, too, and ranks below every number.
+One row per modality × region × prompt mode (× protocol and × level of noise, if the run had several). An absent region
+is counted in a column and not in a mean: nothing was prompted, and the profile's rule for two empty masks is no merit
+of the model. An undefined score (NaN) is counted in a column, too, and ranks below every number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from medsam_core.text import aligned, counted, few
 
 _NONE = "–"
 _SHORTEST_CASE = 16
-WORDS = ("modality", "region", "prompt", "protocol", "worst case")
+WORDS = ("modality", "region", "prompt", "protocol", "noise", "worst case")
 """Titles of the columns that hold words; the others hold figures."""
 
 
@@ -30,15 +30,18 @@ def rows(records: Sequence[CaseRecord], *, profile: str) -> list[list[str]]:
     groups: dict[tuple[str, ...], list[CaseRecord]] = {}
     for record in records:
         case = record.case
-        groups.setdefault((case.modality, case.region, case.prompt, case.protocol), []).append(record)
+        groups.setdefault((case.modality, case.region, case.prompt, case.protocol, case.noise_level), []).append(record)
     found = [_row(group, profile) for group in groups.values()]
     if not found:
         return []
     titles = list(found[0])
     if len({row["protocol"] for row in found}) == 1:
         titles.remove("protocol")
+    if len({row["noise"] for row in found}) == 1:
+        titles.remove("noise")
     if all(row["undefined"] == "0" for row in found):
         titles.remove("undefined")
+    titles = [title for title in titles if any(row[title] for row in found)]
     return [titles, *([row[title] for title in titles] for row in found)]
 
 
@@ -56,15 +59,26 @@ def _row(group: Sequence[CaseRecord], profile: str) -> dict[str, str]:
         "region": case.region,
         "prompt": case.prompt,
         "protocol": case.protocol,
+        "noise": case.noise_level or "exact",
         "n": str(len(group)),
         "absent": str(len(group) - len(asked)),
         "undefined": str(len(scores) - len(defined)),
         "mean Dice": _figure(statistics.fmean(defined) if defined else math.nan),
         "median": _figure(statistics.median(defined) if defined else math.nan),
+        "round 0": _mean_of(group, score_key(profile, "dice", "round0")),
+        "Dice AUC": _mean_of(group, score_key(profile, "dice_auc", "volume")),
         "key slice": _figure(statistics.fmean(on_key_slice) if on_key_slice else math.nan),
         "worst": _figure(worst.score("dice", "volume", profile) if worst else math.nan),
         "worst case": worst.id if worst else _NONE,
     }
+
+
+def _mean_of(group: Sequence[CaseRecord], key: str) -> str:
+    """The mean of a score over the prompted cases, "" if no record has it."""
+    if not any(key in record.scores for record in group):
+        return ""
+    scores = [record.scores.get(key, math.nan) for record in group if record.prompted]
+    return _figure(statistics.fmean(scores) if scores else math.nan)
 
 
 def ranked(records: Sequence[CaseRecord], *, profile: str) -> list[CaseRecord]:

@@ -28,6 +28,7 @@ def found():
     return both
 
 
+@pytest.mark.slow
 def test_every_part_takes_its_time_on_both_sides(found):
     for parts in found.values():
         assert list(parts) == [*PARTS, REST]

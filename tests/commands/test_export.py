@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import math
 import sys
@@ -136,14 +137,20 @@ def test_markdown_has_verdict_reasons_groups_and_every_case(stored, command, cap
     assert command("export", *stored, "--format", "markdown") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "### MedSAM-2 gate: FAIL"
-    assert lines[2] == "4 of 5 cases scored on `cpu`, predictor `engine`, checkpoint `embedded` (cccccccccccc)."
+    assert lines[2] == (
+        "4 of 5 cases scored on <code>cpu</code>, predictor <code>engine</code>, checkpoint <code>embedded</code> "
+        "(cccccccccccc)."
+    )
     assert any(line.startswith("| t1ce | WT | box | 4 | 1 | 1 |") for line in lines)
-    assert "| `good/t1ce/WT/box` | 0.950 | PASS | – |" in lines
-    assert "| `absent/t1ce/WT/box` | absent | PASS | – |" in lines
-    assert any(line.startswith("| `nan/t1ce/WT/box` | undefined | FAIL | ") for line in lines)
-    assert "| `gone/t1ce/WT/box` | missing | INCONCLUSIVE | planned but not scored |" in lines
-    (bad,) = [line for line in lines if line.startswith('| ``=cmd\\|"/c calc"!A1<b>[x](y)`/t1ce/WT/box`` | 0.250 |')]
-    assert "&lt;340&gt;" in bad
+    assert "| <code>good/t1ce/WT/box</code> | 0.950 | PASS | – |" in lines
+    assert "| <code>absent/t1ce/WT/box</code> | absent | PASS | – |" in lines
+    assert any(line.startswith("| <code>nan/t1ce/WT/box</code> | undefined | FAIL | ") for line in lines)
+    assert "| <code>gone/t1ce/WT/box</code> | missing | INCONCLUSIVE | planned but not scored |" in lines
+    (bad,) = [line for line in lines if "| 0.250 |" in line]
+    assert html.unescape(bad).startswith('| <code>=cmd|"/c calc"!A1<b>[x](y)`/t1ce/WT/box</code> | 0.250 |')
+    assert bad.count("|") == 5, "a name ends no cell"
+    assert "<b>" not in bad
+    assert "&#60;340&#62;" in bad
 
 
 def test_a_passing_run_is_green_everywhere(make_record, make_run, command, capsys, tmp_path):

@@ -104,7 +104,9 @@ def test_an_empty_folder_is_enough_and_the_exit_code_is_the_verdicts(session, tm
     assert session("--run-dir=run").returncode == 4, "a run is not written over"
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="alone"), pytest.param(("-n", "1"), id="xdist", marks=pytest.mark.slow)]
+)
 def test_the_rerun_line_of_a_failed_case_works_in_another_folder(session, tmp_path, options):
     (tmp_path / "strict.toml").write_text(STRICT)
     (tmp_path / "elsewhere").mkdir()

@@ -450,3 +450,9 @@ def test_several_processes_score_as_one(tmp_path: Path, capsys: pytest.CaptureFi
         2,
         "medsam-core score: --processes: got 0, expected at least 1; leave it out for all.\n",
     )
+
+
+def test_a_saved_mask_of_an_image_of_three_sequences_is_of_its_region(tmp_path: Path) -> None:
+    truth = save(tmp_path / "truth" / "S_seg.nii.gz", TRUTH)
+    mask = save(tmp_path / "masks" / "S__t1ce+t2+flair__TC__box-to-mask.nii.gz", TRUTH)
+    assert pairs_of(tmp_path / "masks", tmp_path / "truth") == [Pair("S/t1ce+t2+flair/box-to-mask", mask, truth, "TC")]

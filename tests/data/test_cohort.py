@@ -524,3 +524,81 @@ def test_real_labels_are_already_whole(real: dict[str, Subject]) -> None:
     segmentation = real["Brats15_2013_pat0002_1"].segmentation
     assert segmentation is not None
     assert np.unique(read_labels(segmentation).voxels).tolist() == [0, 1, 2, 4]
+
+
+# three sequences as colours
+
+
+def three(folder: Path, *, t2: np.ndarray | None = None, affine: np.ndarray | None = None) -> Subject:
+    """A subject of 2x2x1 voxels with t1ce, t2, flair and seg at a position. t2: (x, y, z); affine: of t2."""
+    subject(folder, ())
+    at = LPS.copy()
+    at[0, 3] = 7
+    t1ce = np.arange(4, dtype=np.int16).reshape(2, 2, 1)
+    voxels = {"t1ce": t1ce, "t2": t1ce * 2 if t2 is None else t2, "flair": t1ce * 3, "seg": t1ce.astype(np.uint8) % 3}
+    for name, array in voxels.items():
+        own = affine if name == "t2" and affine is not None else at
+        nibabel.save(nibabel.Nifti1Image(array, own), folder / f"{folder.name}_{name}.nii.gz")
+    (found,) = find_subjects(folder)
+    return found
+
+
+def test_three_sequences_are_loaded_in_their_order(tmp_path: Path) -> None:
+    found = three(tmp_path / "BraTS2021_00000")
+    loaded = load(found, "t2+T1Gd+t2f")
+    assert loaded.modality == "t2+t1ce+flair"
+    assert [one.tolist() for one in loaded.image.channels] == [
+        [[[0, 4], [2, 6]]],
+        [[[0, 2], [1, 3]]],
+        [[[0, 6], [3, 9]]],
+    ]
+    assert loaded.image.voxels is loaded.image.channels[0]
+    assert load(found, "t1ce").image.channels == ()
+
+
+def test_sequences_on_other_grids_are_refused(tmp_path: Path) -> None:
+    large = np.arange(6, dtype=np.int16).reshape(3, 2, 1)
+    assert text_of(load, three(tmp_path / "BraTS2021_00000", t2=large), "t1ce+t2+flair") == (
+        "BraTS2021_00000_t2.nii.gz: shape (3, 2, 1), expected (2, 2, 1) as in BraTS2021_00000_t1ce.nii.gz, because "
+        "they are colours of one image; register BraTS2021_00000_t2.nii.gz to BraTS2021_00000_t1ce.nii.gz and resample "
+        "it onto its grid, or give a single --medsam-modality."
+    )
+    moved = LPS.copy()
+    moved[0, 3] = 12
+    other = three(tmp_path / "BraTS2021_00001", affine=moved)
+    assert text_of(load, other, "t1ce+t2+flair").startswith(
+        "BraTS2021_00001_t2.nii.gz: affine differs from that of BraTS2021_00001_t1ce.nii.gz by 5, expected at most "
+        "0.001 in each entry, because they are colours of one image; register"
+    )
+    assert load(other, "flair").image.channels == (), "alone each is used"
+
+
+def test_a_sequence_in_another_orientation_is_on_the_same_grid(tmp_path: Path) -> None:
+    turned = np.diag([1.0, -1.0, 1.0, 1.0])
+    turned[0, 3] = 6  # the first axis is turned: its voxel 0 is where the others have voxel 1
+    t2 = np.arange(4, dtype=np.int16).reshape(2, 2, 1)[::-1]
+    loaded = load(three(tmp_path / "BraTS2021_00000", t2=t2, affine=turned), "t1ce+t2+flair")
+    assert np.array_equal(*loaded.image.channels[:2])
+
+
+def test_a_sequence_of_three_that_is_missing_is_named(tmp_path: Path) -> None:
+    found = three(tmp_path / "BraTS2021_00000")
+    wanted = "BraTS2021_00000: no t1 image in 1 of 1 subjects, expected one in each; add the files or choose t1ce or "
+    assert text_of(check_subjects, [found], "t1ce+t1+flair").startswith(wanted)
+    assert text_of(load, found, "flair+t2+t1").startswith(wanted)
+
+
+@pytest.mark.parametrize(
+    ("modality", "text"),
+    [
+        ("t1ce+flair", "got 2 sequences, expected 1, or 3 as red, green and blue"),
+        ("t1+t1ce+t2+flair", "got 4 sequences, expected 1, or 3"),
+        ("t1gd+t1c+flair", "got t1ce 2 times, expected each sequence once"),
+        ("t1ce+pet+flair", "got the unknown sequence 'pet', expected each of t1ce, t1, t2, flair"),
+        ("t1ce++flair", "got the unknown sequence '', expected each of"),
+    ],
+)
+def test_what_is_no_image_of_three_sequences(modality: str, text: str, tmp_path: Path) -> None:
+    found = three(tmp_path / "BraTS2021_00000")
+    assert text in text_of(load, found, modality, error=OptionError)
+    assert text in text_of(check_subjects, [found], modality, error=OptionError)

@@ -11,9 +11,10 @@ import pytest
 
 from medsam_core.cases import SCOPES, CaseRecord, Settings, score_key
 from medsam_core.data.cohort import find_subjects, load
-from medsam_core.errors import OptionError, PromptError
+from medsam_core.data.grid import Grid, Volume
+from medsam_core.errors import OptionError, PredictorError, PromptError
 from medsam_core.evaluation.scoring import score_case
-from medsam_core.evaluation.subject import data_hash, prepare, score_segmented, segment
+from medsam_core.evaluation.subject import data_hash, encode, prepare, read_cases, score_segmented, segment
 from medsam_core.prompts.prompt import Prompt
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -85,6 +86,20 @@ def test_scores_by_scope_are_those_counted_by_hand(subject):
     assert record.score("precision") == 1.0
     assert record.score("truth_volume_ml") == pytest.approx(0.6)
     assert record.labels == "brats2019"
+
+
+def test_reading_needs_no_predictor_and_what_was_read_is_segmented_only_after_encoding(subject):
+    settings = Settings(prompts=("box",), labels="brats2019")
+    cases = settings.cases(subject.id)
+    read, predictor = read_cases(subject, "t1ce", cases, settings), BoxFiller()
+    whole = prepare(subject, "t1ce", cases, predictor, settings)
+    assert read.prompts == whole.prompts
+    assert (read.data, read.notes) == (whole.data, whole.notes)
+    with pytest.raises(PredictorError, match="Case_001/t1ce/WT/box: the image was not encoded, expected"):
+        segment(read, predictor)
+    encoded = encode(read, predictor)
+    assert encoded.encoded is read.loaded.image
+    assert encoded.seconds > read.seconds
 
 
 def test_a_record_knows_the_half_life_from_its_prompted_slice(subject):
@@ -323,3 +338,21 @@ def test_a_manifest_may_hold_several_slices_of_an_object_without_the_option(subj
     for name, result in recorded.items():
         first, second = result.record, again[name].record
         assert (first.scores, first.prompts, first.key_slices) == (second.scores, second.prompts, second.key_slices)
+
+
+def test_the_hash_of_three_sequences_covers_each_in_its_order():
+    grid = Grid((4, 3, 2), AFFINE, "LPS", None)
+    one, two, three = (np.full((2, 3, 4), value, np.float32) for value in (1, 2, 3))
+    labels = Volume(np.zeros((2, 3, 4), np.uint8), AFFINE, grid)
+    images = ((), (one, two, three), (one, three, two), (one, two, two))
+    assert len({data_hash(Volume(one, AFFINE, grid, channels), labels) for channels in images}) == len(images)
+
+
+def test_the_diameter_of_a_recist_prompt_is_measured_in_the_images_mm(subject, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "medsam_core.evaluation.subject.simulate", lambda *_, **given: asked.append(given["spacing_mm"]) or ()
+    )
+    settings = Settings(labels="brats2019")
+    prepare(subject, "t1ce", settings.cases(subject.id), BoxFiller(), settings)
+    assert set(asked) == {load(subject, "t1ce", convention="brats2019").image.spacing_mm}

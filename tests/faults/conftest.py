@@ -40,6 +40,16 @@ def runner(medsam_configuration, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def refined_runner(runner, tmp_path_factory):
+    """Two of the subjects, the whole tumour and its core, each mask corrected twice: for faults in corrections."""
+    from tests.faults.runner import Runner
+
+    settings = dataclasses.replace(runner.template.settings, regions=("WT", "TC"), refine=2)
+    template = dataclasses.replace(runner.template, settings=settings, limit=2, gates=None)
+    return Runner(template, tmp_path_factory.mktemp("refined"))
+
+
+@pytest.fixture(scope="session")
 def add_row(runner, pytestconfig):
     """`add_row(fault, judged)` adds to the table, if one was asked for: to FILE.part until every fault has its row."""
     from tests.faults.catalogue import FAULTS

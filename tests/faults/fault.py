@@ -36,16 +36,21 @@ class Fault:
     crashes: bool = False
     """Whether the fault raises an exception that no user should see, where others give a wrong number."""
 
+    refined: bool = False
+    """Whether the run corrects its masks: the fault is in that."""
+
 
 FAULTS: list[Fault] = []
 """Every fault, in the order of the table; the modules that define them add to it."""
 
 
-def fault(name: str, reuse: str, *, session: str = "whole", crashes: bool = False) -> Callable[[Put], Put]:
+def fault(
+    name: str, reuse: str, *, session: str = "whole", crashes: bool = False, refined: bool = False
+) -> Callable[[Put], Put]:
     """A decorator that adds the function as a fault."""
 
     def add(put: Put) -> Put:
-        FAULTS.append(Fault(name, reuse, put, session, crashes))
+        FAULTS.append(Fault(name, reuse, put, session, crashes, refined))
         return put
 
     return add

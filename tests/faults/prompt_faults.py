@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.inference import encoding, preprocessing
-from medsam_core.inference.tracking import Tracker
+from medsam_core.inference import encoding, preprocessing, tracking
 from medsam_core.prompts import simulation
 from medsam_core.prompts.prompt import Prompt
 from tests.faults.fault import fault
@@ -19,8 +18,8 @@ from tests.faults.fault import fault
 
 def _ask(patch: Any, change: Callable[[Prompt], Prompt]) -> None:
     """The model gets other prompts than those simulated and recorded."""
-    inputs = Tracker._inputs
-    patch.setattr(Tracker, "_inputs", lambda self, asked: inputs(self, [change(prompt) for prompt in asked]))
+    inputs = tracking.model_inputs
+    patch.setattr(tracking, "model_inputs", lambda asked, volume: inputs([change(prompt) for prompt in asked], volume))
 
 
 @fault("x and y of a prompt swapped", "features")

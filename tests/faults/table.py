@@ -29,6 +29,8 @@ pass. FAIL is a broken bound; ERROR a session that refuses to start, or a case w
 everything else that is no pass. None of the three is green. The healthy run passes everything, also with saved masks,
 and when it is stopped and resumed.
 
+Faults in corrections are put into runs of two of the phantoms, WT and TC, in which every mask is corrected twice.
+
 A fault that moves a group's mean Dice by {moved:.3f} or more must not pass as the run of another checkpoint
 (`tests/faults/test_faults.py`). Those that pass there are listed at the end.
 

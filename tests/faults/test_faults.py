@@ -27,12 +27,20 @@ def test_the_healthy_run_passes_again_under_every_judge(runner, session):
     assert again.moved[1] == 0
 
 
+def test_the_healthy_refined_run_passes_again_under_every_judge(refined_runner):
+    again = refined_runner.run("again", "masks")
+    assert (again.outcome, again.other_outcome) == ("PASS", "PASS"), again
+    assert again.moved[1] == 0
+    assert all(any(record.corrections) for record in again.run.records)
+
+
 def test_there_are_as_many_faults_as_promised():
-    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 135
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 143
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_does_not_pass_and_a_large_one_not_even_as_another_checkpoint(runner, add_row, fault, monkeypatch):
+def test_a_fault_does_not_pass_and_a_large_one_not_even_as_another_checkpoint(request, add_row, fault, monkeypatch):
+    runner = request.getfixturevalue("refined_runner" if fault.refined else "runner")
     assert runner.judges is not None, "the healthy run does not pass, so no fault can be judged"
     judged = runner.judged(fault, monkeypatch)
     add_row(fault, judged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import random
@@ -419,14 +420,19 @@ def test_a_small_margin_gets_the_digits_to_show_it(two):
     assert text.startswith("WT/box Dice +0.000400 [+0.000400, +0.000400] over 6 subjects: PASS (margin 0.000500; ")
 
 
-def test_markdown_is_a_table_that_names_cannot_break(two):
-    reference, run = two([0.8] * 6, [0.74] * 6)
-    text = markdown(compare(Baseline("a|b<c>", reference.identity, reference.cases), run))
+def test_markdown_is_a_table_that_names_cannot_break(make_record, against):
+    hostile = "a|b<img src=x> [c](http://d) @e #1 `f`"
+    old, new = ([make_record(f"{hostile}{i}", dice=dice) for i in range(6)] for dice in (0.8, 0.74))
+    reference, run = against(old, new)
+    text = markdown(compare(Baseline(hostile, reference.identity, reference.cases), run))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 3
     assert rows[2].startswith("| WT/box | 6 | 0.800 | 0.740 | −0.060 | [−0.060, −0.060] | **FAIL**: a drop is shown, ")
-    assert text.startswith("**FAIL**: new against a\\|b&lt;c>, Dice, margin 0.01\n")
-    assert "- WT/box: 6 fell by more than 0.05: S00/t1ce/WT/box, " in text
+    read = html.unescape(text.replace("<!-- -->", ""))
+    assert read.startswith(f"**FAIL**: new against {hostile}, Dice, margin 0.01\n")
+    assert f"- WT/box: 6 fell by more than 0.05: {hostile}0/t1ce/WT/box, " in read
+    free = re.sub(r"&#\d+;|<!-- -->", "", text)
+    assert not re.search(r"[<`@]|\]\(|://", free), "no HTML, code, mention or link is left"
 
 
 def test_junit_shows_inconclusive_as_an_error_and_fail_as_a_failure(two):

@@ -9,8 +9,9 @@ import pytest
 
 from medsam_core.gates.bounds import BOUNDS
 from medsam_core.gates.comparison import Rule
-from medsam_core.gates.gate import FILTERS
+from medsam_core.gates.gate import FILTERS, NOISES
 from medsam_core.gates.gates_file import load_gates
+from medsam_core.modalities import COLOURED, IMAGES
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "gates.md").read_text(encoding="utf-8")
@@ -24,7 +25,7 @@ def test_the_example_is_a_gates_file(tmp_path):
     assert read.baseline == "main"
 
 
-@pytest.mark.parametrize("name", [*BOUNDS, *FILTERS])
+@pytest.mark.parametrize("name", [*BOUNDS, *FILTERS, *NOISES])
 def test_every_bound_and_filter_has_its_row(name):
     assert any(line.startswith("|") and f"`{name}`" in line.split("|")[1] for line in TEXT.splitlines())
 
@@ -32,7 +33,8 @@ def test_every_bound_and_filter_has_its_row(name):
 def test_every_value_of_a_filter_is_named():
     for name, values in FILTERS.items():
         row = next(line for line in TEXT.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1])
-        assert [value for value in values or () if f"`{value}`" not in row] == []
+        assert [value for value in values or () if value not in COLOURED and f"`{value}`" not in row] == []
+        assert (values == IMAGES) == ("or three of them joined by `+`, such as `t1ce+t2+flair`" in row)
 
 
 def test_the_defaults_of_a_comparison_are_those_of_the_code():

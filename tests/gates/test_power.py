@@ -109,7 +109,9 @@ def test_a_drop_of_a_hundredth_is_found(verdicts):
     assert 1 - rates[Outcome.PASS] >= 0.9, rates
 
 
-@pytest.mark.parametrize("noise", ["exponential", "lognormal", "collapses"])
+@pytest.mark.parametrize(
+    "noise", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("exponential", "lognormal")), "collapses"]
+)
 def test_a_tail_downwards_does_not_hide_a_drop_of_the_margin(verdicts, noise):
     """A t test says PASS here in 8 to 13 of 100."""
     sd = COLLAPSES_SD if noise == "collapses" else 0.02

@@ -66,7 +66,7 @@ def test_the_terminal_shows_a_column_for_each_group(comparison):
 
 def test_markdown_and_json_have_it_too(comparison):
     one = comparison()
-    assert "| change (cases) | WT/box |\n| --- | ---: |\n| grade HGG | +0.020 (3) |\n" in markdown(one)
+    assert "| change &#40;cases&#41; | WT/box |\n| --- | ---: |\n| grade HGG | +0.020 (3) |\n" in markdown(one)
     stored = json.loads(json.dumps(one.to_json(), allow_nan=False))["subgroups"]
     assert len(stored) == 7
     assert [stored[0][key] for key in ("kind", "value", "group", "n")] == ["grade", "HGG", "WT/box", 3]

@@ -230,9 +230,9 @@ def test_statistics_by_hand():
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_no_bound_holds_for_nan_nor_without_the_baseline_or_the_controls_that_it_needs(name):
+def test_no_bound_holds_for_nan_nor_without_the_reference_that_it_needs(name):
     bound = Bound(*BOUNDS[name], 1.0 if name.endswith("_maximum") else 0.0)
-    references = {"baseline": Reference("old", 0.5), "control": Reference("filled_box", 0.5)}
+    references = {name: Reference(name, 0.5) for name in ("baseline", "control", "exact")}
     assert decide(bound, cases([0.6, 0.7], **references)).holds == (name != "mean_ratio_maximum")  # 0.65 / 0.5 > 1
     nan = decide(bound, cases([0.6, math.nan], **references))
     assert (nan.holds, [case.record.case.subject for case in nan.breaking]) == (False, ["S1"])

@@ -24,6 +24,7 @@ DRAWN = np.zeros(LONG[1:], bool)
 DRAWN[10:25, 8:20] = True
 BOX = (8.0, 10.0, 19.5, 24.0)
 POINT = ((14.0, 18.0),)
+DIAMETER = ((9.0, 11.0), (11.0, 14.0), (13.0, 17.0), (15.0, 20.0), (17.0, 23.0))
 POINTS3 = (*POINT, (10.0, 12.0), (20.0, 22.0))
 
 
@@ -39,6 +40,8 @@ def prompts_for(depth):
         "points3, near the end": Prompt("points3", max(last - 4, 0), points=POINTS3, point_labels=(1, 1, 0)),
         "box+point, near the start": Prompt("box+point", min(2, last), box=BOX, points=POINT),
         "mask, off the middle": Prompt("mask", min(middle + 3, last), mask=DRAWN),
+        "box-to-mask, middle": Prompt("box-to-mask", middle, box=BOX),
+        "recist, near the start": Prompt("recist", min(2, last), points=DIAMETER),
     }
 
 

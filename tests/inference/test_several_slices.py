@@ -13,7 +13,17 @@ from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor
 from medsam_core.predictors.sam2_flow import Sam2Predictor
 from medsam_core.prompts.prompt import MODES, Prompt
-from tests.inference.test_parity import BOX, DRAWN, LONG, POINT, POINTS3, TOLERANCE, assert_equal, assert_lively
+from tests.inference.test_parity import (
+    BOX,
+    DIAMETER,
+    DRAWN,
+    LONG,
+    POINT,
+    POINTS3,
+    TOLERANCE,
+    assert_equal,
+    assert_lively,
+)
 
 SLICES = {2: (12, 20), 3: (14, 5, 25), 5: (13, 2, 8, 9, 19)}
 """By number: where the track starts, then the others; also next to one another and at the volume's end."""
@@ -29,7 +39,7 @@ def one_object(mode, slices, object_id=0):
     for number, index in enumerate(slices):
         by = 0.5 * number
         box = (BOX[0] + by, BOX[1], BOX[2] + by, BOX[3]) if "box" in mode else None
-        points = {"points3": POINTS3, "point": POINT, "box+point": POINT}.get(mode, ())
+        points = {"points3": POINTS3, "point": POINT, "box+point": POINT, "recist": DIAMETER}.get(mode, ())
         labels = (1, 1, 0) if mode == "points3" else ()
         mask = np.roll(DRAWN, number, axis=1) if mode == "mask" else None
         found.append(Prompt(mode, index, box, moved(points, by), labels, mask, object_id))

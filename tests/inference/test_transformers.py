@@ -10,11 +10,10 @@ import torch
 if importlib.util.find_spec("transformers") is None:  # not imported here: that would import torchvision
     pytest.skip("needs transformers: tox -e transformers", allow_module_level=True)
 
-from benchmarks.sam2_flow import frames_as_medsam2_makes_them
-
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.model import load_model
 from medsam_core.inference.predictor import Predictor
+from medsam_core.predictors.sam2_flow import frames_as_medsam2_makes_them
 from medsam_core.prompts.prompt import Prompt
 from tests.inference import transformers_models
 
@@ -44,7 +43,7 @@ def test_logits_are_those_of_transformers(tmp_path, make_volume, architecture, s
     ours = load_model(tmp_path / "model.safetensors", device="cpu", precision="fp32", **known)
     assert ours.architecture.image_size == size
     volume = make_volume((slices, 40, 36))
-    frames = frames_as_medsam2_makes_them(volume, size)
+    frames = frames_as_medsam2_makes_them([volume], size)
     expected, scores = transformers_models.tracked(theirs, frames, prompt, volume.shape)
     found = Predictor(ours).predict(volume, prompt, protocol="forward", keep_logits=True)
     there = scores > 0

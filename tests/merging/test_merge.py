@@ -115,6 +115,12 @@ def test_the_merged_run_is_whole_in_the_order_of_the_plan_and_passes(shards, tmp
     assert main(["judge", str(tmp_path / "merged")]) == 0
 
 
+def test_progress_counts_a_step_to_read_and_one_to_copy_each_shard_and_one_to_judge(shards, tmp_path):
+    seen = []
+    merge(shards(), tmp_path / "merged", progress=lambda done, steps: seen.append((done, steps)))
+    assert seen == [(0, 7), (1, 7), (2, 7), (3, 7), (4, 7), (5, 7), (6, 7)]
+
+
 def test_the_page_of_a_shard_leaves_the_gates_to_the_whole_run(shards, gates):
     run = read_run(shards()[0])
     assert "The gates are judged when all shards are merged." in page(run, judge_run(run, gates), links_from=".")

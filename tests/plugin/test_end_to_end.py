@@ -101,6 +101,7 @@ def test_a_session_of_the_embedded_checkpoint_passes(alone, start):
     assert json.loads((start.folder / "alone" / "verdict.json").read_text())["outcome"] == "PASS"
 
 
+@pytest.mark.slow
 def test_workers_share_the_subjects_and_the_cores_and_give_the_same_scores(alone, start, share):
     out, _ = (session := start("--medsam-run-dir=together", "-n", "2", threads=None)).communicate(timeout=PATIENCE)
     assert session.returncode == 0, out
@@ -113,6 +114,7 @@ def test_workers_share_the_subjects_and_the_cores_and_give_the_same_scores(alone
     assert len({subject for *_, subject in noted}) == 2, "all cases of a subject are scored by one worker"
 
 
+@pytest.mark.slow
 def test_a_session_that_is_killed_is_resumed_to_the_same_scores(alone, start):
     run = start.folder / "killed"
     session, deadline = start("--medsam-run-dir=killed"), time.monotonic() + PATIENCE
@@ -130,6 +132,7 @@ def test_a_session_that_is_killed_is_resumed_to_the_same_scores(alone, start):
     assert scores(run) == alone[1]
 
 
+@pytest.mark.slow
 def test_two_shards_merge_to_the_run_of_one_session(alone, start):
     for number in (1, 2):
         out, _ = (part := start(f"--medsam-run-dir=part{number}", f"--medsam-shard={number}/2")).communicate(

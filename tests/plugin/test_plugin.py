@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,6 +185,45 @@ def test_several_key_slices_are_recorded_replayed_and_another_question(gate, pyt
     assert "settings" in said(result)
 
 
+def test_corrections_are_recorded_judged_and_another_question(gate, pytester):
+    more = ("--medsam-prompts=box", "--medsam-limit=1", "--medsam-regions=WT,TC")
+    bounds = 'version = 1\n[[gate]]\nmetric = "dice"\nscope = "round1"\ncase_minimum = 0.0001\n'
+    bounds += '[[gate]]\nmetric = "nsd_auc"\nmean_minimum = 0.0001\n'
+    result = gate("--medsam-refine=2", *more, gates=bounds, model=True)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*, 2 corrections by the rule volume, jitter 0, profile*", "*round 0*Dice AUC*"])
+    run = read_run(pytester.path / "run")
+    assert run.header.settings.refine == 2
+    assert [len(record.rounds()) for record in run.records] == [3, 3]
+    assert all(all(record.corrections) for record in run.records)
+    assert [len(record.rounds("nsd_2mm")) for record in run.records] == [3, 3], "the gate on nsd_auc needs it"
+    gate(*more, model=True, run_dir="without")
+    without = read_run(pytester.path / "without")
+    for one, record in zip(without.records, run.records, strict=True):
+        assert record.rounds()[0] == pytest.approx(one.score("dice"), abs=1e-3)
+        assert dict(record.prompts[0]) == dict(one.prompts[0])
+    (different,) = comparability(Baseline.of(without), run).incomparable
+    assert different == "other corrections: none in without, 2 by the rule volume now"
+    result = gate("--medsam-refine=3", *more, "--medsam-resume=run", model=True, run_dir=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_predictor_that_takes_no_corrections_ends_the_session_before_a_case_is_scored(gate, pytester):
+    command = ("--medsam-predictor=command", "--medsam-predictor-command=cat {input} {output}")
+    result = gate("--medsam-refine=2", *command)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "predictor command: got corrections, expected none because this predictor does not take them" in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
+def test_a_gate_on_a_round_that_the_session_does_not_have_ends_it(gate, pytester):
+    bounds = 'version = 1\n[[gate]]\nmetric = "dice"\nscope = "round3"\ncase_minimum = 0.1\n'
+    result = gate("--medsam-refine=2", gates=bounds)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "gate 1 (Dice@round3): got 2 rounds of corrections, expected at least 3 for this score; give" in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
 def test_a_predictor_that_takes_one_slice_for_an_object_ends_the_session_before_a_case_is_scored(gate, pytester):
     command = ("--medsam-predictor=command", "--medsam-predictor-command=cat {input} {output}")
     result = gate("--medsam-key-slices=2", *command)
@@ -191,6 +231,62 @@ def test_a_predictor_that_takes_one_slice_for_an_object_ends_the_session_before_
     sentence = "predictor command: got an object with prompts on several slices, expected one because this predictor"
     assert sentence in said(result)
     assert not (pytester.path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--medsam-prompts=box,recist", "predictor command: got the prompt mode recist, expected one of box, point,"),
+        (
+            "--medsam-modality=t1ce+t2+flair",
+            "predictor command: got an image of three sequences, expected one of a single sequence because this",
+        ),
+    ],
+)
+def test_what_a_predictor_does_not_take_ends_the_session_before_a_case_is_scored(option, sentence, gate, pytester):
+    result = gate(option, "--medsam-predictor=command", "--medsam-predictor-command=cat {input} {output}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert sentence in said(result)
+    assert not (pytester.path / "run" / "run.json").exists()
+
+
+def test_masks_made_of_prompts_on_images_of_three_sequences_from_the_options_to_the_files(gate, pytester):
+    three = "t1ce+t2+flair"
+    more = (f"--medsam-modality={three}", "--medsam-prompts=box,box-to-mask,recist", "--medsam-limit=1")
+    more = (*more, "--medsam-regions=WT", "--medsam-overlays=all", "--medsam-save-masks")
+    gates = f'version = 1\n[[gate]]\nmetric = "dice"\nmodality = "{three}"\nprompt = {{}}\ncase_minimum = 0.0001\n'
+    result = gate(*more, gates=gates.format('["box", "box-to-mask", "recist"]'), model=True)
+    assert result.ret == 0
+    run = read_run(pytester.path / "run")
+    assert run.header.settings.modalities == (three,)
+    subject = run.records[0].case.subject
+    assert [record.id for record in run.records] == [
+        f"{subject}/{three}/WT/{mode}" for mode in ("box", "box-to-mask", "recist")
+    ]
+    for record in run.records:
+        name = record.id.replace("/", "__")
+        assert (record.overlay, record.mask) == (f"overlays/{name}.png", f"masks/{name}.nii.gz")
+        assert all((run.directory / str(path)).is_file() for path in (record.overlay, record.mask))
+    box, made, diameter = (record.prompts[0] for record in run.records)
+    assert (made["box"], made["mask"]) == (box["box"], None), "the mask is made by the model, and not recorded"
+    assert len(diameter["points"]) == 5
+    assert run.records[0].scores != run.records[1].scores
+    replayed = f"--medsam-prompts-from={run.directory / 'prompts.json'}"
+    result = gate(replayed, *more, gates=gates.format('"recist"'), model=True, run_dir="again")
+    assert result.ret == 0
+    assert f"2 cases under no gate: {three}/WT/box, {three}/WT/box-to-mask" in said(result)
+    again = read_run(pytester.path / "again")
+    assert {r.id: r.scores for r in run.records} == {r.id: r.scores for r in again.records}
+
+
+def test_a_cohort_that_lacks_one_of_three_sequences_is_refused(gate, pytester, small_cohort):
+    cohort = pytester.path / "cohort"
+    shutil.copytree(small_cohort, cohort)
+    gone = sorted(cohort.rglob("*_t2.nii.gz"))[0]
+    gone.unlink()
+    result = gate("--medsam-root", str(cohort), "--medsam-modality=t1ce+t2+flair")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"{gone.parent.name}: no t2 image in 1 of 2 subjects, expected one in each" in said(result)
 
 
 def test_prompts_of_another_cohort_are_not_replayed_and_those_of_more_subjects_are(gate, pytester, tmp_path_factory):
@@ -362,11 +458,16 @@ BAD_INPUT = [
     (("--medsam-regions", "WT,XT"), "unknown region 'XT': expected one of WT, TC, ET"),
     (("--medsam-prompts", "boxes"), "unknown prompt mode 'boxes'"),
     (("--medsam-modality", "dwi"), "unknown modality 'dwi'"),
+    (("--medsam-modality", "t1ce+flair"), "modality 't1ce+flair': got 2 sequences, expected 1, or 3"),
+    (("--medsam-prompts", "box>mask"), "unknown prompt mode 'box>mask': expected one of box, point,"),
     (("--medsam-protocol", "back"), "unknown protocol 'back'"),
     (("--medsam-device", "tpu"), "tpu"),
     (("--medsam-precision", "fp8"), "fp8"),
     (("--medsam-jitter", "much"), "--medsam-jitter: got 'much', expected a number ≥ 0"),
     (("--medsam-key-slices", "0"), "--medsam-key-slices: got '0', expected a whole number ≥ 1"),
+    (("--medsam-refine", "-1"), "--medsam-refine: got '-1', expected a whole number ≥ 0"),
+    (("--medsam-refine", "2", "--medsam-protocol", "slicewise"), "corrections: got 2 with the protocol slicewise"),
+    (("--medsam-refine", "2", "--medsam-refine-rule", "best"), "unknown rule of corrections 'best'"),
     (("--medsam-key-slices", "many"), "--medsam-key-slices: got 'many', expected a whole number ≥ 1"),
     (("--medsam-key-slices", "2", "--medsam-protocol", "slicewise"), "key slices: got 2 with the protocol slicewise"),
     (("--medsam-limit", "0"), "--medsam-limit: got '0', expected a whole number ≥ 1"),

@@ -99,7 +99,9 @@ def test_a_terminal_has_a_bar_while_phantoms_are_drawn(tmp_path, monkeypatch, as
     monkeypatch.setattr(progress, "progress_asked", lambda _: asked)
     plugins = SimpleNamespace(get_plugin=lambda _: None)
     config = SimpleNamespace(pluginmanager=plugins, option=SimpleNamespace(verbose=verbose))
-    cohort = PhantomCohort(tmp_path, subjects=2, size=(16, 40, 40), progress=lambda: progress.phantom_progress(config))
+    cohort = PhantomCohort(
+        tmp_path, subjects=2, size=(16, 40, 40), progress=lambda: progress.progress_outside_tests(config, "phantoms")
+    )
     cohort.write()
     assert ("phantoms: " in terminal.getvalue()) is shown
     assert ("2/2" in terminal.getvalue()) is shown

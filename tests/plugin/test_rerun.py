@@ -44,7 +44,14 @@ def failed(pytester, small_cohort, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("options", [(), ("-m", "nightly"), ("-n", "1")], ids=["plain", "marked", "xdist"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="plain"),
+        pytest.param(("-m", "nightly"), id="marked"),
+        pytest.param(("-n", "1"), id="xdist", marks=pytest.mark.slow),
+    ],
+)
 def test_the_line_scores_the_case_again_from_another_folder(failed, options, tmp_path):
     (line,) = failed(*options)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -5,6 +5,7 @@ import gc
 import shutil
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from tests.plugin.box_filler import BoxFiller
 
+ROOT = Path(__file__).parents[2]
 SUBJECTS = 5
 
 
@@ -41,6 +43,7 @@ def configure(cohort, small_checkpoint, tmp_path):
                 "brats_root": cohort,
                 "checkpoint": str(small_checkpoint),
                 "device": "cpu",
+                "reading": "here",
                 **changed,
             }
         )
@@ -51,9 +54,9 @@ def configure(cohort, small_checkpoint, tmp_path):
     return make
 
 
-def evaluated(configuration, *, ahead, cases=None):
+def evaluated(configuration, *, cases=None):
     """What each case of the plan came to, in order: its record but for the seconds, or the error's text."""
-    evaluator = Evaluator(configuration, ahead=ahead)
+    evaluator = Evaluator(configuration)
     plan = configuration.plan if cases is None else cases
     found = []
     for case in plan:
@@ -65,34 +68,42 @@ def evaluated(configuration, *, ahead, cases=None):
     return found
 
 
-def overlays(configuration):
-    return {path.name: path.read_bytes() for path in (configuration.run_dir / "overlays").glob("*.png")}
+def files(configuration):
+    return {path.name: path.read_bytes() for path in configuration.run_dir.glob("*/*")}
 
 
-def test_reading_ahead_changes_no_record_and_no_picture(configure):
-    in_turn, ahead = configure("in_turn"), configure("ahead")
-    found = evaluated(in_turn, ahead=False)
+AHEAD = pytest.mark.parametrize("reading", ["threads", "processes"])
+
+
+@AHEAD
+def test_reading_ahead_changes_no_record_and_no_file(configure, reading):
+    asked = {"save_masks": True, "gates": ROOT / "benchmarks" / "gates" / "phantom.toml"}
+    in_turn, ahead = configure("in_turn", **asked), configure("ahead", reading=reading, **asked)
+    found = evaluated(in_turn)
     assert len(found) == SUBJECTS * 6
-    assert evaluated(ahead, ahead=True) == found
-    assert len(overlays(in_turn)) == SUBJECTS * 6
-    assert overlays(ahead) == overlays(in_turn)
+    assert any(record.diagnosis for record in found)
+    assert evaluated(ahead) == found
+    assert len(files(in_turn)) == 2 * SUBJECTS * 6
+    assert files(ahead) == files(in_turn)
 
 
-def test_a_models_scores_do_not_depend_on_what_threads_do_beside_it(configure):
+@AHEAD
+def test_a_models_scores_do_not_depend_on_what_is_done_beside_it(configure, reading):
     one_region = Settings(prompts=("box",), regions=("WT",))
-    found = evaluated(configure("in_turn", model=True, settings=one_region), ahead=False)
-    assert evaluated(configure("ahead", model=True, settings=one_region), ahead=True) == found
+    found = evaluated(configure("in_turn", model=True, settings=one_region))
+    assert evaluated(configure("ahead", model=True, settings=one_region, reading=reading)) == found
     assert len({record.score("volume_ml") for record in found}) > 1
 
 
+@AHEAD
 @pytest.mark.parametrize("damaged", [0, 2, SUBJECTS - 1])
-def test_a_damaged_subject_has_the_same_error_and_touches_no_other(damaged, configure, cohort, tmp_path):
+def test_a_damaged_subject_has_the_same_error_and_touches_no_other(damaged, configure, cohort, tmp_path, reading):
     root = tmp_path / "damaged"
     shutil.copytree(cohort, root)
     image = sorted(root.glob("*/*_flair.nii.gz"))[damaged]
     image.write_bytes(image.read_bytes()[:2000])
-    in_turn = evaluated(configure("in_turn", brats_root=root), ahead=False)
-    assert evaluated(configure("ahead", brats_root=root), ahead=True) == in_turn
+    in_turn = evaluated(configure("in_turn", brats_root=root))
+    assert evaluated(configure("ahead", brats_root=root, reading=reading)) == in_turn
     broken = [text for text in in_turn if isinstance(text, str)]
     assert len(broken) == 6
     assert all(image.name in text for text in broken)
@@ -112,22 +123,22 @@ def opened(monkeypatch):
 
 
 def test_only_selected_cases_are_read_ahead(configure, opened):
-    configuration = configure("run", settings=Settings(prompts=("box",)))
+    configuration = configure("run", settings=Settings(prompts=("box",)), reading="threads")
     ids = [subject.id for subject in configuration.cohort]
     chosen = [case for case in configuration.plan if case.subject in (ids[0], ids[2], ids[3])]
-    evaluated(configuration, ahead=True, cases=chosen)
+    evaluated(configuration, cases=chosen)
     assert opened == [ids[0], ids[2], ids[3]]
 
 
 def test_on_the_cpu_nothing_is_read_ahead_unless_asked_for(configure, opened):
-    configuration = configure("run")
+    configuration = configure("run", reading="auto")
     evaluator = Evaluator(configuration)
     evaluator.evaluate(configuration.plan[0], configuration.plan)
     assert opened == [configuration.cohort[0].id] * 2, "its two modalities"
 
 
-@pytest.mark.parametrize(("ahead", "most"), [(False, 1), (True, 3)])
-def test_nothing_of_an_earlier_subject_stays_in_memory(configure, monkeypatch, ahead, most):
+@pytest.mark.parametrize(("reading", "most"), [("here", 1), ("threads", 3)])
+def test_nothing_of_an_earlier_subject_stays_in_memory(configure, monkeypatch, reading, most):
     """Without the garbage collector's help: arrays in a cycle of references would pile up until it comes by."""
     volumes, encodings, seen, lock = weakref.WeakSet(), weakref.WeakSet(), [], threading.Lock()
     load, encode, predict = evaluation.load, Predictor.encode, Predictor.predict
@@ -154,16 +165,17 @@ def test_nothing_of_an_earlier_subject_stays_in_memory(configure, monkeypatch, a
     monkeypatch.setattr(evaluation, "load", noted_load)
     monkeypatch.setattr(Predictor, "encode", noted_encode)
     monkeypatch.setattr(Predictor, "predict", noted_predict)
-    configuration = configure("run", model=True, settings=Settings(prompts=("box",), regions=("WT",)))
+    one_region = Settings(prompts=("box",), regions=("WT",))
+    configuration = configure("run", model=True, settings=one_region, reading=reading)
     _ = configuration.predictor
     gc.collect()
     gc.disable()
     try:
-        evaluated(configuration, ahead=ahead)
+        evaluated(configuration)
         assert len(seen) == SUBJECTS
         most_volumes, most_encodings, most_features = map(max, zip(*seen, strict=True))
         assert most_volumes <= 2 * most, "image and labels of each"
-        assert most_encodings <= (2 if ahead else 1), "its own, and the one read ahead"
+        assert most_encodings <= min(most, 2), "its own, and the one read ahead"
         assert most_features == 0, "features of an earlier volume when the next goes to the device"
         assert (len(volumes), len(encodings)) == (0, 0)
     finally:

@@ -148,11 +148,13 @@ def test_the_end_of_the_session_ends_the_executor(stream):
 
 
 def test_work_names_the_files_that_its_cases_need():
-    paths = {name: Path(f"/data/{name}.nii.gz") for name in ("t1ce", "flair", "seg")}
-    images = {name: ImageFile(paths[name]) for name in ("t1ce", "flair")}
+    paths = {name: Path(f"/data/{name}.nii.gz") for name in ("t1ce", "t2", "flair", "seg")}
+    images = {name: ImageFile(paths[name]) for name in ("t1ce", "t2", "flair")}
     subject = Subject("A", images, paths["seg"], "x", None)
     work = work_of(subject, [Case("A", "flair", "WT", "box")], {path: name for name, path in paths.items()})
     assert work.marks == {paths["flair"]: "flair", paths["seg"]: "seg"}
+    three = work_of(subject, [Case("A", "t1ce+t2+flair", "WT", "box")], {path: name for name, path in paths.items()})
+    assert set(three.marks.values()) == {"t1ce", "t2", "flair", "seg"}
 
 
 def test_a_moved_subject_has_its_files_at_the_new_places():

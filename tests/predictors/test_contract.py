@@ -1,11 +1,14 @@
 """Each wrong answer of a predictor is one sentence that names it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from medsam_core.errors import DataError, PredictorError, PromptError
 from medsam_core.predictors.contract import Checked, PackedPrediction, PlainPrediction, Predictor, PredictorIdentity
 from medsam_core.predictors.postprocessing import PostProcessed
+from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt
 from tests.predictors.toys import BOX, POINT, SHAPE, BoxFiller, volume
 
@@ -213,6 +216,97 @@ def test_a_predictor_that_takes_several_slices_gets_them(protocol):
         assert np.array_equal(first.mask, second.mask)
 
 
+class Correctable(BoxFiller):
+    """Corrections set the clicked voxel."""
+
+    corrections = True
+
+    def refine(self, encoded, prompts, *, protocol):
+        return ToyRounds(self.predict(encoded, prompts, protocol=protocol))
+
+
+class ToyRounds:
+    def __init__(self, predictions):
+        self.predictions = predictions
+
+    def correct(self, corrections):
+        for prediction, one in zip(self.predictions, corrections, strict=True):
+            if one is not None:
+                (x, y), *_ = one.points
+                prediction.mask[one.key_slice, int(y), int(x)] = bool(one.point_labels[0])
+        return self.predictions
+
+
+AWAY = Correction(0, ((8.0, 11.0),), (1,))
+
+
+def refine(predictor, prompts, protocol="bidirectional"):
+    return predictor.refine(predictor.encode(volume()), prompts, protocol=protocol)
+
+
+def test_a_predictor_that_takes_no_corrections_is_refused():
+    message = (
+        r"predictor box-filler\S*: got corrections, expected none because this predictor does not take them; leave"
+    )
+    for predictor in (Checked(BoxFiller()), Checked(PostProcessed(BoxFiller(), "largest-component"))):
+        assert not predictor.corrections
+        with pytest.raises(PredictorError, match=message):
+            refine(predictor, [BOX])
+
+
+def test_corrections_pass_through_the_check():
+    rounds = refine(Checked(Correctable()), [BOX, POINT])
+    before = rounds.predictions[0].mask.copy()
+    first, _ = rounds.correct([AWAY, None])
+    assert np.argwhere(first.mask != before).tolist() == [[0, 11, 8]]
+
+
+def test_what_is_corrected_is_the_processed_mask():
+    rounds = refine(Checked(PostProcessed(Correctable(), "largest-component")), [BOX])
+    before = rounds.predictions[0].mask.copy()
+    (after,) = rounds.correct([AWAY])
+    assert np.array_equal(after.mask, before), "the single voxel is not the largest component"
+
+
+def test_a_correction_that_reaches_beyond_the_protocol_is_a_wrong_answer():
+    rounds = refine(Checked(Correctable()), [BOX], "forward")
+    with pytest.raises(PredictorError, match="got a mask on slice 0 for a prompt on slice 2, expected one on 2 to 4"):
+        rounds.correct([AWAY])
+
+
+def test_a_failing_correction_is_named():
+    rounds = refine(Checked(Correctable()), [BOX])
+    with pytest.raises(PredictorError, match="predictor box-filler: correct failed with ValueError"):
+        rounds.correct([AWAY, AWAY])
+
+
 def test_two_prompts_of_an_object_on_one_slice_are_refused_before_the_predictor_is_asked():
     with pytest.raises(PromptError, match="object 0: got box and box on slice 3"):
         ask(Several(), [SEVERAL[0], SEVERAL[0]])
+
+
+class Able(BoxFiller):
+    made_masks = three_sequences = True
+
+
+COLOURED = dataclasses.replace(volume(), channels=(volume().voxels,) * 3)
+MADE = [Prompt("box-to-mask", 2, BOX.box), Prompt("recist", 2, points=((2.0, 4.0),))]
+
+
+@pytest.mark.parametrize("wrap", [Checked, lambda made: PostProcessed(Checked(made), "largest-component")])
+def test_a_predictor_gets_only_the_modes_and_images_that_it_takes(wrap):
+    message = (
+        r"predictor box-filler\S*: got the prompt mode recist, expected one of box, point, points3, box\+point, mask "
+        "because this predictor does not turn prompts into masks; leave the mode out of --medsam-prompts, or set "
+        r"made_masks = True on a predictor that can \(docs/adding-a-predictor.md\)\."
+    )
+    plain, able = Checked(wrap(BoxFiller())), Checked(wrap(Able()))
+    with pytest.raises(PredictorError, match=message):
+        plain.predict(plain.encode(volume()), MADE[1:], protocol="bidirectional")
+    message = (
+        r"predictor box-filler\S*: got an image of three sequences, expected one of a single sequence because this "
+        "predictor does not take colours; give a single --medsam-modality, or set three_sequences = True on a "
+    )
+    with pytest.raises(PredictorError, match=message):
+        plain.encode(COLOURED)
+    assert len(able.predict(able.encode(COLOURED), MADE, protocol="bidirectional")) == 2

@@ -12,6 +12,7 @@ from medsam_core.predictors.choosing import choose
 from medsam_core.predictors.contract import PlainPrediction
 from medsam_core.prompts.prompt import MODES, PROTOCOLS, Prompt
 from medsam_core.testing import CENTRES, SHAPE, check_predictor
+from tests.predictors.test_contract import Correctable
 from tests.predictors.toys import IDENTITY, BoxFiller
 
 BY_CALL = itertools.count()
@@ -233,13 +234,37 @@ class TakesSlicesTogether(BoxFiller):
         return [self.one(encoded, prompt, protocol) for prompt in starts]
 
 
+class ForgetsTheFirstMask(Correctable):
+    def refine(self, encoded, prompts, *, protocol):
+        rounds = super().refine(encoded, prompts, protocol=protocol)
+        rounds.predictions[0].mask[2] = False
+        return rounds
+
+
+class CorrectsUnasked(Correctable):
+    def refine(self, encoded, prompts, *, protocol):
+        rounds = super().refine(encoded, prompts, protocol=protocol)
+        rounds.correct = lambda _: self.predict(encoded, prompts[::-1], protocol=protocol)
+        return rounds
+
+
 def test_a_right_predictor_passes():
     check_predictor(BoxFiller)
+    check_predictor(Correctable)
     check_predictor(TakesSlicesTogether)
 
 
+class MakesMasks(BoxFiller):
+    made_masks = True
+
+
 def test_every_mode_passes():
-    check_predictor(BoxFiller, modes=MODES)
+    check_predictor(MakesMasks, modes=MODES)
+
+
+def test_a_mode_that_the_predictor_does_not_take_is_named():
+    with pytest.raises(PredictorError, match="predictor box-filler: got the prompt mode box-to-mask, expected one of"):
+        check_predictor(BoxFiller, modes=MODES)
 
 
 def test_a_predictor_of_one_mode_and_protocol_passes():
@@ -290,6 +315,8 @@ def test_the_embedded_checkpoint_passes(name, protocols):
             TakesSlicesApart,
             r"several slices of an object \(forward\): got masks that differ in \d+ voxels for its two prompts",
         ),
+        (ForgetsTheFirstMask, r"the same answer before a correction \(bidirectional\): got \d+ other voxels"),
+        (CorrectsUnasked, r"the same answer after none \(bidirectional\): got \d+ other voxels"),
         (WithoutNotes, "got a WithoutNotes without notes"),
     ],
 )

@@ -243,8 +243,11 @@ def test_jitter_depends_on_seed_and_key_only_and_not_on_the_process():
     ("wrong", "said"),
     [
         ({"mode": "circle"}, "unknown mode, expected one of box, point"),
-        ({"mode": "box"}, "got nothing, expected what its mode names"),
-        ({"mode": "point", "box": (0, 0, 1, 1)}, "got box, expected what its mode names"),
+        ({"mode": "box"}, "got nothing, expected box as its mode has; give exactly that"),
+        ({"mode": "box+point", "box": (0, 0, 1, 1)}, "got box, expected box and points as its mode has"),
+        ({"mode": "recist", "box": (0, 0, 1, 1)}, "got box, expected points as its mode has"),
+        ({"mode": "box-to-mask", "mask": np.ones((2, 2), bool)}, "got mask, expected box as its mode has"),
+        ({"mode": "point", "box": (0, 0, 1, 1)}, "got box, expected points as its mode has"),
         ({"mode": "box", "box": (3, 0, 1, 1)}, "four finite edges with x0 <= x1"),
         ({"mode": "box", "box": (float("nan"), 0, 1, 1)}, "four finite edges with x0 <= x1"),
         ({"mode": "point", "points": ((1, 1),), "point_labels": (2,)}, "expected 0 or 1 for each"),

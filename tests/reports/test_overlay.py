@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -237,3 +238,20 @@ def test_a_brats_sized_case_takes_a_fraction_of_a_second(make_result: Make, tmp_
         write_overlay(result, tmp_path / "again.png")
         seconds.append(time.process_time() - started)
     assert min(seconds) < 0.25  # measured 0.04 of processor time; a full-volume percentile alone would take more
+
+
+def test_of_three_sequences_the_first_is_shown_and_named(make_result: Make) -> None:
+    alone = make_result(TRUTH, TRUTH)
+    case = dataclasses.replace(alone.record.case, modality="t1ce+t2+flair")
+    image = dataclasses.replace(alone.image, channels=(alone.image.voxels, alone.image.voxels * 2, alone.image.voxels))
+    three = dataclasses.replace(alone, record=dataclasses.replace(alone.record, case=case), image=image)
+    assert np.array_equal(pixels(alone), pixels(three))
+    legends = [np.asarray(draw_overlay(one).convert("L"))[-30:] for one in (alone, three)]
+    assert np.count_nonzero(legends[1] > 100) > np.count_nonzero(legends[0] > 100)
+
+
+@pytest.mark.parametrize(("mode", "marks"), [("box-to-mask", 0), ("recist", 5)])
+def test_prompts_that_become_masks_are_drawn_as_they_were_given(make_result: Make, mode: str, marks: int) -> None:
+    result = make_result(TRUTH, EMPTY, mode=mode)
+    assert has(pixels(result), YELLOW)
+    assert len(result.prompts[0].points) == marks
