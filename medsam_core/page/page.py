@@ -26,6 +26,7 @@ from medsam_core.page.case_data import case_data, outcomes
 from medsam_core.page.change import change_against
 from medsam_core.page.configuration import configuration
 from medsam_core.page.inlining import HERE, json_script, policy, scripts, style
+from medsam_core.page.noise import noise_chart
 from medsam_core.page.pictures import address, overlay_link, tiles, viewer_link
 from medsam_core.page.rerun import command_of
 from medsam_core.page.trend import trend
@@ -109,6 +110,7 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
             missing=_missing(run),
             many=len(run.records),
             trend=trend(run, verdict),
+            noise=noise_chart(run),
             configuration=configuration(run.header),
             style=style() + Markup(STYLE),
             scripts=texts,
