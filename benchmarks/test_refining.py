@@ -38,7 +38,7 @@ ROUNDS, TURNS = 5, 3
 WANTED = 6.3
 """Times one round's tracking: five rounds of corrections, and the first."""
 AGREEMENT = 0.98
-CPU_JOBS = [("embedded", 20, 1), ("medsam2", 12, 0)]
+CPU_JOBS = [("embedded", 20, 1), ("medsam2", 16, 0)]
 """(model, slices, how many prompts sam2 runs)."""
 CUDA_JOBS = [("embedded", 155, 2), ("medsam2", 155, 1)]
 

@@ -10,7 +10,7 @@ from medsam_core.errors import DataError, PredictorError, PromptError
 from medsam_core.plausibility import implausible
 from medsam_core.predictors.contract import Checked
 from medsam_core.prompts.prompt import Prompt
-from tests.evaluation.test_subject import BoxFiller, Prediction, evaluate, subject  # noqa: F401
+from tests.evaluation.test_subject import BoxFiller, Prediction, evaluate
 
 REACH = 2
 
@@ -50,11 +50,11 @@ class Corrected(BoxFiller):
         return Rounds(self, [one.mask for one in self.predict(image, prompts, protocol)])
 
 
-def refined(subject, predictor=None, rounds=3, **settings):  # noqa: F811
+def refined(subject, predictor=None, rounds=3, **settings):
     return evaluate(subject, predictor or Corrected(), refine=rounds, **settings)
 
 
-def test_the_scores_of_every_round_are_those_counted_by_hand(subject):  # noqa: F811
+def test_the_scores_of_every_round_are_those_counted_by_hand(subject):
     predictor = Corrected()
     record = refined(subject, predictor, regions=("WT",))["Case_001/t1ce/WT/box"].record
     # the truth is 5 slices of 10 × 12 voxels from (5, 4, 6); the mask has its first two slices
@@ -69,7 +69,7 @@ def test_the_scores_of_every_round_are_those_counted_by_hand(subject):  # noqa: 
     assert len(record.rounds()) == 4 == len(record.corrections) + 1
 
 
-def test_the_last_round_is_the_masks_of_the_record(subject):  # noqa: F811
+def test_the_last_round_is_the_masks_of_the_record(subject):
     found = refined(subject)
     for result in found.values():
         record = result.record
@@ -81,7 +81,7 @@ def test_the_last_round_is_the_masks_of_the_record(subject):  # noqa: F811
     assert implausible([one.record for one in found.values()]) == []
 
 
-def test_metrics_of_surfaces_are_computed_where_the_run_has_them(subject):  # noqa: F811
+def test_metrics_of_surfaces_are_computed_where_the_run_has_them(subject):
     record = refined(subject, metrics=("dice", "nsd_2mm", "hd95"))["Case_001/t1ce/WT/box"].record
     assert len(record.rounds("nsd_2mm")) == 4
     assert record.rounds("hd95") == ()
@@ -89,7 +89,7 @@ def test_metrics_of_surfaces_are_computed_where_the_run_has_them(subject):  # no
     assert "brats2019/nsd_auc@volume" not in refined(subject)["Case_001/t1ce/WT/box"].record.scores
 
 
-def test_all_cases_of_a_subject_are_corrected_together_and_encoded_once(subject):  # noqa: F811
+def test_all_cases_of_a_subject_are_corrected_together_and_encoded_once(subject):
     predictor = Corrected()
     refined(subject, predictor)
     assert predictor.protocols == [("bidirectional", 2)], "WT and TC; ET is absent"
@@ -97,7 +97,7 @@ def test_all_cases_of_a_subject_are_corrected_together_and_encoded_once(subject)
     assert predictor.encoded == 1
 
 
-def test_an_absent_region_has_the_same_score_in_every_round_and_no_correction(subject):  # noqa: F811
+def test_an_absent_region_has_the_same_score_in_every_round_and_no_correction(subject):
     record = refined(subject)["Case_001/t1ce/ET/box"].record
     assert record.rounds() == (1.0, 1.0, 1.0, 1.0)
     assert record.corrections == (None, None, None)
@@ -105,7 +105,7 @@ def test_an_absent_region_has_the_same_score_in_every_round_and_no_correction(su
     assert record.score("noc85") == 0
 
 
-def test_a_round_with_nothing_wrong_repeats_the_score(subject):  # noqa: F811
+def test_a_round_with_nothing_wrong_repeats_the_score(subject):
     class Right(Corrected):
         def refine(self, image, prompts, *, protocol):
             rounds = super().refine(image, prompts, protocol=protocol)
@@ -121,7 +121,7 @@ def test_a_round_with_nothing_wrong_repeats_the_score(subject):  # noqa: F811
     assert predictor.asked == [], "the model is not asked again"
 
 
-def test_forward_is_corrected_on_the_slices_that_it_reaches(subject):  # noqa: F811
+def test_forward_is_corrected_on_the_slices_that_it_reaches(subject):
     """The manifest's prompt is on the region's last slice but one."""
     case = "Case_001/t1ce/WT/box/forward"
     prompts = (Prompt("box", 8, (6.0, 4.0, 17.0, 13.0)),)
@@ -130,25 +130,25 @@ def test_forward_is_corrected_on_the_slices_that_it_reaches(subject):  # noqa: F
     assert record.corrections == (None,), "slices 8 and 9 are right, and 5 to 7 are not reached"
 
 
-def test_the_rule_of_the_worst_slice(subject):  # noqa: F811
+def test_the_rule_of_the_worst_slice(subject):
     record = refined(subject, regions=("WT",), refine_rule="slice")["Case_001/t1ce/WT/box"].record
     assert record.corrections[0]["key_slice"] == 7
 
 
-def test_a_record_keeps_its_corrections(subject):  # noqa: F811
+def test_a_record_keeps_its_corrections(subject):
     record = refined(subject)["Case_001/t1ce/WT/box"].record
     stored = record.to_json()
     assert stored["corrections"][0]["points"] == [[7.0, 5.0]]
     assert CaseRecord.from_json(stored) == record
 
 
-def test_without_corrections_nothing_is_added(subject):  # noqa: F811
+def test_without_corrections_nothing_is_added(subject):
     stored = evaluate(subject, Corrected())["Case_001/t1ce/WT/box"].record.to_json()
     assert "corrections" not in stored
     assert not any("round" in key or "auc" in key or "noc" in key for key in stored["scores"])
 
 
-def test_prompts_of_several_objects_are_refused(subject):  # noqa: F811
+def test_prompts_of_several_objects_are_refused(subject):
     case = "Case_001/t1ce/WT/box"
     prompts = (Prompt("box", 5, (6.0, 4.0, 9.0, 9.0)), Prompt("box", 6, (6.0, 4.0, 9.0, 9.0)))
     message = (
@@ -158,7 +158,7 @@ def test_prompts_of_several_objects_are_refused(subject):  # noqa: F811
         refined(subject, regions=("WT",), replay={case: prompts})
 
 
-def test_a_predictor_that_takes_no_corrections_is_refused(subject):  # noqa: F811
+def test_a_predictor_that_takes_no_corrections_is_refused(subject):
     message = "got corrections, expected none because this predictor does not take them; leave out --medsam-refine"
 
     class Named(BoxFiller):
@@ -168,7 +168,7 @@ def test_a_predictor_that_takes_no_corrections_is_refused(subject):  # noqa: F81
         refined(subject, Named())
 
 
-def test_masks_on_another_grid_are_refused(subject):  # noqa: F811
+def test_masks_on_another_grid_are_refused(subject):
     class Small(Corrected):
         def predicted(self, mask):
             return super().predicted(mask[:, :5])
@@ -177,7 +177,7 @@ def test_masks_on_another_grid_are_refused(subject):  # noqa: F811
         refined(subject, Small())
 
 
-def test_a_checked_predictor_checks_every_round(subject):  # noqa: F811
+def test_a_checked_predictor_checks_every_round(subject):
     class Forgetful(Corrected):
         identity = type("Identity", (), {"name": "forgetful"})
 
