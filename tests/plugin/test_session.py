@@ -83,7 +83,7 @@ def test_reading_ahead_changes_no_record_and_no_file(configure, reading):
     assert len(found) == SUBJECTS * 6
     assert any(record.diagnosis for record in found)
     assert evaluated(ahead) == found
-    assert len(files(in_turn)) == 3 * SUBJECTS * 6 + SUBJECTS  # of each case three, and an image for the viewer
+    assert len(files(in_turn)) == (3 * 6 + 2) * SUBJECTS  # three of each case, and two images for the viewer
     assert files(ahead) == files(in_turn)
 
 
