@@ -124,19 +124,24 @@ def summary(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     counts, results = verdict.counts, verdict.results
     planned, scored = counts.get("planned", 0), counts.get("scored", 0)
-    cases = counted(planned, "planned case")
-    attended = f"all {cases} were scored" if planned and scored == planned else f"{scored} of {cases} were scored"
+    cases, bounds = counted(planned, "planned case"), counted(len(results), "bound")
+    were = "was" if planned == 1 else "were"
+    if planned and scored == planned:
+        attended = "the planned case was scored" if planned == 1 else f"all {cases} were scored"
+    else:
+        attended = f"{scored} of {cases} {were} scored"
     if not results:
         return f"{attended[0].upper()}{attended[1:]}."
     broken = sum(one.outcome is Outcome.FAIL for one in results)
-    open_ = sum(one.outcome is Outcome.INCONCLUSIVE for one in results)
-    bounds = counted(len(results), "bound")
-    if not broken and not open_:
+    undecided = sum(one.outcome is Outcome.INCONCLUSIVE for one in results)
+    if broken:
+        text = f"{broken} of {bounds} {'is' if broken == 1 else 'are'} broken"
+        text += f" and {undecided} could not be decided" if undecided else ""
+    elif undecided:
+        text = f"{undecided} of {bounds} could not be decided"
+    else:
         return f"{attended[0].upper()}{attended[1:]}, and all {bounds} hold."
-    parts = [f"{broken} of {bounds} {'is' if broken == 1 else 'are'} broken"] if broken else []
-    parts += [f"{open_} could not be decided"] if open_ else []
-    text = " and ".join(parts)
-    return f"{text[0].upper()}{text[1:]}; {attended}."
+    return f"{text}; {attended}."
 
 
 def gate_groups(results: Sequence[GateResult]) -> dict[str, list[GateResult]]:
