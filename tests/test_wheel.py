@@ -53,7 +53,15 @@ def test_it_holds_the_embedded_checkpoint_its_gates_its_baseline_and_no_tests_bu
         assert f"medsam_core/page/{part}" in names
     assert wheel.stat().st_size <= 14 * 1024**2
     assert "medsam_core/suite/test_accuracy.py" in names
+    assert "medsam_core/viewer/browser/viewer.js" in names
+    assert {f"medsam_core/viewer/assets/{name}" for name in ("assets.json", "niivue.js", "niivue.LICENSE.txt")} <= {
+        *names
+    }
     assert not [name for name in names if name.startswith(("tests/", "medsam_core/fixtures/training", "benchmarks/"))]
+
+
+def test_it_is_at_most_14_megabytes(wheel):
+    assert wheel.stat().st_size <= 14_000_000
 
 
 def test_its_metadata_has_the_one_version_and_no_invented_address(wheel):

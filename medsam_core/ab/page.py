@@ -7,7 +7,6 @@ escaped. It can be read without scripts; they open the viewers.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -25,8 +24,8 @@ from medsam_core.gates.pairing import Pair
 from medsam_core.gates.subgroups import table
 from medsam_core.gates.wording import metric_name, unit_of
 from medsam_core.outcome import Outcome
-from medsam_core.runs import Run
 from medsam_core.text import counted, shown, signed
+from medsam_core.viewer import viewer_script
 
 _MOST = 50
 """Cases that fell, and cases that rose, with a panel of their own; the table below has all."""
@@ -142,7 +141,7 @@ def _case(pair: Pair, answer: Answer, directory: Path) -> str:
         if record is None:
             continue
         pictures += _picture(side, record, directory)
-        if script := viewer_script(run, record):
+        if script := viewer_script(run.directory, record):
             scripts.append((side, f"{side}/{script}"))
     button = ""
     if len(scripts) == len((OLD, NEW)):
@@ -153,14 +152,6 @@ def _case(pair: Pair, answer: Answer, directory: Path) -> str:
         f'<section class="case" id="case={_url(pair.case)}"><h3>{_text(pair.case)}</h3><p>{_text(change)}</p>'
         f'<div class="pictures">{pictures}</div>{button}</section>'
     )
-
-
-def viewer_script(run: Run, record: CaseRecord) -> str | None:
-    """The case's data for the viewer, relative to the run's directory; None if there is none."""
-    kept = string.ascii_letters + string.digits + "._+-"
-    name = "".join(chr(byte) if chr(byte) in kept else f"~{byte:02X}" for byte in record.id.replace("/", "__").encode())
-    script = f"viewer/{name}.js"
-    return script if (run.directory / script).is_file() else None
 
 
 def _picture(side: str, record: CaseRecord, directory: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which overlays stay: of the failed cases, of the worst of each side, and of the cases that changed most."""
+"""Which pictures stay: of the failed cases, of the worst of each side, and of the cases that changed most."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from pathlib import Path
 from medsam_core.ab.question import NEW, OLD, Question
 from medsam_core.cases import CaseRecord, score_key
 from medsam_core.plugin.evaluator import Evaluated
+from medsam_core.viewer.names import case_script
+from medsam_core.viewer.writing import remove_unused_image
 
 
 class Pictures:
-    """Deletes overlays, subject by subject, so that a comparison of a large cohort does not fill the disk.
+    """Deletes pictures, subject by subject, so that a comparison of a large cohort does not fill the disk.
 
-    A run has an overlay of every case while it is scored. Of N = --overlays, these stay: the failed cases, the N worst
-    of each side, and on both sides the N cases that fell and the N that rose most.
+    A run has an overlay and the viewer's files of every case while it is scored. With N = --overlays, these stay:
+    of the failed cases, of the N worst of each side, and on both sides of the N cases that fell and the N that rose
+    most.
     """
 
     def __init__(self, question: Question) -> None:
+        self._settings = question.configuration.settings
         self._most = question.configuration.overlays
-        self._key = score_key(question.configuration.settings.profile, question.rule.metric, question.rule.scope)
+        self._viewer = question.configuration.viewer == "worst"
+        self._key = score_key(self._settings.profile, question.rule.metric, question.rule.scope)
         self._sign = question.rule.sign
         self._folders = {name: question.directory / name for name in (OLD, NEW)}
         self._spare: dict[str, dict[str, tuple[float, CaseRecord]]] = {OLD: {}, NEW: {}}
@@ -48,11 +53,14 @@ class Pictures:
         for name, spare in self._spare.items():
             worst = nsmallest(self._most, spare, key=lambda case: (spare[case][0], case))
             for case in spare.keys() - {*worst, *self._benefits}:
-                _delete(spare.pop(case)[1], self._folders[name])
+                self._delete(spare.pop(case)[1], self._folders[name])
 
-
-def _delete(record: CaseRecord, folder: Path) -> None:
-    (folder / str(record.overlay)).unlink(missing_ok=True)
+    def _delete(self, record: CaseRecord, folder: Path) -> None:
+        (folder / str(record.overlay)).unlink(missing_ok=True)
+        if self._viewer:
+            (folder / case_script(record.id)).unlink(missing_ok=True)
+            cases = self._settings.cases(record.case.subject)
+            remove_unused_image(folder, [case for case in cases if case.modality == record.case.modality])
 
 
 def _low_nan(value: float) -> float:

@@ -6,83 +6,67 @@ options, are those of `medsam-core run`.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pytest
 
+from medsam_core.ab.answer import PAGE, answer, check_same_rule
+from medsam_core.ab.page import write_page
+from medsam_core.ab.question import NEW, OLD, Question, declare, question_from
+from medsam_core.ab.scoring import score_both
+from medsam_core.ab.sides import Side
 from medsam_core.errors import MedsamError, RunError
+from medsam_core.gates.noise import check_rule, floor_of
+from medsam_core.outcome import Outcome
 from medsam_core.plugin.progress import progress_outside_tests
 from medsam_core.plugin.resolving import configuration_from
-
-if TYPE_CHECKING:
-    from medsam_core.ab.question import Question
-    from medsam_core.ab.sides import Side
-
-INCONCLUSIVE = 10
+from medsam_core.plugin.terminal import describe
+from medsam_core.runs import HEADER, Run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare what `medsam-core ab` gives to its session."""
-    from medsam_core.ab.question import declare
-
     declare(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Compare in place of running tests; the exit code is the answer's. A mistake is a usage error, with 4."""
-    from medsam_core.ab.question import NEW, OLD, question_from
-
     if config.getoption("medsam_ab_old") is None:
         return None
     try:
         question = question_from(config, configuration_from)
-        sides = [_side(name, question) for name in (OLD, NEW)]
-        _check(question, sides)
+        sides = [Side(name, question) for name in (OLD, NEW)]
+        _check(question, sides[1])
     except MedsamError as error:
         raise pytest.UsageError(str(error)) from None
-    print("\n".join(_head(sides)), flush=True)
+    print("\n".join(_head(*sides)), flush=True)
     return _compare(config, question, sides)
 
 
-def _side(name: str, question: Question) -> Side:
-    from medsam_core.ab.sides import Side
-
-    return Side(name, question)
-
-
-def _check(question: Question, sides: Sequence[Side]) -> None:
+def _check(question: Question, new: Side) -> None:
     """Raise MedsamError for what would only show after hours. Nothing has been written yet."""
-    from medsam_core.ab.answer import check_same_rule
-    from medsam_core.gates.noise import check_rule, floor_of
-    from medsam_core.runs import HEADER, Run
-
     if (question.directory / HEADER).exists():
         raise RunError(
             f"{question.directory}: holds a run, expected a new folder or that of a comparison; choose another -o."
         )
     check_same_rule(question.directory, question.rule)
-    check_rule(question.rule, floor_of(Run(sides[1].directory, sides[1].header, ())))
+    check_rule(question.rule, floor_of(Run(new.directory, new.header, ())))
 
 
-def _head(sides: Sequence[Side]) -> list[str]:
+def _head(old: Side, new: Side) -> list[str]:
     """What is compared: first what only one side has, then what both have."""
-    from medsam_core.plugin.terminal import describe
-
-    old, new = (describe(side.header) for side in sides)
+    before, now = describe(old.header), describe(new.header)
     return [
-        *(f"OLD {line}" for line in old if line not in new),
-        *(f"NEW {line}" for line in new if line not in old),
-        *(line for line in old if line in new and not line.startswith("gates:")),
+        *(f"OLD {line}" for line in before if line not in now),
+        *(f"NEW {line}" for line in now if line not in before),
+        *(line for line in before if line in now and not line.startswith("gates:")),
     ]
 
 
 def _compare(config: pytest.Config, question: Question, sides: Sequence[Side]) -> int:
-    from medsam_core.ab.answer import PAGE, answer
-    from medsam_core.ab.page import write_page
-    from medsam_core.ab.scoring import score_both
-
+    """Score, compare and write; what stops it on the way is INCONCLUSIVE."""
     again = f"the same command with -o {question.directory} goes on with it"
     try:
         with progress_outside_tests(config, "subjects") as progress:
@@ -92,10 +76,14 @@ def _compare(config: pytest.Config, question: Question, sides: Sequence[Side]) -
         write_page(found, question.directory)
     except MedsamError as error:
         print(f"INCONCLUSIVE: {error}\n{again}")
-        return INCONCLUSIVE
+        return Outcome.INCONCLUSIVE.exit_code
     except KeyboardInterrupt:
         print(f"INCONCLUSIVE: stopped; {again}")
-        return INCONCLUSIVE
+        return Outcome.INCONCLUSIVE.exit_code
+    except Exception:  # Python's own exit code would be 1, which says that NEW is worse
+        traceback.print_exc()
+        print(f"INCONCLUSIVE: an internal error; {again}")
+        return pytest.ExitCode.INTERNAL_ERROR
     for side in sides:
         for subject, why in side.errors.items():
             print(f"not scored by {side.name}: {subject}: {why}")

@@ -31,7 +31,7 @@ their change. A comparison that was stopped goes on where it was if the same com
 
 The verdict is the one of `medsam-core compare` (docs/comparing-runs.md): each region and prompt mode is one group. With
 --gates=FILE, NEW also has to hold these gates. Exit code: 0 NEW is not worse, 1 NEW is worse, 10 INCONCLUSIVE (nothing
-was shown, a case is missing, or it was stopped), 2 or 4 a mistake in an option.
+was shown, a case is missing, or it was stopped), 2 or 4 a mistake in an option, 3 an internal error.
 """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def merge(
     directories: the run of each shard once, in any order. output: a path where nothing is. command: as typed, for the
     header. baseline: what relative bounds refer to; None for what the shards named, or their gates.
     folder: where baselines are looked for by name.
-    progress: called as progress(done, steps): a step to read and one to copy each shard, and one to judge the run.
+    progress: called as progress(done, steps): a step to read each shard, one to write the run and one to judge it.
     Raises RunError or GateError in one sentence, and leaves nothing, if the shards do not make one run.
     """
     if output.exists() or output.is_symlink():
@@ -72,7 +72,7 @@ def merge(
 
     def begin(step: int) -> None:
         if progress is not None:
-            progress(step, 2 * len(directories) + 1)
+            progress(step, len(directories) + 2)
 
     found: list[ScoredShard] = []
     for place in directories:
@@ -83,7 +83,9 @@ def merge(
     header = merged_header(shards, command, baseline)
     gates = gates_of(shards[0].run)
     with _staged(output) as directory:
-        run, lost = _write(directory, header, shards, gates, lambda copied: begin(len(shards) + copied))
+        begin(len(shards))
+        run, lost = _write(directory, header, shards, gates)
+        begin(len(shards) + 1)
         check_gates(gates, floor_of(run))
         reference = reference_of(run, gates, folder=folder)
         verdict = judge_run(run, gates, baseline=reference, folder=folder)
@@ -155,16 +157,9 @@ def _staged(output: Path) -> Iterator[Path]:
 
 
 def _write(
-    directory: Path,
-    header: RunHeader,
-    shards: Sequence[ScoredShard],
-    gates: Gates | None,
-    copied: Callable[[int], None],
+    directory: Path, header: RunHeader, shards: Sequence[ScoredShard], gates: Gates | None
 ) -> tuple[Run, list[str]]:
-    """The run as read again from the folder, and the cases with a mask that is gone or not what was scored.
-
-    copied: called with the number of shards with copied files.
-    """
+    """The run as read again from the folder, and the cases with a mask that is gone or not what was scored."""
     place = {case: number for number, case in enumerate(header.plan)}
     found = sorted(((place[record.id], one.run, record) for one in shards for record in one.run.records), key=_first)
     write_file(directory, HEADER, json_text(header.to_json()))
@@ -173,14 +168,11 @@ def _write(
         write_file(directory, IN_RUN, gates.path.read_bytes())
     prompts = {record.id: tuple(map(Prompt.from_json, record.prompts)) for _, _, record in found}
     write_manifest(directory / PROMPTS, prompts, cohort=header.cohort.fingerprint)
-    for number, one in enumerate(shards):
-        copied(number)
-        for record in one.run.records:
-            _copy(one.run.directory, record.overlay, directory)
-            _copy(one.run.directory, record.mask, directory)
-            for name in files_of(record, one.run.directory):
-                _copy(one.run.directory, name, directory)
-    copied(len(shards))
+    for _, run, record in found:
+        _copy(run.directory, record.overlay, directory)
+        _copy(run.directory, record.mask, directory)
+        for name in files_of(record, run.directory):
+            _copy(run.directory, name, directory)
     counts = {case: one for shard in shards for case, one in read_slices(shard.run.directory).items()}
     for _, _, record in found:
         if record.id in counts:

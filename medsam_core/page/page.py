@@ -7,9 +7,8 @@ be read. Everything that comes from the run's files is escaped by the templates,
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,48 +16,33 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import MedsamError, RunError
 from medsam_core.files import write_whole
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.gate import GateResult
 from medsam_core.gates.verdict import Verdict
 from medsam_core.outcome import Outcome
-from medsam_core.page.case_data import case_data, in_order, outcomes
-from medsam_core.page.change import VISIBLE, Change, change_against
+from medsam_core.page.case_data import case_data, outcomes
+from medsam_core.page.change import change_against
 from medsam_core.page.configuration import configuration
-from medsam_core.page.inlining import HERE, json_script, policy, scripts, small_picture, style
+from medsam_core.page.inlining import HERE, json_script, policy, scripts, style
+from medsam_core.page.noise import noise_chart
+from medsam_core.page.pictures import address, overlay_link, tiles, viewer_link
 from medsam_core.page.rerun import command_of
 from medsam_core.page.trend import trend
 from medsam_core.reports.line_chart import STYLE
 from medsam_core.reports.tables import WORDS, control_lines, rows
 from medsam_core.runs import Run
 from medsam_core.slices import read_slices
-from medsam_core.text import counted, few, shown, signed
-from medsam_core.viewer.names import FOLDER, viewer_script
+from medsam_core.text import counted, few, shown
+from medsam_core.viewer.names import FOLDER
 
-_PICTURES = 3
-"""How many of the worst, and of the most fallen cases, are shown as pictures at once."""
 _REASONS = 3
 """Broken bounds, and other sentences, that are listed with the verdict at once; the others are folded."""
 _FIRST_COLUMNS = ("region", "prompt", "n", "mean Dice", "median", "worst")
 """Of the table of the groups, what is shown with the verdict where no change is."""
 _LONG_LIST = 12
 _SIGNS = {"PASS": "✔", "FAIL": "✖", "INCONCLUSIVE": "◆"}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A case as a picture with a line below it."""
-
-    id: str
-    score: str
-    """Dice, and the change if it is known."""
-    group: str
-    outcome: str
-    cause: str
-    picture: str | None
-    """A data URL, or None if the run kept no picture of the case."""
 
 
 def write_page(
@@ -85,7 +69,6 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
     """The page's HTML. links_from: the folder that it will be in."""
     change = change_against(baseline, run)
     outcome = outcomes(run.records, verdict)
-    picture = _linked(run, Path(links_from))
     data = case_data(
         run,
         verdict,
@@ -93,13 +76,14 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
         baseline,
         change.by_case or {},
         read_slices(run.directory),
-        picture=picture,
-        viewer=_viewer(run, Path(links_from)),
+        picture=overlay_link(run, Path(links_from)),
+        viewer=viewer_link(run, Path(links_from)),
     )
-    data["viewer"] = _address(run.directory / FOLDER / "viewer.js", Path(links_from))
+    data["viewer"] = address(run.directory / FOLDER / "viewer.js", Path(links_from))
     data["rerun"] = shown(command_of(run.header))
     broken = [one for one in verdict.results if one.outcome is Outcome.FAIL]
     texts, scores = scripts(), _scores(run)
+    worst, fallen = tiles(run, outcome, change)
     return (
         _templates()
         .get_template("page.html")
@@ -115,7 +99,8 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
             remarks=[*verdict.reasons, *(f"note: {note}" for note in verdict.notes)],
             verdict=verdict,
             change=change,
-            **_pictures(run, outcome, change),
+            worst=worst,
+            fallen=fallen,
             gates=gate_groups(verdict.results),
             gates_missing="The gates are judged when all shards are merged."
             if verdict.shard
@@ -125,6 +110,7 @@ def page(run: Run, verdict: Verdict, *, links_from: Path | str, baseline: Baseli
             missing=_missing(run),
             many=len(run.records),
             trend=trend(run, verdict),
+            noise=noise_chart(run),
             configuration=configuration(run.header),
             style=style() + Markup(STYLE),
             scripts=texts,
@@ -138,19 +124,24 @@ def summary(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     counts, results = verdict.counts, verdict.results
     planned, scored = counts.get("planned", 0), counts.get("scored", 0)
-    cases = counted(planned, "planned case")
-    attended = f"all {cases} were scored" if planned and scored == planned else f"{scored} of {cases} were scored"
+    cases, bounds = counted(planned, "planned case"), counted(len(results), "bound")
+    were = "was" if planned == 1 else "were"
+    if planned and scored == planned:
+        attended = "the planned case was scored" if planned == 1 else f"all {cases} were scored"
+    else:
+        attended = f"{scored} of {cases} {were} scored"
     if not results:
         return f"{attended[0].upper()}{attended[1:]}."
     broken = sum(one.outcome is Outcome.FAIL for one in results)
-    open_ = sum(one.outcome is Outcome.INCONCLUSIVE for one in results)
-    bounds = counted(len(results), "bound")
-    if not broken and not open_:
+    undecided = sum(one.outcome is Outcome.INCONCLUSIVE for one in results)
+    if broken:
+        text = f"{broken} of {bounds} {'is' if broken == 1 else 'are'} broken"
+        text += f" and {undecided} could not be decided" if undecided else ""
+    elif undecided:
+        text = f"{undecided} of {bounds} could not be decided"
+    else:
         return f"{attended[0].upper()}{attended[1:]}, and all {bounds} hold."
-    parts = [f"{broken} of {bounds} {'is' if broken == 1 else 'are'} broken"] if broken else []
-    parts += [f"{open_} could not be decided"] if open_ else []
-    text = " and ".join(parts)
-    return f"{text[0].upper()}{text[1:]}; {attended}."
+    return f"{text}; {attended}."
 
 
 def gate_groups(results: Sequence[GateResult]) -> dict[str, list[GateResult]]:
@@ -172,71 +163,6 @@ def _facts(run: Run) -> str:
         header.created,
     ]
     return " · ".join(parts)
-
-
-def _pictures(run: Run, outcome: dict[str, str], change: Change) -> dict[str, Any]:
-    """The worst and the most fallen cases, as tiles."""
-    asked = [record for record in in_order(run, dict.fromkeys(outcome, "PASS")) if record.prompted]
-    by_id = {record.id: record for record in run.records}
-    fallen = [by_id[case] for case in change.fallen[:_PICTURES]]
-    worst = asked[: _PICTURES if fallen else 2 * _PICTURES - 2]
-    found = {record.id: _tile(run, record, outcome[record.id], change) for record in (*worst, *fallen)}
-    return {
-        "worst": [found[record.id] for record in worst],
-        "fallen": [found[record.id] for record in fallen],
-    }
-
-
-def _tile(run: Run, record: CaseRecord, outcome: str, change: Change) -> Tile:
-    key = score_key(run.header.settings.profile, "dice", "volume")
-    score = record.scores.get(key)
-    text = "no Dice" if score is None else f"Dice {score:.3f}"
-    moved = (change.by_case or {}).get(record.id)
-    if moved is not None and abs(moved) >= VISIBLE:
-        text += f" ({signed(moved)})"
-    path = _overlay(run, record)
-    return Tile(
-        id=record.id,
-        score=text,
-        group=f"{record.case.region} {record.case.prompt}",
-        outcome=outcome,
-        cause=(record.diagnosis or "").partition(":")[0],
-        picture=None if path is None else small_picture(path),
-    )
-
-
-def _overlay(run: Run, record: CaseRecord) -> Path | None:
-    """The overlay of a case, None if the run has none or names one that is not in its own directory."""
-    if not record.overlay:
-        return None
-    here = run.directory.resolve()
-    path = (here / record.overlay).resolve()
-    return path if path.is_relative_to(here) and path.is_file() else None
-
-
-def _linked(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
-    """From a record to the address of its overlay, relative to the page's folder."""
-
-    def link(record: CaseRecord) -> str | None:
-        path = _overlay(run, record)
-        return None if path is None else _address(path, links_from)
-
-    return link
-
-
-def _viewer(run: Run, links_from: Path) -> Callable[[CaseRecord], str | None]:
-    """From a record to the address of what the viewer shows of it, None where the run has nothing."""
-
-    def link(record: CaseRecord) -> str | None:
-        name = viewer_script(run.directory, record)
-        return None if name is None else _address(run.directory / name, links_from)
-
-    return link
-
-
-def _address(path: Path, links_from: Path) -> str:
-    """A file's address relative to the page's folder."""
-    return quote(Path(os.path.relpath(path.resolve(), links_from.resolve())).as_posix())
 
 
 def _scores(run: Run) -> dict[str, Any]:
@@ -266,6 +192,7 @@ def _missing(run: Run) -> str:
     return f"Planned but not scored: {len(missing)}: {few(missing, _LONG_LIST)}" if missing else ""
 
 
+@cache
 def _templates() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),

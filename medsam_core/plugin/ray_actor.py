@@ -85,7 +85,7 @@ def sendable(configuration: Configuration) -> Configuration:
         configuration,
         run_dir=Path(),
         checkpoint=checkpoint,
-        phantom=replace(configuration.phantom, prepare=None),
+        phantom=replace(configuration.phantom, prepare=None, progress=None),
         choice=replace(configuration.choice, hook=None, files=()),
         resume=False,
         workers=0,

@@ -20,7 +20,6 @@ from medsam_core.page.page import write_page
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.events import SessionEvents
-from medsam_core.plugin.pictures import KeptPictures
 from medsam_core.plugin.placement import Placement
 from medsam_core.plugin.streaming import Kept
 from medsam_core.plugin.viewer_files import ViewerFiles
@@ -29,6 +28,7 @@ from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import CASES, HEADER, PROMPTS, VERDICT, Run, RunWriter, read_run
 from medsam_core.slices import append_line
 from medsam_core.text import counted, few
+from medsam_core.viewer.selection import Selection
 from medsam_core.viewer.writing import write_programs
 
 
@@ -49,7 +49,8 @@ class Recorder:
         self._resumed: set[str] = set()  # cases of an earlier session
         self._received: set[str] = set()  # cases whose result came before their test
         self._seen: set[str] = set()  # cases that a test of this session asked for
-        self._pictures = KeptPictures(configuration.overlays, self.header.settings.profile, self.baseline)
+        self._shown = Selection(configuration.overlays, configuration.reference_dice)
+        self._spare_overlays: dict[str, str] = {}  # of the cases that break no bound
         self._viewer = ViewerFiles(configuration)
         self.judged: tuple[CaseRecord, ...] = ()
         """What `finish` judged, as read from the disk."""
@@ -110,9 +111,10 @@ class Recorder:
         self._viewer.settle(record, broken=broken, recorded=recorded, directory=directory)
         if evaluated.slices:
             append_line(directory, evaluated.slices)
-        if not broken:
-            for overlay in self._pictures.add(record):
-                (directory / overlay).unlink(missing_ok=True)
+        if record.overlay and not broken:
+            self._spare_overlays[record.id] = record.overlay
+            for case in self._shown.offer(record.id, record.score("dice")):
+                (directory / self._spare_overlays.pop(case)).unlink(missing_ok=True)
 
     def finish(self, events: SessionEvents | None = None, stopped: str = "", notes: Sequence[str] = ()) -> Verdict:
         """Judge what is on the disk, and write prompts, page and, last of all, the verdict.

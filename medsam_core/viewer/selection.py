@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 CHOICES = ("worst", "all", "none")
 """What `--medsam-viewer` may say."""
 
+SMALLEST_FALL = 1e-3
+"""Of the Dice; less is rounding, or the noise of another machine."""
+
 
 class Selection:
     """The cases with the lowest Dice, and those that fell most below the reference, as far as they have been seen.
@@ -32,7 +35,7 @@ class Selection:
             return set()
         change = dice - self.reference.get(case, math.nan)
         candidates = {case} | self._put(self._worst, case, -math.inf if math.isnan(dice) else dice)
-        if change < 0:
+        if change < -SMALLEST_FALL:
             candidates |= self._put(self._fallen, case, change)
         return {one for one in candidates if one not in self._worst and one not in self._fallen}
 

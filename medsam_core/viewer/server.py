@@ -64,6 +64,8 @@ class RunServer(ThreadingHTTPServer):
         name = path.removeprefix("/")
         if name == "":
             return _HTML, self._index().encode()
+        if name == "favicon.ico":  # browsers ask for it, and a missing one is an error on their console
+            return "image/x-icon", b""
         if name == f"{FOLDER}/{VIEWER}":
             return _JAVASCRIPT, viewer_program().encode()
         if name == f"{FOLDER}/{LIBRARY}":

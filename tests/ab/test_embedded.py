@@ -79,7 +79,7 @@ def test_a_killed_comparison_goes_on_and_gives_the_same(damaged, start):
         assert time.monotonic() - begun < PATIENCE
         time.sleep(0.1)
     process.kill()
-    process.wait()
+    process.communicate()
     assert not (start.folder / "killed" / "ab.json").exists()
     process = start("noise.safetensors", "killed")
     process.communicate(timeout=PATIENCE)

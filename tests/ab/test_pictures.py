@@ -62,3 +62,24 @@ def test_all_stay_if_all_are_asked_for(kept):
 
 def test_a_score_that_is_no_number_counts_as_the_worst(kept):
     assert kept({**SCORES, "S7": (0.9, math.nan)}, overlays=1) == (["S2", "S3", "S7"], ["S2", "S7"])
+
+
+def test_the_viewers_files_stay_with_the_overlays_and_an_image_with_its_cases(ask, make_record):
+    question = ask([], [], overlays=1)
+    pictures = Pictures(question)
+    for subject, pair in SCORES.items():
+        sides = []
+        for name, dice in zip(("old", "new"), pair, strict=True):
+            record = make_record(subject, dice=dice, overlay=f"overlays/{subject}.png")
+            for file in (f"{subject}__t1ce__WT__box.js", f"{subject}__t1ce.image.js"):
+                path = question.directory / name / "viewer" / file
+                path.parent.mkdir(exist_ok=True)
+                path.touch()
+            sides.append([Evaluated(record, ())])
+        pictures.choose(*sides)
+    kept = [sorted(path.name for path in (question.directory / name / "viewer").iterdir()) for name in ("old", "new")]
+    stay = [
+        [f"{subject}__t1ce{end}" for subject in found for end in (".image.js", "__WT__box.js")]
+        for found in (("S2", "S3", "S4"), ("S2", "S4"))
+    ]
+    assert kept == stay

@@ -238,6 +238,14 @@ def test_what_cannot_be_compared_is_a_sentence(ab, pytester, sides, options, sen
     assert [path.name for path in (pytester.path / "here").iterdir()] == ["run.json"]
 
 
+def test_an_internal_error_does_not_say_that_new_is_worse(ab, monkeypatch):
+    monkeypatch.setattr("medsam_core.ab.session.answer", lambda _: 1 / 0)
+    result = ab(f"{TOY}old", f"{TOY}new")
+    assert result.ret == 3
+    result.stderr.fnmatch_lines(["ZeroDivisionError: *"])
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: an internal error; the same command with -o */ab goes on with it"])
+
+
 def test_the_configuration_file_counts_but_not_its_run_directory(ab, pytester):
     pytester.makeini("[pytest]\nmedsam_prompts = box\nmedsam_run_dir = elsewhere\n")
     assert ab(f"{TOY}old", f"{TOY}new").ret == 0

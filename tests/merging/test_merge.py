@@ -115,10 +115,10 @@ def test_the_merged_run_is_whole_in_the_order_of_the_plan_and_passes(shards, tmp
     assert main(["judge", str(tmp_path / "merged")]) == 0
 
 
-def test_progress_counts_a_step_to_read_and_one_to_copy_each_shard_and_one_to_judge(shards, tmp_path):
+def test_progress_counts_a_step_to_read_each_shard_one_to_write_and_one_to_judge(shards, tmp_path):
     seen = []
     merge(shards(), tmp_path / "merged", progress=lambda done, steps: seen.append((done, steps)))
-    assert seen == [(0, 7), (1, 7), (2, 7), (3, 7), (4, 7), (5, 7), (6, 7)]
+    assert seen == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5)]
 
 
 def test_the_page_of_a_shard_leaves_the_gates_to_the_whole_run(shards, gates):

@@ -241,8 +241,13 @@ def test_broken_bounds_come_first_and_those_that_hold_are_folded(made):
     [
         ((36, 36), (Outcome.PASS,) * 2, "All 36 planned cases were scored, and all 2 bounds hold."),
         ((36, 36), (Outcome.FAIL,), "1 of 1 bound is broken; all 36 planned cases were scored."),
-        ((36, 35), (Outcome.INCONCLUSIVE,) * 2, "2 could not be decided; 35 of 36 planned cases were scored."),
-        ((1, 0), (), "0 of 1 planned case were scored."),
+        (
+            (36, 35),
+            (Outcome.INCONCLUSIVE,) * 2,
+            "2 of 2 bounds could not be decided; 35 of 36 planned cases were scored.",
+        ),
+        ((1, 0), (), "0 of 1 planned case was scored."),
+        ((1, 1), (), "The planned case was scored."),
     ],
 )
 def test_the_verdict_in_a_sentence(counts, outcomes, said):

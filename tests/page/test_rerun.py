@@ -22,3 +22,10 @@ def test_of_a_merged_run_it_is_the_first_shard_s():
 
 def test_a_run_that_does_not_say_has_a_command_all_the_same():
     assert command_of(made_header(command=[])) == "pytest"
+
+
+def test_options_of_the_environment_are_kept_as_a_variable():
+    command = ["PYTEST_ADDOPTS=--medsam-limit=1 --medsam-jitter=2", "pytest", "t.py"]
+    assert command_of(made_header(command=command)) == "PYTEST_ADDOPTS=--medsam-jitter=2 pytest t.py"
+    assert command_of(made_header(command=["PYTEST_ADDOPTS=--medsam-limit=1", "pytest"])) == "pytest"
+    assert command_of(made_header(command=["PYTEST_ADDOPTS=a 'b", "pytest"])).endswith(" pytest")

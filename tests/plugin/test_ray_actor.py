@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.ray_actor import Order, Ready, SubjectActor, code_of_this_process, sendable
 from medsam_core.plugin.streaming import work_of
+from medsam_core.viewer.names import image_script
 
 STUB = PredictorChoice("tests.plugin.ray_predictors:make")
 
@@ -79,8 +81,11 @@ def test_an_actor_comes_to_the_sessions_records_with_the_files_that_they_name(co
     kept = [one for work in works(configuration) for one in actor.evaluate(work).kept]
     assert [same(one.evaluated.record) for one in kept] == expected
     assert {Path(name): content for one in kept for name, content in one.files.items()} == own
-    assert len(own) == 2 * len(expected), "an overlay and a mask each"
-    assert not list(actor.folder.rglob("*.png")), "nothing stays on the actor's machine"
+    shown = [path for path in own if path.parts[0] == "viewer"]
+    assert {path.name for path in shown} >= {Path(image_script(record.case)).name for record in expected}
+    assert len(own) - len(shown) == 2 * len(expected), "an overlay and a mask each"
+    left = [path for ending in ("png", "js", "nii.gz") for path in actor.folder.rglob(f"*.{ending}")]
+    assert left == [], "nothing stays on the actor's machine"
     assert said.identity == configuration.predictor_identity
 
 
@@ -176,7 +181,8 @@ def test_an_actor_is_set_to_what_the_session_is_set_to(configuration, started):
 
 
 def test_what_is_sent_can_be_pickled_and_names_neither_cohort_nor_run(configuration, tmp_path):
-    prepared = replace(configuration, phantom=replace(configuration.phantom, prepare=lambda: None), resume=True)
+    phantom = replace(configuration.phantom, prepare=lambda: None, progress=lambda: nullcontext())
+    prepared = replace(configuration, phantom=phantom, resume=True)
     made = pickle.loads(pickle.dumps(sendable(prepared)))
     assert (made.cohort, made.run_dir, made.resume) == ((), Path(), False)
     assert str(tmp_path / "run") not in str(vars(made))

@@ -31,7 +31,7 @@ from tests.plugin.box_filler import BoxFiller
 ROOT = Path(__file__).parents[2]
 SUBJECTS = 6
 SETTINGS = Settings(prompts=("box",), regions=("WT", "TC"))
-PATIENCE = 120  # seconds that something may take on a busy machine
+PATIENCE = 300  # seconds that something may take on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +320,11 @@ def start(tmp_path, cohort):
             text=True,
             start_new_session=True,
         )
-        out, _ = session.communicate(timeout=PATIENCE)
+        try:
+            out, _ = session.communicate(timeout=PATIENCE)
+        finally:
+            if session.poll() is None:
+                os.killpg(session.pid, signal.SIGKILL)
         return out, session.returncode
 
     return started

@@ -77,13 +77,13 @@ AHEAD = pytest.mark.parametrize("reading", ["threads", "processes"])
 
 @AHEAD
 def test_reading_ahead_changes_no_record_and_no_file(configure, reading):
-    asked = {"save_masks": True, "gates": ROOT / "benchmarks" / "gates" / "phantom.toml"}
+    asked = {"save_masks": True, "viewer": "all", "gates": ROOT / "benchmarks" / "gates" / "phantom.toml"}
     in_turn, ahead = configure("in_turn", **asked), configure("ahead", reading=reading, **asked)
     found = evaluated(in_turn)
     assert len(found) == SUBJECTS * 6
     assert any(record.diagnosis for record in found)
     assert evaluated(ahead) == found
-    assert len(files(in_turn)) == 2 * SUBJECTS * 6
+    assert len(files(in_turn)) == (3 * 6 + 2) * SUBJECTS  # three of each case, and two images for the viewer
     assert files(ahead) == files(in_turn)
 
 

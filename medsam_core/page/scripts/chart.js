@@ -3,7 +3,7 @@ function chart(into, title, xs, series, options = {}) {
   const soft = colour("--soft"), rule = colour("--rule");
   const axis = { stroke: soft, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 } };
   const scales = { x: { time: false }, y: { range: options.range ?? ((_, low, high) => [Math.min(0, low), Math.max(1, high)]) } };
-  const axes = [{ ...axis, label: options.x, size: 34, labelSize: 18 }, { ...axis, label: options.y, size: 46, labelSize: 18 }];
+  const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200], label: options.x, size: 34, labelSize: 18 }, { ...axis, label: options.y, size: 46, labelSize: 18 }];
   if (series.some((one) => one.scale === "voxels")) {
     scales.voxels = { range: (_, low, high) => [0, (high || 1) * 1.05] };
     axes.push({ ...axis, grid: { show: false }, side: 1, scale: "voxels", label: "voxels", size: 56, labelSize: 18 });

@@ -52,7 +52,7 @@ function dots(into) {
         pen.fillStyle = pen.strokeStyle = failed ? colour("--fell") : colour("--link");
         pen.lineWidth = 1.6;
         pen.beginPath();
-        if (failed) { // a cross, to be told apart without colour
+        if (failed) { // a cross: the form differs, too, not the colour alone
           pen.moveTo(x - 4, y - 4); pen.lineTo(x + 4, y + 4); pen.moveTo(x - 4, y + 4); pen.lineTo(x + 4, y - 4);
           pen.stroke();
         } else {

@@ -25,7 +25,7 @@ function columns() {
   return [
     text("case", "id", { minWidth: 140, widthGrow: 5, variableHeight: true, responsive: 0, formatter: (cell) =>
       element("a", { href: anchor(cell.getData().place) }, cell.getValue()) }),
-    text("outcome", "outcome", { minWidth: 90, responsive: 0, formatter: (cell) => tag(cell.getValue()),
+    text("outcome", "outcome", { minWidth: 114, responsive: 0, formatter: (cell) => tag(cell.getValue()),
       sorter: (one, other) => RANK[one] - RANK[other] }),
     ...(varies("modality") ? [text("modality", "modality")] : []),
     text("region", "region", { responsive: 4 }), text("prompt", "prompt", { responsive: 4 }),

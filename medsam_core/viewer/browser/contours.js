@@ -1,4 +1,4 @@
-// Planes of a mask and the outlines in them.
+// Planes of a mask, the outlines in them, and what is drawn of prompts.
 
 // The two axes of a plane, across and down in the array, by the axis that it is perpendicular to.
 const ACROSS = { 0: 2, 1: 2, 2: 1 };
@@ -58,4 +58,42 @@ function sliceDice(data, slice) {
     sum += data.truth[at] + data.prediction[at];
   }
   return sum ? (2 * both) / sum : null;
+}
+
+const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
+
+function line(context, x0, y0, x1, y1) {
+  context.beginPath();
+  context.moveTo(x0, y0);
+  context.lineTo(x1, y1);
+  context.stroke();
+}
+
+function pathOf(loops, { x, y }) {
+  const path = new Path2D();
+  for (const loop of loops) {
+    loop.forEach(([u, v], at) => (at ? path.lineTo(x(u), y(v)) : path.moveTo(x(u), y(v))));
+    path.closePath();
+  }
+  return path;
+}
+
+// Where a coronal or sagittal plane at `index` meets a prompt: spans along the plane's other axis.
+function crossings(prompt, axis, index) {
+  const [along, across] = axis === CORONAL ? [0, 1] : [1, 0]; // of (x, y)
+  const spans = [];
+  if (prompt.box && index >= Math.floor(prompt.box[across]) && index <= Math.ceil(prompt.box[across + 2])) {
+    spans.push([prompt.box[along], prompt.box[along + 2] + 1]);
+  }
+  for (const point of prompt.points || []) {
+    if (Math.floor(point[across]) === index) spans.push([point[along] - 1, point[along] + 2]);
+  }
+  return spans;
+}
+
+// A stored mask (run lengths in row order) as {width, height, voxels}.
+function maskOfRuns({ shape: [height, width], starts, lengths }) {
+  const voxels = new Uint8Array(height * width);
+  starts.forEach((start, at) => voxels.fill(1, start, start + lengths[at]));
+  return { width, height, voxels };
 }

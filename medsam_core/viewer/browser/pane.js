@@ -15,8 +15,8 @@ class Pane {
     this.settings = settings; // shared by all panes of a viewer
     this.onMove = () => {};
     this.onTurn = () => {};
+    this.meshes = {}; // by mask
     this.paths = new Map(); // "mask axis index" -> outlines; a few of them are kept
-    this.drawn = 0; // how often the canvas was drawn, for tests
   }
 
   async start() {
@@ -47,7 +47,6 @@ class Pane {
     for (const mask of ["truth", "prediction"]) this.addSurface(mask);
     nv.scene.renderAzimuth = AZIMUTH;
     nv.scene.renderElevation = ELEVATION;
-    this.centre();
     nv.drawScene = () => { draw(); this.paint(); this.onTurn(this); };
     nv.onLocationChange = () => this.onMove(this, this.voxel());
     this.layOut();
@@ -61,12 +60,11 @@ class Pane {
     const opacity = mask === "truth" ? 1 : 0.55;
     const mesh = new niivue.NVMesh(points, triangles, mask, colour, opacity, true, this.nv.gl);
     this.nv.meshes.push(mesh); // addMesh would send the image to the GPU again
-    (this.meshes ??= {})[mask] = mesh;
+    this.meshes[mask] = mesh;
   }
 
-  // In 3-D the surfaces are in the middle and fill the tile.
-  centre() {
-    const meshes = Object.values(this.meshes ?? {});
+  // In 3-D the surfaces of all panes are in the middle and fill the tile.
+  centre(meshes) {
     if (!meshes.length) return;
     const ends = (pick, name) => [0, 1, 2].map((axis) => pick(...meshes.map((mesh) => mesh[name][axis])));
     const low = ends(Math.min, "extentsMin"), high = ends(Math.max, "extentsMax");
@@ -85,8 +83,8 @@ class Pane {
       layout = width > height
         ? [tile(AXIAL, 0, 0, 0.6, 1), tile(CORONAL, 0.6, 0, 0.4, 1 / 3), tile(SAGITTAL, 0.6, 1 / 3, 0.4, 1 / 3),
           tile(RENDER, 0.6, 2 / 3, 0.4, 1 / 3)]
-        : [tile(AXIAL, 0, 0, 1, 0.6), tile(CORONAL, 0, 0.6, 0.5, 0.2), tile(SAGITTAL, 0.5, 0.6, 0.5, 0.2),
-          tile(RENDER, 0, 0.8, 1, 0.2)];
+        : [tile(AXIAL, 0, 0, 1, 0.6), tile(CORONAL, 0, 0.6, 0.5, 0.2), tile(SAGITTAL, 0, 0.8, 0.5, 0.2),
+          tile(RENDER, 0.5, 0.6, 0.5, 0.4)];
     }
     this.nv.setCustomLayout(layout);
   }
@@ -127,7 +125,7 @@ class Pane {
   }
 
   show() {
-    for (const [mask, mesh] of Object.entries(this.meshes ?? {})) mesh.visible = this.settings[mask];
+    for (const [mask, mesh] of Object.entries(this.meshes)) mesh.visible = this.settings[mask];
     this.nv.drawScene();
   }
 
@@ -187,7 +185,6 @@ class Pane {
       context.restore();
       this.caption(context, axis, index, transform.box);
     }
-    this.drawn++;
   }
 
   paintCrosshair(context, axis, voxel, { x, y, box: [left, top, width, height] }) {
@@ -274,42 +271,4 @@ class Pane {
     this.nv.gl.getExtension("WEBGL_lose_context")?.loseContext();
     this.element.remove();
   }
-}
-
-const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
-
-function line(context, x0, y0, x1, y1) {
-  context.beginPath();
-  context.moveTo(x0, y0);
-  context.lineTo(x1, y1);
-  context.stroke();
-}
-
-function pathOf(loops, { x, y }) {
-  const path = new Path2D();
-  for (const loop of loops) {
-    loop.forEach(([u, v], at) => (at ? path.lineTo(x(u), y(v)) : path.moveTo(x(u), y(v))));
-    path.closePath();
-  }
-  return path;
-}
-
-// Where a coronal or sagittal plane at `index` meets a prompt: spans along the plane's other axis.
-function crossings(prompt, axis, index) {
-  const [along, across] = axis === CORONAL ? [0, 1] : [1, 0]; // of (x, y)
-  const spans = [];
-  if (prompt.box && index >= Math.floor(prompt.box[across]) && index <= Math.ceil(prompt.box[across + 2])) {
-    spans.push([prompt.box[along], prompt.box[along + 2] + 1]);
-  }
-  for (const point of prompt.points || []) {
-    if (Math.floor(point[across]) === index) spans.push([point[along] - 1, point[along] + 2]);
-  }
-  return spans;
-}
-
-// A stored mask (run lengths in row order) as {width, height, voxels}.
-function maskOfRuns({ shape: [height, width], starts, lengths }) {
-  const voxels = new Uint8Array(height * width);
-  starts.forEach((start, at) => voxels.fill(1, start, start + lengths[at]));
-  return { width, height, voxels };
 }

@@ -112,6 +112,8 @@ class Viewer {
 
   async start() {
     for (const pane of this.panes) await pane.start();
+    const meshes = this.panes.flatMap((pane) => Object.values(pane.meshes));
+    this.panes.forEach((pane) => pane.centre(meshes));
     for (const pane of this.panes) {
       pane.onMove = (_, voxel) => this.follow(() => this.moveTo(voxel, pane));
       pane.onTurn = () => this.follow(() => this.others(pane).forEach((other) => other.turnLike(pane)));
