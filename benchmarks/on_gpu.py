@@ -27,7 +27,6 @@ from benchmarks import speedup
 from benchmarks.arguments import whole
 from benchmarks.lively_model import lively_model
 from benchmarks.operations import TINY
-from medsam_core.cases import Settings
 from medsam_core.errors import MedsamError
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.devices import resolve_device, resolve_precision
@@ -36,6 +35,7 @@ from medsam_core.inference.plan import Plan
 from medsam_core.inference.predictor import Predictor
 from medsam_core.phantoms.cohort import FULL_SIZE
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
+from medsam_core.settings import Settings
 
 WAYS = {
     "graphs": Plan(fixed=True, replayed=True),

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ray_stub import EchoActor
-from medsam_core.cases import Settings
 from medsam_core.phantoms.cohort import write_cohort
 from medsam_core.plugin import ray_pool
 from medsam_core.plugin.choice import PredictorChoice
@@ -28,6 +27,7 @@ from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.recorder import Recorder
 from medsam_core.plugin.rerun import SUITE
 from medsam_core.plugin.streaming import StreamedEvaluator
+from medsam_core.settings import Settings
 
 STUB = "benchmarks.ray_stub:make"
 

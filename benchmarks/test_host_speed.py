@@ -23,15 +23,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medsam_core.cases import DEFAULT_METRICS, Case, Settings
+from medsam_core.cases import Case
 from medsam_core.data.cohort import Subject, find_subjects
 from medsam_core.data.regions import NESTED, region_mask
 from medsam_core.data.volume import Volume, read_labels
 from medsam_core.evaluation.subject import ScoredCase, prepare, score_segmented, segment
 from medsam_core.inference.preprocessing import resize_slices, to_uint8
 from medsam_core.phantoms.cohort import FULL_SIZE, write_cohort
-from medsam_core.predictors.contract import Checked, PackedPrediction, PredictorIdentity
+from medsam_core.predictors.checked import Checked
+from medsam_core.predictors.contract import PackedPrediction, PredictorIdentity
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.settings import DEFAULT_METRICS, Settings
 
 pytestmark = pytest.mark.latency
 

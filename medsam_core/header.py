@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from medsam_core.cases import Settings
+from medsam_core.settings import Settings
 
 SCHEMA = 3
 """1: records without `counts` and `spacing_mm`. 3: a shard, which a version that reads up to 2 would judge as whole."""

@@ -18,8 +18,8 @@ from scipy import ndimage
 
 from medsam_core.data.volume import Grid, Volume
 from medsam_core.errors import PredictorError
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.choosing import checked
-from medsam_core.predictors.contract import Checked
 from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.geometry import tight_box
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt

@@ -10,9 +10,10 @@ from random import Random
 
 import pytest
 
-from medsam_core.cases import SCOPES, Case, CaseRecord, Settings
+from medsam_core.cases import SCOPES, Case, CaseRecord
 from medsam_core.gates.baseline import Baseline
 from medsam_core.runs import Run, RunWriter
+from medsam_core.settings import Settings
 from medsam_core.slices import SLICES, SliceCounts
 from tests.headers import made_header
 

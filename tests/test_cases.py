@@ -2,9 +2,10 @@
 
 import pytest
 
-from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.decoding import Malformed
 from medsam_core.errors import OptionError
+from medsam_core.settings import Settings
 from tests.headers import made_header
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from medsam_core.cases import Settings
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.data.volume import read_image, write_mask
 from medsam_core.evaluation.subject import prepare, score_segmented, segment
 from medsam_core.inference.architectures import architecture_named
 from medsam_core.inference.model import build
 from medsam_core.inference.predictor import load_predictor
+from medsam_core.settings import Settings
 
 SLICES = slice(94, 97)  # around the largest slice of the whole tumour
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.evaluation.scoring import count_case, score_case
 from medsam_core.gates.verdict import judge_run
 from medsam_core.metrics import PROFILES
@@ -20,6 +20,7 @@ from medsam_core.plausibility import implausible
 from medsam_core.prompts.simulation import simulate
 from medsam_core.recount import recounted
 from medsam_core.runs import read_run
+from medsam_core.settings import Settings
 
 METRICS = (
     *("dice", "iou", "sensitivity", "specificity", "precision", "volumetric_similarity", "volume_ml"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.cases import Case, Settings, score_key
+from medsam_core.cases import Case, score_key
 from medsam_core.errors import DataError, PromptError
 from medsam_core.metrics import ROUND_METRICS, score
 from medsam_core.metrics.boxes import around
@@ -18,6 +18,7 @@ from medsam_core.predictors.contract import Correctable, PredictionLike
 from medsam_core.prompts.corrections import Correction, StoredCorrection, next_correction
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.prompts.truth import Truth
+from medsam_core.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medsam_core.cases import Settings, score_key
+from medsam_core.cases import score_key
 from medsam_core.metrics import score
 from medsam_core.metrics.boxes import around
 from medsam_core.metrics.masks import bounding_box
@@ -15,6 +15,7 @@ from medsam_core.metrics.overlap import Counts, count, dice, iou
 from medsam_core.prompts.controls import CONTROLS
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.truth import Truth, slice_areas
+from medsam_core.settings import Settings
 
 
 def score_case(

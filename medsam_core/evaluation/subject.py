@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medsam_core.cases import Case, CaseRecord, Settings, score_key
+from medsam_core.cases import Case, CaseRecord, score_key
 from medsam_core.data.cohort import Subject, load
 from medsam_core.data.regions import region_mask
 from medsam_core.errors import DataError, PredictorError, PromptError
 from medsam_core.evaluation.masks import Masks
 from medsam_core.evaluation.rounds import CorrectedMasks, check_one_object, corrected_masks, round_scores
 from medsam_core.evaluation.scoring import count_case, score_case, score_controls
-from medsam_core.predictors.contract import check_takes_corrections
+from medsam_core.predictors.abilities import check_takes_corrections
 from medsam_core.prompts.noise import Noise
 from medsam_core.prompts.prompt import Prompt, objects_of
 from medsam_core.prompts.simulation import simulate
 from medsam_core.prompts.truth import Truth
+from medsam_core.settings import Settings
 
 if TYPE_CHECKING:
     from medsam_core.data.cohort import LoadedSubject

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from medsam_core.cases import CaseRecord, Settings, score_key
+from medsam_core.cases import CaseRecord, score_key
 from medsam_core.errors import GateError
 from medsam_core.gates.baseline import Baseline, identity_of
 from medsam_core.gates.baseline_file import baseline_path
@@ -20,6 +20,7 @@ from medsam_core.gates.wording import group_name, group_order, metric_name
 from medsam_core.metrics import DERIVED
 from medsam_core.prompts.noise import Noise
 from medsam_core.runs import Run
+from medsam_core.settings import Settings
 from medsam_core.text import counted, few
 
 METRICS = ("dice", "iou")

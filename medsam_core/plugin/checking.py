@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medsam_core.cases import SCOPES, Settings
+from medsam_core.cases import SCOPES
 from medsam_core.data.cohort import Subject, check_subjects
 from medsam_core.data.regions import CONVENTIONS, REGIONS, convention_named
 from medsam_core.errors import DataError, OptionError
 from medsam_core.gates.gate import Gate
 from medsam_core.metrics import DERIVED
 from medsam_core.plugin.identity import files_of
+from medsam_core.settings import Settings
 from medsam_core.text import counted
 
 

@@ -124,8 +124,8 @@ def unused_predictor(config: pytest.Config, items: Collection[pytest.Item], hook
 
 
 def _by_hook(hook: Callable[[PredictorRequest], Any], request: PredictorRequest) -> Predictor | None:
+    from medsam_core.predictors.checked import described
     from medsam_core.predictors.choosing import checked
-    from medsam_core.predictors.contract import described
 
     try:
         made = hook(request)

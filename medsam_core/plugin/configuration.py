@@ -14,7 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsam_core.cases import CONTROL_METRICS, Case, Settings, score_key
+from medsam_core.cases import CONTROL_METRICS, Case, score_key
 from medsam_core.data.cohort import Subject, find_subjects
 from medsam_core.errors import DataError, MedsamError, OptionError
 from medsam_core.files import shipped
@@ -40,10 +40,15 @@ from medsam_core.plugin.identity import cohort_identity, content_marks, host_nam
 from medsam_core.plugin.placement import Placement, placement_of
 from medsam_core.plugin.ray_options import RayOptions
 from medsam_core.plugin.source import predictor_source
-from medsam_core.predictors.abilities import check_takes_modes, check_takes_three_sequences
-from medsam_core.predictors.contract import check_takes_corrections, check_takes_several_slices
+from medsam_core.predictors.abilities import (
+    check_takes_corrections,
+    check_takes_modes,
+    check_takes_several_slices,
+    check_takes_three_sequences,
+)
 from medsam_core.prompts.manifest import read_manifest
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.settings import Settings
 from medsam_core.sharding import part_of
 
 if TYPE_CHECKING:

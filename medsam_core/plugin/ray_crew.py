@@ -17,7 +17,7 @@ import numpy as np
 from medsam_core.errors import RunError
 from medsam_core.plugin.ray_actor import Order, Ready, SubjectActor, code_of_this_process, sendable
 from medsam_core.plugin.ray_cluster import Cluster
-from medsam_core.predictors.contract import described
+from medsam_core.predictors.checked import described
 from medsam_core.text import counted
 
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from medsam_core.cases import Case, Settings
+from medsam_core.cases import Case
 from medsam_core.data.subject import Subject
 from medsam_core.errors import MedsamError
 from medsam_core.evaluation.shared_memory import receive, send
 from medsam_core.evaluation.subject import Prepared, Segmented, read_cases, score_segmented
 from medsam_core.plugin.finishing import Finished, Finishing
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.settings import Settings
 
 
 @dataclass(frozen=True)

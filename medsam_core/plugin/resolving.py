@@ -26,11 +26,11 @@ def configuration_from(config: pytest.Config, run_dir: Path | None = None) -> Co
 
     Raises OptionError in a sentence that names the option.
     """
-    from medsam_core.cases import Settings
     from medsam_core.plugin.choice import choice_from
     from medsam_core.plugin.configuration import Configuration, PhantomCohort
     from medsam_core.plugin.ray_options import ray_options
     from medsam_core.prompts.noise import noises
+    from medsam_core.settings import Settings
     from medsam_core.sharding import shard_named
     from medsam_core.viewer.selection import CHOICES
 

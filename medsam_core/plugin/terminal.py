@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from medsam_core.cases import CaseRecord, Settings
+from medsam_core.cases import CaseRecord
 from medsam_core.gates.verdict import Verdict
 from medsam_core.header import RunHeader
 from medsam_core.prompts.noise import Noise
 from medsam_core.reports.tables import control_lines, summary_lines
+from medsam_core.settings import Settings
 from medsam_core.text import counted, few
 
 

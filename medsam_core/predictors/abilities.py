@@ -42,3 +42,33 @@ def check_takes_three_sequences(predictor: Predictor) -> None:
             "because this predictor does not take colours; give a single --medsam-modality, or set "
             "three_sequences = True on a predictor that can (docs/adding-a-predictor.md)."
         )
+
+
+def takes_several_slices(predictor: Any) -> bool:
+    """Whether a predictor can track an object with prompts on several slices: its attribute `several_slices`."""
+    return bool(getattr(predictor, "several_slices", False))
+
+
+def check_takes_several_slices(predictor: Predictor) -> None:
+    """Raise PredictorError for a predictor that takes one prompt for each object only."""
+    if not takes_several_slices(predictor):
+        raise PredictorError(
+            f"predictor {predictor.identity.name}: got an object with prompts on several slices, expected one because "
+            "this predictor does not take them; leave out --medsam-key-slices, use other prompts, or set "
+            "several_slices = True on a predictor that can (docs/adding-a-predictor.md)."
+        )
+
+
+def takes_corrections(predictor: Any) -> bool:
+    """Whether the objects of a predictor can be corrected: its attribute `corrections`."""
+    return bool(getattr(predictor, "corrections", False))
+
+
+def check_takes_corrections(predictor: Predictor) -> None:
+    """Raise PredictorError for a predictor whose objects cannot be corrected."""
+    if not takes_corrections(predictor):
+        raise PredictorError(
+            f"predictor {predictor.identity.name}: got corrections, expected none because this predictor does not take "
+            "them; leave out --medsam-refine, or set corrections = True on a predictor that can "
+            "(docs/adding-a-predictor.md)."
+        )

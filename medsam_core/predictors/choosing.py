@@ -11,7 +11,8 @@ from importlib import metadata
 from typing import Any
 
 from medsam_core.errors import MedsamError, PredictorError
-from medsam_core.predictors.contract import Checked, Predictor, PredictorIdentity, described
+from medsam_core.predictors.checked import Checked, described
+from medsam_core.predictors.contract import Predictor, PredictorIdentity
 
 GROUP = "medsam_core.predictors"
 """The entry points by which an installed package offers predictors."""

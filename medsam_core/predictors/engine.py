@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from medsam_core import __version__
 from medsam_core.errors import PredictorError
-from medsam_core.predictors.contract import Checked, Predictor, PredictorIdentity
+from medsam_core.predictors.checked import Checked
+from medsam_core.predictors.contract import Predictor, PredictorIdentity
 from medsam_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ class EnginePredictor:
     engine: inference.Predictor
     """The engine itself."""
     several_slices = True
-    """See `contract.takes_several_slices`."""
+    """See `abilities.takes_several_slices`."""
     made_masks = True
     """See `abilities.takes_made_masks`."""
     three_sequences = True
     """See `abilities.takes_three_sequences`."""
     corrections = True
-    """See `contract.takes_corrections`."""
+    """See `abilities.takes_corrections`."""
 
     def __init__(self, engine: inference.Predictor) -> None:
         self.engine = engine

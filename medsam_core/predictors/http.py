@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medsam_core.errors import PredictorError
-from medsam_core.predictors.contract import PackedPrediction, PredictorIdentity, described
+from medsam_core.predictors.checked import described
+from medsam_core.predictors.contract import PackedPrediction, PredictorIdentity
 from medsam_core.predictors.exchange import Scan, Unreadable, prompts_as_json, read_arrays, scan_of
 from medsam_core.prompts.prompt import Prompt
 

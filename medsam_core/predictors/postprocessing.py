@@ -11,16 +11,13 @@ import numpy as np
 from scipy import ndimage
 
 from medsam_core.errors import OptionError
-from medsam_core.predictors.abilities import takes_made_masks, takes_three_sequences
-from medsam_core.predictors.contract import (
-    PackedPrediction,
-    PredictionLike,
-    Predictor,
-    PredictorIdentity,
-    Rounds,
+from medsam_core.predictors.abilities import (
     takes_corrections,
+    takes_made_masks,
     takes_several_slices,
+    takes_three_sequences,
 )
+from medsam_core.predictors.contract import PackedPrediction, PredictionLike, Predictor, PredictorIdentity, Rounds
 from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import Prompt
 

@@ -51,13 +51,13 @@ class Sam2Predictor:
     notes: list[str]
     """The model's notes, and one for each volume whose background is not 0."""
     several_slices = True
-    """See `contract.takes_several_slices`."""
+    """See `abilities.takes_several_slices`."""
     made_masks = True
     """See `abilities.takes_made_masks`."""
     three_sequences = True
     """See `abilities.takes_three_sequences`."""
     corrections = True
-    """See `contract.takes_corrections`."""
+    """See `abilities.takes_corrections`."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model

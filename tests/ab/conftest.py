@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from medsam_core.ab.question import Question
-from medsam_core.cases import Settings
 from medsam_core.gates.comparison import Rule
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
+from medsam_core.settings import Settings
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from medsam_core.ab.scoring import SharedFiles
-from medsam_core.cases import Settings
 from medsam_core.errors import DataError
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
+from medsam_core.settings import Settings
 
 
 @pytest.fixture

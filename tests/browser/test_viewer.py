@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.data.volume import Grid, Volume
 from medsam_core.evaluation.subject import ScoredCase, score_case
 from medsam_core.prompts.simulation import simulate
 from medsam_core.reports.overlay import draw_overlay
+from medsam_core.settings import Settings
 from medsam_core.viewer.names import case_script
 from medsam_core.viewer.standalone import standalone_page
 from medsam_core.viewer.writing import write_cases, write_programs

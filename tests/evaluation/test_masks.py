@@ -29,9 +29,9 @@ def test_a_noisy_case_takes_an_eighth_of_the_memory():
 
 
 def test_all_noises_of_a_subject_share_its_reading_its_encoding_and_one_batch(small_cohort):
-    from medsam_core.cases import Settings
     from medsam_core.data.cohort import find_subjects
     from medsam_core.evaluation.subject import prepare, score_segmented, segment
+    from medsam_core.settings import Settings
     from tests.plugin.box_filler import BoxFiller
 
     class Counting(BoxFiller):

@@ -8,7 +8,7 @@ import pytest
 from medsam_core.cases import CaseRecord
 from medsam_core.errors import DataError, PredictorError, PromptError
 from medsam_core.plausibility import implausible
-from medsam_core.predictors.contract import Checked
+from medsam_core.predictors.checked import Checked
 from medsam_core.prompts.prompt import Prompt
 from tests.evaluation.test_subject import BoxFiller, Prediction, evaluate
 

@@ -9,13 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medsam_core.cases import SCOPES, CaseRecord, Settings, score_key
+from medsam_core.cases import SCOPES, CaseRecord, score_key
 from medsam_core.data.cohort import find_subjects, load
 from medsam_core.data.grid import Grid, Volume
 from medsam_core.errors import OptionError, PredictorError, PromptError
 from medsam_core.evaluation.scoring import score_case
 from medsam_core.evaluation.subject import data_hash, encode, prepare, read_cases, score_segmented, segment
 from medsam_core.prompts.prompt import Prompt
+from medsam_core.settings import Settings
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 BOX = Prompt("box", 7, (8.0, 6.0, 11.0, 9.0))

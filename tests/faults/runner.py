@@ -30,7 +30,7 @@ from medsam_core.plugin import finishing
 from medsam_core.plugin.configuration import Configuration
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
-from medsam_core.predictors.contract import Checked
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.engine import EnginePredictor, engine_of
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.runs import read_run

@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from medsam_core.cases import Settings
 from medsam_core.errors import GateError, OptionError
 from medsam_core.gates.baseline import Baseline
 from medsam_core.gates.comparison import Rule, compare
@@ -18,6 +17,7 @@ from medsam_core.metrics.rounds import derived
 from medsam_core.plausibility import implausible
 from medsam_core.plugin.checking import check_rounds
 from medsam_core.reports.tables import summary_lines
+from medsam_core.settings import Settings
 
 REFINED = Settings(refine=3)
 CLICK = {"key_slice": 4, "points": [[7.0, 5.0]], "point_labels": [1]}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.evaluation.subject import score_case, score_controls
 from medsam_core.header import SCHEMA, CheckpointIdentity
@@ -19,6 +19,7 @@ from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.prompts.simulation import simulate
 from medsam_core.run_schema import run_schema
 from medsam_core.runs import RunWriter, read_run
+from medsam_core.settings import Settings
 from tests.headers import made_header
 
 ROOT = Path(__file__).parents[2]

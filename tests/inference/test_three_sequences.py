@@ -6,7 +6,7 @@ import pytest
 from medsam_core.data.grid import Grid, Volume
 from medsam_core.errors import DataError
 from medsam_core.inference.predictor import Predictor
-from medsam_core.predictors.contract import Checked
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.sam2_flow import Sam2Flow, Sam2Predictor
 from medsam_core.prompts.prompt import Prompt
 from tests.inference.test_parity import BOX, POINT, assert_equal, assert_lively

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from filelock import FileLock
 
-from medsam_core.cases import Settings
 from medsam_core.cli import main
 from medsam_core.errors import GateError, RunError
 from medsam_core.gates.gates_file import IN_RUN, load_gates
@@ -20,6 +19,7 @@ from medsam_core.metrics.overlap import Counts
 from medsam_core.outcome import Outcome
 from medsam_core.page.page import page
 from medsam_core.runs import CASES, HEADER, LOCK, VERDICT, RunWriter, json_text, line_of, read_run, write_file
+from medsam_core.settings import Settings
 from medsam_core.sharding import part_of
 from medsam_core.slices import SliceCounts, append_line, read_slices
 from tests.headers import built_in, made_header

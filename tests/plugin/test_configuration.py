@@ -12,7 +12,6 @@ import zlib
 import pytest
 import torch
 
-from medsam_core.cases import Settings
 from medsam_core.errors import CheckpointError, DataError, OptionError
 from medsam_core.inference.devices import THREAD_VARIABLES
 from medsam_core.plugin.choice import PredictorChoice
@@ -20,6 +19,7 @@ from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.recorder import Recorder
 from medsam_core.predictors.engine import engine_of
+from medsam_core.settings import Settings
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from medsam_core.cases import Settings
 from medsam_core.inference import ambient
 from medsam_core.phantoms.cohort import write_cohort
 from medsam_core.plugin.choice import PredictorChoice
@@ -21,6 +20,7 @@ from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
 from medsam_core.plugin.ray_actor import Order, Ready, SubjectActor, code_of_this_process, sendable
 from medsam_core.plugin.streaming import work_of
+from medsam_core.settings import Settings
 from medsam_core.viewer.names import image_script
 
 STUB = PredictorChoice("tests.plugin.ray_predictors:make")

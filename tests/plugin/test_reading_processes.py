@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from medsam_core.cases import Settings
 from medsam_core.data.cohort import find_subjects
 from medsam_core.errors import DataError, MedsamError
 from medsam_core.evaluation.shared_memory import receive, send
@@ -26,6 +25,7 @@ from medsam_core.plugin.finishing import Finishing
 from medsam_core.plugin.reading_processes import ReadingProcesses
 from medsam_core.plugin.reading_worker import Failure, Part, Reading, Request, Scoring, serve
 from medsam_core.runs import read_run
+from medsam_core.settings import Settings
 from tests.plugin.box_filler import BoxFiller
 
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from medsam_core.cases import Settings
 from medsam_core.errors import MedsamError
 from medsam_core.evaluation import subject as evaluation
 from medsam_core.inference.predictor import Predictor
 from medsam_core.phantoms.cohort import write_cohort
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluator
+from medsam_core.settings import Settings
 from tests.plugin.box_filler import BoxFiller
 
 ROOT = Path(__file__).parents[2]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from medsam_core.cases import Case, Settings
+from medsam_core.cases import Case
 from medsam_core.data.subject import ImageFile, Subject
 from medsam_core.errors import MedsamError
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.plugin.evaluator import Evaluated
 from medsam_core.plugin.streaming import Answer, Kept, StreamedEvaluator, moved, work_of
 from medsam_core.runs import RunWriter
+from medsam_core.settings import Settings
 from tests.headers import made_header
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from medsam_core.cases import Settings
 from medsam_core.data.cohort import load
 from medsam_core.plugin.configuration import Configuration, PhantomCohort
 from medsam_core.predictors.engine import engine_of
 from medsam_core.prompts.simulation import simulate
+from medsam_core.settings import Settings
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from medsam_core.errors import CheckpointError, DataError, PredictorError
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.choosing import PredictorRequest, available, choose
-from medsam_core.predictors.contract import Checked
 from tests.predictors.toys import BoxFiller
 
 MODULE = """\

@@ -14,9 +14,9 @@ import pytest
 
 from medsam_core.errors import CheckpointError, PredictorError
 from medsam_core.inference.preprocessing import to_uint8
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.choosing import PredictorRequest
 from medsam_core.predictors.command import CommandPredictor, from_request, program_sha256
-from medsam_core.predictors.contract import Checked
 from medsam_core.prompts.prompt import Prompt
 from tests.predictors.toys import BOX, POINT, SHAPE, volume
 

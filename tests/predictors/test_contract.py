@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medsam_core.errors import DataError, PredictorError, PromptError
-from medsam_core.predictors.contract import Checked, PackedPrediction, PlainPrediction, Predictor, PredictorIdentity
+from medsam_core.predictors.checked import Checked
+from medsam_core.predictors.contract import PackedPrediction, PlainPrediction, Predictor, PredictorIdentity
 from medsam_core.predictors.postprocessing import PostProcessed
 from medsam_core.prompts.corrections import Correction
 from medsam_core.prompts.prompt import PROTOCOLS, Prompt

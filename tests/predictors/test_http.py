@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from medsam_core.errors import PredictorError
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.choosing import PredictorRequest, choose
-from medsam_core.predictors.contract import Checked, PredictorIdentity
+from medsam_core.predictors.contract import PredictorIdentity
 from medsam_core.predictors.http import HttpPredictor, from_request
 from medsam_core.predictors.reference_server import serve
 from medsam_core.prompts.prompt import Prompt

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medsam_core.errors import OptionError
-from medsam_core.predictors.contract import Checked
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.postprocessing import PostProcessed, fill_holes, largest_component, steps_from
 from tests.predictors.toys import BOX, BoxFiller, volume
 

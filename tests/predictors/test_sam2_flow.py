@@ -8,8 +8,8 @@ from medsam_core.errors import DataError, OptionError, PredictorError
 from medsam_core.inference.architectures import ARCHITECTURES
 from medsam_core.inference.predictor import Predictor
 from medsam_core.phantoms.cohort import subject
+from medsam_core.predictors.checked import Checked
 from medsam_core.predictors.choosing import PredictorRequest
-from medsam_core.predictors.contract import Checked
 from medsam_core.predictors.engine import EnginePredictor, engine_of
 from medsam_core.predictors.postprocessing import PostProcessed
 from medsam_core.predictors.sam2_flow import Sam2Predictor, from_request

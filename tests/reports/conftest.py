@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from medsam_core.cases import Case, CaseRecord, Settings
+from medsam_core.cases import Case, CaseRecord
 from medsam_core.data.volume import Grid, Volume
 from medsam_core.evaluation.subject import ScoredCase, score_case
 from medsam_core.prompts.prompt import Prompt
 from medsam_core.prompts.simulation import simulate
+from medsam_core.settings import Settings
 
 
 @pytest.fixture
