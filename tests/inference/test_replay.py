@@ -94,7 +94,7 @@ def test_replayed_steps_give_sam2s_masks_in_one_subject_after_another(predictor,
         for prediction in predictor.predict(volume, asked, keep_logits=True):
             assert_equal(prediction, oracle(small_model, volume).logits(prediction.prompt))
     assert predictor.notes == []
-    assert set(predictor.fixed.run.checks) == {(16, True), (8, True), (8, False)}
+    assert set(predictor.fixed.run.checks) == {(24, True), (8, True), (8, False)}
     assert None not in predictor.fixed.run.checks.values()
     assert list(predictor._encoder.checks) == [predictor.encoder_batch]
 

@@ -158,7 +158,7 @@ def test_a_workers_gpu_becomes_its_current_one(two_gpus):
 
 @pytest.mark.parametrize("device", ["auto", "cuda:1"])
 def test_two_workers_score_on_their_gpus_and_read_ahead_only_what_is_theirs(session, pytester, device):
-    result = session([H200, H200], f"--medsam-device={device}")
+    result = session([H200, H200], f"--medsam-device={device}", "--medsam-reading=threads")  # they note what they read
     assert result.ret == 0, said(result)
     expected = {"gw0": {"cuda:0"}, "gw1": {"cuda:1"}} if device == "auto" else {"gw0": {"cuda:1"}, "gw1": {"cuda:1"}}
     assert devices(pytester) == expected
