@@ -36,6 +36,7 @@ was shown, a case is missing, or it was stopped), 2 or 4 a mistake in an option,
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "ab",
         help="compare two checkpoints: is NEW worse than OLD?",

@@ -12,6 +12,7 @@ from medsam_core.errors import GateError, RunError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "calibrate",
         help="measure this machine's noise by running the same gate several times",

@@ -9,6 +9,7 @@ from typing import Any
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "checkpoints",
         help="list the checkpoints that are known by name",

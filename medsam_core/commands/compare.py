@@ -15,6 +15,7 @@ RULE = ("metric", "scope", "margin", "listed_drop", "collapse", "case_drop_maxim
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "compare",
         help="compare a run with a baseline or another run",

@@ -22,6 +22,7 @@ _SUBJECTS_PER_PROCESS, _HEADERS_PER_PROCESS = 4, 100
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "doctor",
         help="look for faults in a cohort, without a model",

@@ -26,6 +26,7 @@ such region, so the score is the profile's rule) or missing (planned but not sco
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "export",
         help="write a run as CSV, Parquet, JUnit or Markdown, or to MLflow",

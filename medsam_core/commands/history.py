@@ -16,6 +16,7 @@ two runs a group's mean moved by more than its noise. Unfinished runs are listed
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "history",
         help="list runs by date, what moved between them, and plot them",

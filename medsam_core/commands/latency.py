@@ -9,6 +9,7 @@ FACTOR = 1.2  # as in medsam_core.latency, whose import would slow down --help
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "latency",
         help="compare or accept stage latencies",

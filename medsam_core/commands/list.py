@@ -11,6 +11,7 @@ from medsam_core.text import counted, shown
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "list",
         help="show the subjects of a folder",

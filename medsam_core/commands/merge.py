@@ -14,6 +14,7 @@ use, or shards that do not make one run.
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "merge",
         help="merge the runs of shards into one, and judge it",

@@ -10,6 +10,7 @@ from medsam_core.errors import GateError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "propose",
         help="propose a gates file from a run's measured scores",

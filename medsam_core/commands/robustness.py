@@ -35,6 +35,7 @@ DEFAULT, SEEDS = "0,1,2,3,5,10", "5"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "robustness",
         help="score noisy prompts, and draw how the scores fall",

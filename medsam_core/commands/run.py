@@ -23,6 +23,7 @@ in an option.
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "run",
         help="run the gate: score a cohort and give the verdict",

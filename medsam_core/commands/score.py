@@ -25,6 +25,7 @@ _CASES_PER_PROCESS = 8
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "score",
         help="score segmentations against the truth",

@@ -25,6 +25,7 @@ which --medsam-save-masks saves. What is missing is named in the viewer. Press ?
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "view",
         help="look at a run's cases in three planes and in 3-D",
