@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.made_runs import command, make_record, make_run, recall
 
 __all__ = ["command", "make_record", "make_run", "recall"]  # fixtures for every folder
+
+# no test is timed: a busy machine would fail it; the rest is hypothesis's own profile, which is another one in CI
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
