@@ -39,7 +39,7 @@ from medsam_core.viewer.names import FOLDER
 
 _REASONS = 3
 """Broken bounds, and other sentences, that are listed with the verdict at once; the others are folded."""
-_FIRST_COLUMNS = ("region", "prompt", "n", "mean Dice", "median", "worst")
+_FIRST_COLUMNS = ("region", "prompt", "noise", "n", "mean Dice", "median", "worst")
 """Of the table of the groups, what is shown with the verdict where no change is."""
 _LONG_LIST = 12
 _SIGNS = {"PASS": "✔", "FAIL": "✖", "INCONCLUSIVE": "◆"}

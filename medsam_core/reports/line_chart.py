@@ -16,15 +16,15 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root {
   --c0: #5cb3ff; --c1: #b794f4; --c2: #cfcfcf; --c3: #86d0f5; --c4: #4fd1c5; --c5: #a9a9de;
   --pass: #5fc27e; --fail: #ff7b6b; --open: #e0b040; --none: #999; } }
-svg { width: 100%; height: auto; display: block; font-size: 12px; }
-svg text { fill: var(--soft); } .grid { stroke: var(--rule); } .tick { text-anchor: end; }
+.lines { width: 100%; height: auto; display: block; font-size: 12px; }
+.lines text { fill: var(--soft); } .grid { stroke: var(--rule); } .tick { text-anchor: end; }
 .date, .mark { text-anchor: middle; } .mark { font-size: 14px; }
-polyline { fill: none; stroke-width: 1.6; } .dash1 { stroke-dasharray: 6 3; } .dash2 { stroke-dasharray: 2 3; }
+.lines polyline { fill: none; stroke-width: 1.6; } .dash1 { stroke-dasharray: 6 3; } .dash2 { stroke-dasharray: 2 3; }
 .c0 { --own: var(--c0); } .c1 { --own: var(--c1); } .c2 { --own: var(--c2); } .c3 { --own: var(--c3); }
 .c4 { --own: var(--c4); } .c5 { --own: var(--c5); }
-polyline { stroke: var(--own); } circle, svg text.end { fill: var(--own); }
-svg text.pass { fill: var(--pass); } svg text.fail { fill: var(--fail); } svg text.open { fill: var(--open); }
-svg text.none { fill: var(--none); }
+.lines polyline { stroke: var(--own); } .lines circle, .lines text.end { fill: var(--own); }
+.lines text.pass { fill: var(--pass); } .lines text.fail { fill: var(--fail); } .lines text.open { fill: var(--open); }
+.lines text.none { fill: var(--none); }
 """
 """The style of the charts; the page says what --soft and --rule are: the colours of labels and of thin lines."""
 
@@ -58,7 +58,7 @@ def line_chart(lines: Sequence[Line], *, title: str, height: int, from_zero: boo
         return bottom - (value - low) / (high - low) * (bottom - _TOP)
 
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">',
+        f'<svg class="lines" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
         *(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y_of(tick):.1f}" y2="{y_of(tick):.1f}"/>'
@@ -107,7 +107,7 @@ def verdict_strip(marks: Sequence[tuple[str, str, str]], dates: Sequence[str]) -
     for place, x in enumerate(xs):
         if not shown or x - xs[shown[-1]] >= 12 * _LETTER:
             shown.append(place)
-    parts = [f'<svg viewBox="0 0 {_WIDTH} 46" role="img" aria-label="verdicts and dates">']
+    parts = [f'<svg class="lines" viewBox="0 0 {_WIDTH} 46" role="img" aria-label="verdicts and dates">']
     parts += [
         f'<text class="mark {style}" x="{x:.1f}" y="16">{escape(letter)}<title>{escape(note)}</title></text>'
         for x, (letter, note, style) in zip(xs, marks, strict=True)

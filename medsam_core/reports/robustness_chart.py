@@ -9,6 +9,7 @@ from html import escape
 from medsam_core.gates.wording import metric_name
 from medsam_core.reports.history_plot import LINES
 from medsam_core.reports.robustness import CONFIDENCE, METRIC, SCOPE, UNITS, Curve, Point
+from medsam_core.text import counted
 
 _WIDTH, _HEIGHT = 420, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 44
@@ -121,7 +122,9 @@ def _panel(panel: Panel, span: tuple[float, float], styles: dict[str, tuple[str,
         line = " ".join(f"{x_of(point.amount):.1f},{y_of(point.mean):.1f}" for point in known(curve))
         yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
         for point in known(curve):
-            note = f"{curve.group} {curve.kind} {point.amount}: {point.mean:.3f} over {point.subjects} subjects"
+            note = (
+                f"{curve.group} {curve.kind} {point.amount}: {point.mean:.3f} over {counted(point.subjects, 'subject')}"
+            )
             yield (
                 f'<circle cx="{x_of(point.amount):.1f}" cy="{y_of(point.mean):.1f}" r="3" fill="{colour}">'
                 f"<title>{escape(note)}</title></circle>"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medsam_core.reports.line_chart import Line, line_chart, places, verdict_strip
+from medsam_core.reports.line_chart import STYLE, Line, line_chart, places, verdict_strip
 
 
 def drawn(*lines, **options):
@@ -70,3 +70,10 @@ def test_hostile_text_stays_text():
         [("●", hostile, "a")], [hostile]
     )
     assert "<script" not in chart
+
+
+def test_the_style_of_the_charts_touches_no_other_drawing_of_a_page():
+    selectors = re.findall(r"([^{};]+)\{", STYLE.split("@media", 1)[1].split("} }", 1)[1])
+    assert selectors
+    for selector in ",".join(selectors).split(","):
+        assert selector.strip().startswith("."), f"{selector.strip()} would style every drawing"
