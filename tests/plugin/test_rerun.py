@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - pytester forgets what a session imports, and torch cannot be imported twice
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 SUITE = """
