@@ -72,3 +72,35 @@ def check_takes_corrections(predictor: Predictor) -> None:
             "them; leave out --medsam-refine, or set corrections = True on a predictor that can "
             "(docs/adding-a-predictor.md)."
         )
+
+
+class Around:
+    """Base of a predictor around another one: it can do what the inner one can, and its notes are the inner one's."""
+
+    predictor: Predictor
+    """The inner predictor."""
+
+    @property
+    def notes(self) -> list[str]:
+        """The inner predictor's."""
+        return self.predictor.notes
+
+    @property
+    def several_slices(self) -> bool:
+        """The inner predictor's."""
+        return takes_several_slices(self.predictor)
+
+    @property
+    def made_masks(self) -> bool:
+        """The inner predictor's."""
+        return takes_made_masks(self.predictor)
+
+    @property
+    def three_sequences(self) -> bool:
+        """The inner predictor's."""
+        return takes_three_sequences(self.predictor)
+
+    @property
+    def corrections(self) -> bool:
+        """The inner predictor's."""
+        return takes_corrections(self.predictor)

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medsam_core.errors import MedsamError, PredictorError
 from medsam_core.predictors.abilities import (
+    Around,
     check_takes_corrections,
     check_takes_modes,
     check_takes_several_slices,
     check_takes_three_sequences,
-    takes_corrections,
-    takes_made_masks,
-    takes_several_slices,
-    takes_three_sequences,
 )
 from medsam_core.predictors.answers import problem_of
 from medsam_core.predictors.contract import PredictionLike, Predictor, PredictorIdentity, Rounds
@@ -39,46 +36,19 @@ class CheckedVolume:
     """(D, H, W)."""
 
 
-class Checked:
+class Checked(Around):
     """A predictor whose answers are compared with the contract; the first wrong one is a PredictorError.
 
     Errors of this package (DataError, PromptError, …) pass through; any other exception of the predictor becomes a
     PredictorError that names its type and message.
     """
 
-    predictor: Predictor
-    """The predictor itself."""
     identity: PredictorIdentity
     """The predictor's own when it was made; another one later is a wrong answer."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.identity = predictor.identity
-
-    @property
-    def notes(self) -> list[str]:
-        """The predictor's own."""
-        return self.predictor.notes
-
-    @property
-    def several_slices(self) -> bool:
-        """The predictor's own."""
-        return takes_several_slices(self.predictor)
-
-    @property
-    def made_masks(self) -> bool:
-        """The predictor's own."""
-        return takes_made_masks(self.predictor)
-
-    @property
-    def three_sequences(self) -> bool:
-        """The predictor's own."""
-        return takes_three_sequences(self.predictor)
-
-    @property
-    def corrections(self) -> bool:
-        """The predictor's own."""
-        return takes_corrections(self.predictor)
 
     def encode(self, volume: Volume) -> CheckedVolume:
         """The volume, prepared for `predict`."""

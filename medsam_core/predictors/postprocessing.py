@@ -12,10 +12,7 @@ from scipy import ndimage
 
 from medsam_core.errors import OptionError
 from medsam_core.predictors.abilities import (
-    takes_corrections,
-    takes_made_masks,
-    takes_several_slices,
-    takes_three_sequences,
+    Around,
 )
 from medsam_core.predictors.contract import PackedPrediction, PredictionLike, Predictor, PredictorIdentity, Rounds
 from medsam_core.prompts.corrections import Correction
@@ -79,11 +76,9 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return np.asarray(parts == np.argmax(sizes))
 
 
-class PostProcessed:
+class PostProcessed(Around):
     """A predictor whose masks go through steps, one after the other. The predicted IoU stays the model's."""
 
-    predictor: Predictor
-    """The predictor itself."""
     steps: tuple[Step, ...]
     """In the order in which they are applied."""
 
@@ -97,31 +92,6 @@ class PostProcessed:
         """The predictor's own, with the steps in its name: "engine+fill-holes:8"."""
         own = self.predictor.identity
         return dataclasses.replace(own, name="+".join([own.name, *(step.text for step in self.steps)]))
-
-    @property
-    def notes(self) -> list[str]:
-        """The predictor's own."""
-        return self.predictor.notes
-
-    @property
-    def several_slices(self) -> bool:
-        """The predictor's own."""
-        return takes_several_slices(self.predictor)
-
-    @property
-    def made_masks(self) -> bool:
-        """The predictor's own."""
-        return takes_made_masks(self.predictor)
-
-    @property
-    def three_sequences(self) -> bool:
-        """The predictor's own."""
-        return takes_three_sequences(self.predictor)
-
-    @property
-    def corrections(self) -> bool:
-        """The predictor's own."""
-        return takes_corrections(self.predictor)
 
     def encode(self, volume: Volume) -> Any:
         """What the predictor makes of the volume."""
